@@ -1,0 +1,85 @@
+# Every word a developer needs. CI calls `make test` and nothing else.
+#   make demo   build an optimised binary with the console in it and watch this machine's sensors
+#   make test   all checks and tests        make check  format, lints, tidy
+#   make parity batch = stream = restored   make bless  rewrite golden files
+#   make crash KILLS=50                      make bench  figures into docs/benchmarks.md
+#   make run ARGS="dev examples/sensors"     make docs   references made from code
+
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/watershed/target
+export CARGO_TERM_COLOR ?= always
+# DataFusion plans recursively; debug builds need deep stacks.
+export RUST_MIN_STACK ?= 16777216
+export CARGO_INCREMENTAL ?= 1
+
+DEMO = $(CARGO_TARGET_DIR)/demo/watershed
+DEBUG = $(CARGO_TARGET_DIR)/debug/watershed
+KILLS ?= 50
+PORT ?= 4680
+CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lock.json \
+  console/vite.config.* console/public -type f 2>/dev/null)
+
+.PHONY: demo test check parity bless crash bench bench-spine docs run build console deny tools clean-demo
+
+demo: console tools-build
+	@echo "building watershed (the first time takes a while: it compiles the query engine)"
+	cargo build --locked --profile demo -p watershed
+	$(DEMO) dev examples/sensors $(ARGS)
+
+run: console
+	cargo run --locked -p watershed -- $(ARGS)
+
+build: console
+	cargo build --locked -p watershed
+
+console: console/dist/index.html
+
+console/node_modules/.package-lock.json: console/package-lock.json
+	@command -v npm >/dev/null || { echo "Node.js 20 or newer is needed: install nodejs and npm"; exit 2; }
+	cd console && npm ci --no-audit --no-fund
+	@touch $@
+
+console/dist/index.html: console/node_modules/.package-lock.json $(CONSOLE_SOURCES)
+	cd console && npm run build
+	@touch $@
+
+tools-build:
+	@dev/need cargo cc make
+
+check:
+	cargo fmt --all -- --check
+	cargo run --locked -q -p xtask -- tidy
+	cargo clippy --locked -q --workspace --all-targets -- -D warnings
+
+test: dev-tools console
+	$(MAKE) check
+	cargo test --locked --workspace
+	cd console && npm test
+	WATERSHED_BIN=$(DEBUG) dev/console-test
+	cargo run --locked -q -p xtask -- crash --kills 5 --binary $(DEBUG)
+	@dev/left-out
+
+dev-tools:
+	@dev/setup
+
+parity:
+	cargo test --locked -q -p watershed-engine --test parity
+
+bless:
+	BLESS=1 cargo test --locked -p watershed --test cli
+	BLESS=1 cargo test --locked -p watershed-engine --test parity
+
+crash: build
+	cargo run --locked -q -p xtask -- crash --kills $(KILLS) --binary $(DEBUG)
+
+bench: bench-spine
+
+bench-spine: console
+	cargo build --locked --profile demo -p watershed -p xtask
+	$(CARGO_TARGET_DIR)/demo/xtask bench-spine --binary $(DEMO)
+
+docs:
+	cargo run --locked -q -p xtask -- docs
+
+deny:
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --offline check licenses bans sources

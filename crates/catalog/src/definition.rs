@@ -1,0 +1,145 @@
+//! What users define: topics, sources, views and sinks, as plain data. `sql` makes these from
+//! text, the `engine` runs them; both mean the same by them because they stand here.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use common::Place;
+
+/// Options of a `WITH (...)` clause, names in lower case.
+pub type Options = BTreeMap<String, String>;
+
+/// Where a definition was written.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Relative to the project folder; none when typed into a shell.
+    pub file: Option<String>,
+    /// The whole file.
+    pub text: Arc<str>,
+    /// The statement in it.
+    pub span: Range<usize>,
+}
+
+impl Origin {
+    /// The statement itself.
+    pub fn statement(&self) -> &str {
+        self.text.get(self.span.clone()).unwrap_or("")
+    }
+
+    pub fn place(&self, span: Range<usize>) -> Place {
+        Place { file: self.file.clone(), text: self.text.clone(), span }
+    }
+}
+
+/// A column of a topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub data_type: DataType,
+    pub nullable: bool,
+}
+
+/// `WATERMARK FOR column AS column - INTERVAL '…'`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watermark {
+    pub column: String,
+    pub delay_us: i64,
+}
+
+/// `CHECK (…)`: an SQL text over the topic's columns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    pub name: String,
+    pub sql: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Topic {
+    pub name: String,
+    pub columns: Vec<Column>,
+    pub watermark: Option<Watermark>,
+    pub checks: Vec<Check>,
+    /// `json` is the only format yet.
+    pub format: String,
+    /// Column whose value is the record key and decides the partition.
+    pub key: Option<String>,
+    pub partitions: i32,
+    pub retention_us: Option<i64>,
+    pub retention_bytes: Option<u64>,
+    pub archive: bool,
+}
+
+impl Topic {
+    /// The declared columns.
+    pub fn schema(&self) -> SchemaRef {
+        let field = |c: &Column| Field::new(&c.name, c.data_type.clone(), c.nullable);
+        Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    pub name: String,
+    pub connector: String,
+    pub into: String,
+    pub options: Options,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub name: String,
+    /// The text after `AS`, as written.
+    pub query: String,
+    pub options: Options,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sink {
+    pub name: String,
+    /// `SELECT * FROM view` when written `FROM view`.
+    pub query: String,
+    pub connector: String,
+    pub options: Options,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    Topic(Topic),
+    Source(Source),
+    View(View),
+    Sink(Sink),
+}
+
+impl Object {
+    pub fn name(&self) -> &str {
+        match self {
+            Object::Topic(o) => &o.name,
+            Object::Source(o) => &o.name,
+            Object::View(o) => &o.name,
+            Object::Sink(o) => &o.name,
+        }
+    }
+
+    /// As written in `CREATE …`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Object::Topic(_) => "TOPIC",
+            Object::Source(_) => "SOURCE",
+            Object::View(_) => "MATERIALIZED VIEW",
+            Object::Sink(_) => "SINK",
+        }
+    }
+}
+
+/// An object with the place it was written at.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    pub object: Object,
+    pub origin: Origin,
+    /// Byte position in `origin.text` where a view's or sink's query starts; 0 for others.
+    pub query_start: usize,
+    /// Names the object refers to, with the place of each.
+    pub depends_on: Vec<(String, Range<usize>)>,
+}

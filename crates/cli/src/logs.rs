@@ -1,0 +1,32 @@
+//! Logs: structured, to stderr, level by `WATERSHED_LOG` (`debug`, `info,serve=debug`, …).
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// How a log line is written.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Starts logging. Libraries below us speak only when something is wrong.
+pub fn start(format: LogFormat, level: &str) {
+    let quiet = "fjall=warn,lsm_tree=warn,datafusion=warn,deltalake=warn,deltalake_core=warn,\
+                 delta_kernel=error,datafusion_postgres=warn,pgwire=warn,hyper=warn,h2=warn";
+    let asked = std::env::var("WATERSHED_LOG").ok().filter(|s| !s.is_empty());
+    let directives = match &asked {
+        Some(asked) => format!("{quiet},{asked}"),
+        None => format!("{quiet},{level}"),
+    };
+    let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(crate::terminal::colours());
+    // Only a second call could fail, and there is none.
+    let _ = match format {
+        LogFormat::Text => builder.compact().try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}

@@ -1,0 +1,16 @@
+//! The real program, driven as a user drives it: over HTTP and from the command line. Golden files
+//! stand in `tests/http` and `tests/cli`; `BLESS=1` rewrites them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod support;
+
+mod bad_input;
+mod cli_golden;
+mod console;
+mod dev;
+mod http_golden;
+mod import;
+mod pgwire;
+mod process;
+mod sse;

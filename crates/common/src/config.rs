@@ -1,0 +1,330 @@
+//! The configuration tree: each key is defined once, here, with its doc, default and unit.
+//! Order: default < `watershed.toml` < environment (`WATERSHED_HTTP_PORT`) < flag. Unknown keys
+//! and bad values stop the start, all of them listed at once with file, line and column.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Place, Result};
+use crate::units::{parse_bytes, parse_duration_us};
+
+/// A type that a configuration value can have.
+trait Value: Sized {
+    fn parse(text: &str) -> Result<Self>;
+    fn show(&self) -> String;
+}
+
+/// A size in bytes, written `64 MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+/// A duration in microseconds, written `5 seconds`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurationUs(pub i64);
+
+impl DurationUs {
+    pub fn to_std(self) -> std::time::Duration {
+        std::time::Duration::from_micros(self.0.max(0) as u64)
+    }
+}
+
+impl Value for String {
+    fn parse(text: &str) -> Result<Self> {
+        Ok(text.to_string())
+    }
+    fn show(&self) -> String {
+        format!("\"{self}\"")
+    }
+}
+
+impl Value for u16 {
+    fn parse(text: &str) -> Result<Self> {
+        text.parse().map_err(|_| Error::invalid(format!("'{text}' is not a number up to 65535")))
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u32 {
+    fn parse(text: &str) -> Result<Self> {
+        text.parse().map_err(|_| Error::invalid(format!("'{text}' is not a whole number")))
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for bool {
+    fn parse(text: &str) -> Result<Self> {
+        text.parse().map_err(|_| Error::invalid(format!("'{text}' is neither true nor false")))
+    }
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Bytes {
+    fn parse(text: &str) -> Result<Self> {
+        parse_bytes(text).map(Bytes)
+    }
+    fn show(&self) -> String {
+        match self.0 {
+            n if n >= 1 << 20 && n % (1 << 20) == 0 => format!("\"{} MiB\"", n >> 20),
+            n if n >= 1 << 10 && n % (1 << 10) == 0 => format!("\"{} KiB\"", n >> 10),
+            n => n.to_string(),
+        }
+    }
+}
+
+impl Value for DurationUs {
+    fn parse(text: &str) -> Result<Self> {
+        parse_duration_us(text).map(DurationUs)
+    }
+    fn show(&self) -> String {
+        match self.0 {
+            n if n % 86_400_000_000 == 0 && n > 0 => format!("\"{} days\"", n / 86_400_000_000),
+            n if n % 60_000_000 == 0 && n > 0 => format!("\"{} minutes\"", n / 60_000_000),
+            n if n % 1_000_000 == 0 => format!("\"{} s\"", n / 1_000_000),
+            n => format!("\"{} ms\"", n / 1_000),
+        }
+    }
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    File(String),
+    Environment(String),
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(place) => f.write_str(place),
+            Origin::Environment(name) => write!(f, "environment {name}"),
+            Origin::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// A key as `config show` prints it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub key: &'static str,
+    pub value: String,
+    pub origin: Origin,
+    pub doc: &'static str,
+}
+
+macro_rules! config {
+    ($($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:literal, $key:literal;)*) => {
+        /// All settings of a process.
+        #[derive(Clone, Debug)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $field: $type,)*
+            origins: BTreeMap<&'static str, Origin>,
+        }
+
+        impl Config {
+            /// Every key, in the order of the reference page.
+            pub const KEYS: &'static [&'static str] = &[$($key),*];
+
+            fn defaults() -> Result<Self> {
+                Ok(Self {
+                    $($field: <$type as Value>::parse($default)?,)*
+                    origins: BTreeMap::new(),
+                })
+            }
+
+            /// Sets one key from text.
+            pub fn set(&mut self, key: &str, text: &str, origin: Origin) -> Result<()> {
+                match key {
+                    $($key => {
+                        self.$field = <$type as Value>::parse(text)
+                            .map_err(|e| e.context(format!("'{key}'")))?;
+                        self.origins.insert($key, origin);
+                    })*
+                    _ => return Err(Error::unknown("key", key, Self::KEYS.iter().copied())),
+                }
+                Ok(())
+            }
+
+            /// Every key with value, origin and doc.
+            pub fn show(&self) -> Vec<Shown> {
+                vec![$(Shown {
+                    key: $key,
+                    value: Value::show(&self.$field),
+                    origin: self.origins.get($key).cloned().unwrap_or(Origin::Default),
+                    doc: concat!($($doc),+).trim_ascii(),
+                }),*]
+            }
+        }
+    };
+}
+
+config! {
+    /// The buffer: a folder in the project, or `kafka://broker:9092` (not yet).
+    log: String = "file:data/log", "log";
+    /// Where topics are archived: a folder, `s3://bucket/path` or `hdfs://…` (not yet).
+    lake: String = "file:data/lake", "lake";
+    /// Where view rows and state live: a folder, `redis://…`, `cassandra://…` (not yet).
+    views: String = "file:data/views", "views";
+    /// Who runs SQL: `local`, or `sc://spark:15002` (not yet).
+    engine: String = "local", "engine";
+    /// Names and definitions: a file, or `postgres://…` (not yet).
+    catalog: String = "file:data/catalog.json", "catalog";
+    /// Address the doors listen on. Only loopback until accounts exist.
+    host: String = "127.0.0.1", "host";
+    /// REST, console and ingest.
+    http_port: u16 = "4680", "http.port";
+    /// Largest request body, before and after decompression.
+    http_body_bytes_max: Bytes = "64 MiB", "http.body_bytes_max";
+    /// Largest single event.
+    event_bytes_max: Bytes = "1 MiB", "http.event_bytes_max";
+    /// Requests served at once; more get 503 with Retry-After.
+    http_requests_max: u32 = "256", "http.requests_max";
+    /// Postgres wire protocol; 0 switches it off.
+    pg_port: u16 = "4681", "pg.port";
+    /// Appends gathered for at most this long before one sync to disk.
+    log_commit_interval: DurationUs = "2 ms", "log.commit_interval";
+    /// A segment is closed at this size.
+    log_segment_bytes_max: Bytes = "256 MiB", "log.segment_bytes_max";
+    /// How often retention by age and size is applied.
+    log_retention_interval: DurationUs = "1 minute", "log.retention_interval";
+    /// Shortest time between two commits of a pipeline.
+    epoch_interval_min: DurationUs = "50 ms", "stream.epoch_interval_min";
+    /// Longest time between two commits of a pipeline under load.
+    epoch_interval_max: DurationUs = "1 s", "stream.epoch_interval_max";
+    /// A caught-up partition without new events for this long does not hold back the watermark.
+    idle_timeout: DurationUs = "5 s", "stream.idle_timeout";
+    /// Events further in the future than this go to the dead letters.
+    future_max: DurationUs = "5 minutes", "stream.future_max";
+    /// Longest time until an event is in the archive.
+    archive_interval: DurationUs = "10 s", "lake.archive_interval";
+    /// Archive at once when this much is waiting.
+    archive_bytes: Bytes = "32 MiB", "lake.archive_bytes";
+    /// Memory for all queries together.
+    query_memory_max: Bytes = "2048 MiB", "query.memory_max";
+    /// A query that runs longer is cancelled.
+    query_timeout: DurationUs = "5 minutes", "query.timeout";
+    /// Rows that REST and the console return at most.
+    query_rows_max: u32 = "100000", "query.rows_max";
+    /// How long dead letters are kept.
+    dead_letters_retention: DurationUs = "30 days", "dead_letters.retention";
+}
+
+impl Config {
+    /// Defaults, then the file's text, then the environment, then flags. All faults at once.
+    pub fn load(
+        file: Option<(&str, &str)>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(&str, String)],
+    ) -> Result<Self, Vec<Error>> {
+        let mut config = Self::defaults().map_err(|e| vec![e])?;
+        let mut faults = vec![];
+        if let Some((name, text)) = file {
+            config.read_file(name, text, &mut faults);
+        }
+        config.read_environment(environment, &mut faults);
+        for (key, value) in flags {
+            let origin = Origin::Flag(format!("--{}", key.replace(['.', '_'], "-")));
+            faults.extend(config.set(key, value, origin).err());
+        }
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+
+    fn read_file(&mut self, name: &str, text: &str, faults: &mut Vec<Error>) {
+        let shared: Arc<str> = text.into();
+        let place = |span| Place { file: Some(name.into()), text: shared.clone(), span };
+        let table = match toml::de::DeTable::parse(text) {
+            Ok(table) => table,
+            Err(e) => {
+                let error = Error::syntax(e.message().to_lowercase());
+                faults.push(error.at(place(e.span().unwrap_or(0..0))));
+                return;
+            }
+        };
+        let mut pending = vec![(String::new(), table.get_ref())];
+        while let Some((prefix, table)) = pending.pop() {
+            for (name_in_table, value) in table {
+                let key = format!("{prefix}{}", name_in_table.get_ref());
+                let text = match value.get_ref() {
+                    toml::de::DeValue::Table(inner) => {
+                        pending.push((format!("{key}."), inner));
+                        continue;
+                    }
+                    toml::de::DeValue::String(s) => s.to_string(),
+                    _ => text[value.span()].to_string(),
+                };
+                let at = place(name_in_table.span());
+                let line = at.line_column().0;
+                let known = Self::KEYS.contains(&key.as_str());
+                let span = if known { value.span() } else { name_in_table.span() };
+                let set = self.set(&key, &text, Origin::File(format!("{name}:{line}")));
+                faults.extend(set.err().map(|e| e.at(place(span))));
+            }
+        }
+        faults.sort_by_key(|e| e.place().map(|p| p.span.start));
+    }
+
+    fn read_environment(
+        &mut self,
+        environment: impl IntoIterator<Item = (String, String)>,
+        faults: &mut Vec<Error>,
+    ) {
+        let by_name: BTreeMap<String, &str> = Self::KEYS
+            .iter()
+            .map(|k| (format!("WATERSHED_{}", k.replace('.', "_").to_uppercase()), *k))
+            .collect();
+        for (name, value) in environment {
+            if let Some(key) = by_name.get(&name) {
+                let set = self.set(key, &value, Origin::Environment(name.clone()));
+                faults.extend(set.err().map(|e| e.context(format!("environment {name}"))));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn later_origins_win_and_are_named() {
+        let file = "log = \"file:elsewhere\"\n[http]\nport = 5000\nbody_bytes_max = \"1 MiB\"\n";
+        let env = [("WATERSHED_HTTP_PORT".to_string(), "5001".to_string())];
+        let config =
+            Config::load(Some(("watershed.toml", file)), env, &[("pg.port", "0".into())]).unwrap();
+        assert_eq!((config.http_port, config.pg_port), (5001, 0));
+        assert_eq!(config.http_body_bytes_max, Bytes(1 << 20));
+        let shown = |key| config.show().into_iter().find(|s| s.key == key).unwrap();
+        assert_eq!(shown("log").origin.to_string(), "watershed.toml:1");
+        assert_eq!(shown("http.port").origin.to_string(), "environment WATERSHED_HTTP_PORT");
+        assert_eq!(shown("pg.port").origin.to_string(), "flag --pg-port");
+        assert_eq!(shown("lake").origin.to_string(), "default");
+    }
+
+    #[test]
+    fn lists_all_faults_at_once() {
+        let file = "logg = \"x\"\n[http]\nport = 700000\nspeed = 1\n";
+        let faults = Config::load(Some(("watershed.toml", file)), [], &[]).unwrap_err();
+        let texts: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "watershed.toml:1:1: unknown key 'logg' (did you mean 'log'?)",
+                "watershed.toml:3:8: 'http.port': '700000' is not a number up to 65535",
+                "watershed.toml:4:1: unknown key 'http.speed'",
+            ]
+        );
+        let faults = Config::load(Some(("w.toml", "a = [\n")), [], &[]).unwrap_err();
+        assert_eq!(faults.len(), 1);
+        assert_eq!(faults[0].kind(), crate::Kind::Syntax);
+    }
+}

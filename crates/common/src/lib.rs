@@ -1,0 +1,18 @@
+//! What three or more crates share: the error type, ids, units, the configuration tree and the
+//! doors to the outside (`Clock`, `Disk`). Nothing here knows a topic, a query or a socket.
+//! Read `error.rs` first; then `disk.rs`.
+
+pub mod clock;
+pub mod config;
+pub mod disk;
+pub mod error;
+pub mod id;
+pub mod nearest;
+pub mod units;
+
+pub use clock::{Clock, SystemClock};
+pub use config::Config;
+pub use disk::{Disk, DiskFile, SystemDisk};
+pub use error::{Error, Kind, Place, Result};
+pub use id::{Epoch, Offset, Partition, Version};
+pub use nearest::nearest;

@@ -1,0 +1,269 @@
+//! Dead letters: what could not be taken in, with place, reason and raw bytes. They live in the
+//! keyed store, so that a pipeline's late rows become true in the same write as its epoch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{
+    BinaryBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use common::{Error, Result};
+use kv::{Batch, Keyspace, Kv};
+use serde::{Deserialize, Serialize};
+
+/// Raw bytes kept of one letter; what is longer is cut and said so in the reason.
+const RAW_BYTES_MAX: usize = 64 << 10;
+
+/// One refused event.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// When it was refused, µs since 1970.
+    pub at: i64,
+    pub topic: String,
+    pub view: Option<String>,
+    pub partition: Option<i32>,
+    pub offset: Option<i64>,
+    pub line: Option<u64>,
+    pub column: Option<String>,
+    pub kind: String,
+    pub reason: String,
+    pub raw: Vec<u8>,
+}
+
+/// What to list.
+#[derive(Clone, Debug, Default)]
+pub struct DeadLetterQuery {
+    pub topic: Option<String>,
+    pub kind: Option<String>,
+    pub limit: usize,
+    pub after: Option<String>,
+}
+
+/// A page, newest first.
+#[derive(Debug, Serialize)]
+pub struct DeadLetterPage {
+    pub rows: Vec<ShownLetter>,
+    pub next: Option<String>,
+    pub total: u64,
+}
+
+/// A letter as the console shows it.
+#[derive(Debug, Serialize)]
+pub struct ShownLetter {
+    pub id: String,
+    pub at: String,
+    pub topic: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub view: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    pub kind: String,
+    pub reason: String,
+    pub raw: String,
+}
+
+/// The store of dead letters.
+pub struct DeadLetters {
+    kv: Arc<Kv>,
+    letters: Keyspace,
+    next: AtomicU64,
+    total: AtomicU64,
+}
+
+impl DeadLetters {
+    pub fn open(kv: &Arc<Kv>) -> Result<DeadLetters> {
+        let letters = kv.keyspace("dead_letters")?;
+        let mut next = 0;
+        let mut total = 0;
+        for entry in letters.prefix(b"")? {
+            let (key, _) = entry?;
+            total += 1;
+            next = next.max(id_of(&key)? + 1);
+        }
+        let (next, total) = (AtomicU64::new(next), AtomicU64::new(total));
+        Ok(DeadLetters { kv: kv.clone(), letters, next, total })
+    }
+
+    /// Adds letters to a batch that somebody else commits. Call `committed` after it did.
+    pub fn stage(&self, batch: &mut Batch, letters: &[DeadLetter]) -> Result<()> {
+        for letter in letters {
+            let id = self.next.fetch_add(1, Ordering::SeqCst);
+            let mut letter = letter.clone();
+            if letter.raw.len() > RAW_BYTES_MAX {
+                letter.raw.truncate(RAW_BYTES_MAX);
+                letter.reason.push_str("; only the first 64 KiB are kept");
+            }
+            let value = serde_json::to_vec(&letter)
+                .map_err(|e| Error::internal(format!("encoding a dead letter: {e}")))?;
+            batch.put(&self.letters, id.to_be_bytes(), value);
+        }
+        Ok(())
+    }
+
+    pub fn committed(&self, n: usize) {
+        self.total.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    /// Writes letters durably on their own.
+    pub fn write(&self, letters: &[DeadLetter]) -> Result<()> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let mut batch = self.kv.batch();
+        self.stage(&mut batch, letters)?;
+        batch.commit_durable()?;
+        self.committed(letters.len());
+        Ok(())
+    }
+
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Removes those older than `before_us`.
+    pub fn expire(&self, before_us: i64) -> Result<usize> {
+        let mut batch = self.kv.batch();
+        let mut n = 0;
+        for entry in self.letters.prefix(b"")? {
+            let (key, value) = entry?;
+            if parse(&value)?.at >= before_us {
+                break;
+            }
+            batch.delete(&self.letters, key);
+            n += 1;
+        }
+        if n > 0 {
+            batch.commit_durable()?;
+            self.total.fetch_sub(n as u64, Ordering::Relaxed);
+        }
+        Ok(n)
+    }
+
+    /// A page, newest first.
+    pub fn page(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage> {
+        let after = match &query.after {
+            Some(text) => Some(text.parse::<u64>().map_err(|_| {
+                Error::invalid(format!("'{text}' is not a place in the dead letters"))
+                    .hint("pass the 'next' of the page before as 'after'")
+            })?),
+            None => None,
+        };
+        let mut rows = vec![];
+        let mut next = None;
+        for entry in self.letters.prefix(b"")?.rev() {
+            let (key, value) = entry?;
+            let id = id_of(&key)?;
+            if after.is_some_and(|a| id >= a) {
+                continue;
+            }
+            let letter = parse(&value)?;
+            let wanted = query.topic.as_ref().is_none_or(|t| *t == letter.topic)
+                && query.kind.as_ref().is_none_or(|k| *k == letter.kind);
+            if !wanted {
+                continue;
+            }
+            if rows.len() == query.limit {
+                next = rows.last().map(|r: &ShownLetter| r.id.clone());
+                break;
+            }
+            rows.push(shown(id, letter));
+        }
+        Ok(DeadLetterPage { rows, next, total: self.total() })
+    }
+
+    /// All letters as the table `dead_letters`.
+    pub fn batch(&self) -> Result<RecordBatch> {
+        let mut ids = Int64Builder::new();
+        let mut at = TimestampMicrosecondBuilder::new().with_timezone("UTC");
+        let (mut topic, mut view) = (StringBuilder::new(), StringBuilder::new());
+        let (mut column, mut kind) = (StringBuilder::new(), StringBuilder::new());
+        let (mut partition, mut offset) = (Int32Builder::new(), Int64Builder::new());
+        let mut line = Int64Builder::new();
+        let (mut reason, mut raw) = (StringBuilder::new(), BinaryBuilder::new());
+        for entry in self.letters.prefix(b"")? {
+            let (key, value) = entry?;
+            let l = parse(&value)?;
+            ids.append_value(id_of(&key)? as i64);
+            at.append_value(l.at);
+            topic.append_value(&l.topic);
+            view.append_option(l.view);
+            partition.append_option(l.partition);
+            offset.append_option(l.offset);
+            line.append_option(l.line.map(|n| n as i64));
+            column.append_option(l.column);
+            kind.append_value(&l.kind);
+            reason.append_value(&l.reason);
+            raw.append_value(&l.raw);
+        }
+        RecordBatch::try_new(
+            schema(),
+            vec![
+                Arc::new(ids.finish()),
+                Arc::new(at.finish()),
+                Arc::new(topic.finish()),
+                Arc::new(view.finish()),
+                Arc::new(partition.finish()),
+                Arc::new(offset.finish()),
+                Arc::new(line.finish()),
+                Arc::new(column.finish()),
+                Arc::new(kind.finish()),
+                Arc::new(reason.finish()),
+                Arc::new(raw.finish()),
+            ],
+        )
+        .map_err(|e| Error::internal(format!("building the table dead_letters: {e}")))
+    }
+}
+
+/// Columns of the table `dead_letters`.
+pub fn schema() -> SchemaRef {
+    let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("at", at, false),
+        Field::new("topic", DataType::Utf8, false),
+        Field::new("view", DataType::Utf8, true),
+        Field::new("partition", DataType::Int32, true),
+        Field::new("offset", DataType::Int64, true),
+        Field::new("line", DataType::Int64, true),
+        Field::new("column", DataType::Utf8, true),
+        Field::new("kind", DataType::Utf8, false),
+        Field::new("reason", DataType::Utf8, false),
+        Field::new("raw", DataType::Binary, false),
+    ]))
+}
+
+fn id_of(key: &[u8]) -> Result<u64> {
+    let bytes: [u8; 8] =
+        key.try_into().map_err(|_| Error::corrupt("a dead letter has a damaged key"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+fn parse(value: &[u8]) -> Result<DeadLetter> {
+    serde_json::from_slice(value)
+        .map_err(|e| Error::corrupt(format!("a dead letter does not decode: {e}")))
+}
+
+fn shown(id: u64, l: DeadLetter) -> ShownLetter {
+    ShownLetter {
+        id: id.to_string(),
+        at: crate::text::rfc3339(l.at),
+        topic: l.topic,
+        view: l.view,
+        partition: l.partition,
+        offset: l.offset,
+        line: l.line,
+        column: l.column,
+        kind: l.kind,
+        reason: l.reason,
+        raw: String::from_utf8_lossy(&l.raw).into_owned(),
+    }
+}

@@ -1,0 +1,90 @@
+//! Rows of a topic that are no longer in the log, read from the archive in offset order, for
+//! pipelines that start after retention has cut the log.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use common::{Error, Offset, Partition, Result};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
+use lake::Lake;
+
+/// Offsets read at a time.
+const OFFSETS: i64 = 65_536;
+
+/// Reads archived rows for threads that are not async.
+pub struct History {
+    lake: Arc<Lake>,
+    runtime: Arc<RuntimeEnv>,
+    handle: tokio::runtime::Handle,
+}
+
+impl History {
+    pub fn new(
+        lake: Arc<Lake>,
+        runtime: Arc<RuntimeEnv>,
+        handle: tokio::runtime::Handle,
+    ) -> History {
+        History { lake, runtime, handle }
+    }
+
+    /// Some rows from `from` on, below `to`, and the offset to go on at.
+    pub fn read(
+        &self,
+        topic: &catalog::Topic,
+        partition: Partition,
+        from: Offset,
+        to: Offset,
+    ) -> Result<(RecordBatch, Offset)> {
+        let next = Offset(to.0.min(from.0 + OFFSETS));
+        let rows = self.handle.block_on(self.scan(topic, partition, from, next))?;
+        let offsets = rows
+            .column_by_name("_offset")
+            .and_then(|c| c.as_primitive_opt::<Int64Type>())
+            .ok_or_else(|| Error::corrupt("the archive has no column '_offset'"))?;
+        if offsets.len() as i64 != next.0 - from.0 {
+            return Err(Error::not_found(format!(
+                "offsets {from} to {next} of '{}' partition {partition} are neither in the log \
+                 nor all in the archive: {} of {} are there",
+                topic.name,
+                offsets.len(),
+                next.0 - from.0
+            ))
+            .hint("was archive = false, or were files of the lake removed by hand?"));
+        }
+        Ok((rows, next))
+    }
+
+    async fn scan(
+        &self,
+        topic: &catalog::Topic,
+        partition: Partition,
+        from: Offset,
+        to: Offset,
+    ) -> Result<RecordBatch> {
+        let bad = |e: datafusion::error::DataFusionError| {
+            Error::internal(format!("reading the archive of '{}': {e}", topic.name))
+        };
+        let snapshot = self.lake.snapshot(&topic.name, &topic.schema()).await?.ok_or_else(|| {
+            Error::not_found(format!("topic '{}' has no archive", topic.name))
+        })?;
+        let schema = snapshot.provider.schema();
+        let config = SessionConfig::new().with_target_partitions(1);
+        let ctx = SessionContext::new_with_config_rt(config, self.runtime.clone());
+        let frame = ctx
+            .read_table(snapshot.provider)
+            .and_then(|t| {
+                t.filter(
+                    col("_partition")
+                        .eq(lit(partition.0))
+                        .and(col("_offset").gt_eq(lit(from.0)))
+                        .and(col("_offset").lt(lit(to.0))),
+                )
+            })
+            .and_then(|t| t.sort(vec![col("_offset").sort(true, true)]))
+            .map_err(bad)?;
+        let batches = frame.collect().await.map_err(bad)?;
+        crate::tables::concat(&schema, &batches)
+    }
+}

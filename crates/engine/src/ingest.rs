@@ -1,0 +1,374 @@
+//! The way in: decodes what was sent, checks it against the topic, appends what is good to the
+//! log and puts what is not, with the reason, to the dead letters. Returns once both are durable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use bytes::Bytes;
+use catalog::Topic;
+use common::{Clock, Error, Offset, Partition, Result};
+use datafusion::physical_expr::PhysicalExpr;
+use formats::BodyKind;
+use serde::{Deserialize, Serialize};
+
+use crate::dead_letters::{DeadLetter, DeadLetters};
+
+/// Errors listed in one answer; the dead letters have all.
+const ERRORS_MAX: usize = 100;
+/// Records are gathered into log batches of about this size.
+const BATCH_BYTES: usize = 512 << 10;
+
+/// A topic ready to take events.
+pub struct Inlet {
+    pub topic: Topic,
+    pub log: Arc<log::Topic>,
+    pub checks: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    pub events: AtomicU64,
+    pub refused: AtomicU64,
+    next_partition: AtomicU64,
+}
+
+/// Limits and helpers that all topics share.
+pub struct IngestContext {
+    pub clock: Arc<dyn Clock>,
+    pub dead_letters: Arc<DeadLetters>,
+    pub event_bytes_max: usize,
+    pub future_max_us: i64,
+}
+
+/// Answer to an ingest.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Ingested {
+    pub accepted: u64,
+    pub refused: u64,
+    pub partitions: Vec<PartitionRange>,
+    pub errors: Vec<RefusedLine>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub errors_omitted: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PartitionRange {
+    pub partition: i32,
+    pub first_offset: i64,
+    pub last_offset: i64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RefusedLine {
+    pub line: u64,
+    pub column: Option<String>,
+    pub reason: String,
+    pub code: String,
+}
+
+/// Events that passed all checks, gathered by partition and not yet appended.
+pub struct Checked {
+    pub partitions: BTreeMap<Partition, Vec<Bytes>>,
+    pub accepted: u64,
+    pub letters: Vec<DeadLetter>,
+}
+
+struct Row {
+    /// Line in the body, from 1.
+    line: u64,
+    value: Bytes,
+}
+
+impl Inlet {
+    pub fn new(
+        topic: Topic,
+        log: Arc<log::Topic>,
+        checks: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    ) -> Inlet {
+        let zero = || AtomicU64::new(0);
+        Inlet { topic, log, checks, events: zero(), refused: zero(), next_partition: zero() }
+    }
+
+    /// Decodes and checks a body.
+    pub fn check_body(
+        &self,
+        ctx: &IngestContext,
+        body: &Bytes,
+        kind: BodyKind,
+        mark: Option<&str>,
+    ) -> Result<Checked> {
+        let schema = self.topic.schema();
+        let split = crate::body::decode(body, kind, &schema, ctx.event_bytes_max)?;
+        let mut letters: Vec<DeadLetter> = split
+            .refused
+            .into_iter()
+            .map(|r| self.letter(ctx, r.line, r.column, r.kind.name(), r.reason, r.raw))
+            .collect();
+        let rows: Vec<Row> =
+            split.rows.into_iter().map(|(line, value)| Row { line, value }).collect();
+        let keep = self.check_rows(ctx, &split.batch, &rows, &mut letters)?;
+        self.gather(ctx, &split.batch, &rows, keep.as_ref(), letters, mark)
+    }
+
+    fn letter(
+        &self,
+        ctx: &IngestContext,
+        line: u64,
+        column: Option<String>,
+        kind: &str,
+        reason: String,
+        raw: Vec<u8>,
+    ) -> DeadLetter {
+        DeadLetter {
+            at: ctx.clock.now_us(),
+            topic: self.topic.name.clone(),
+            line: Some(line),
+            column,
+            kind: kind.into(),
+            reason,
+            raw,
+            ..DeadLetter::default()
+        }
+    }
+
+    /// CHECK constraints and the guard against events from the future. None: all rows are good.
+    fn check_rows(
+        &self,
+        ctx: &IngestContext,
+        batch: &RecordBatch,
+        rows: &[Row],
+        letters: &mut Vec<DeadLetter>,
+    ) -> Result<Option<BooleanArray>> {
+        let n = batch.num_rows();
+        let mut keep = vec![true; n];
+        for (name, check) in &self.checks {
+            let passed = check
+                .evaluate(batch)
+                .and_then(|v| v.into_array(n))
+                .map_err(|e| Error::invalid(format!("check '{name}': {e}")))?;
+            let passed = passed.as_boolean();
+            for (i, keep) in keep.iter_mut().enumerate() {
+                if *keep && passed.is_valid(i) && !passed.value(i) {
+                    *keep = false;
+                    let reason = format!("breaks {name}");
+                    let raw = rows[i].value.to_vec();
+                    letters.push(self.letter(ctx, rows[i].line, None, "check", reason, raw));
+                }
+            }
+        }
+        if let Some(watermark) = &self.topic.watermark
+            && let Some(at) = batch.column_by_name(&watermark.column)
+            && let Some(at) = at.as_primitive_opt::<TimestampMicrosecondType>()
+        {
+            let latest = ctx.clock.now_us().saturating_add(ctx.future_max_us);
+            for (i, keep) in keep.iter_mut().enumerate() {
+                if *keep && at.is_valid(i) && at.value(i) > latest {
+                    *keep = false;
+                    let reason = format!(
+                        "event time {} is more than {} s in the future",
+                        crate::text::rfc3339(at.value(i)),
+                        ctx.future_max_us / 1_000_000
+                    );
+                    let column = Some(watermark.column.clone());
+                    let raw = rows[i].value.to_vec();
+                    letters.push(self.letter(ctx, rows[i].line, column, "future", reason, raw));
+                }
+            }
+        }
+        Ok(keep.contains(&false).then(|| BooleanArray::from(keep)))
+    }
+
+    /// Builds the log batches, one or more per partition.
+    fn gather(
+        &self,
+        ctx: &IngestContext,
+        batch: &RecordBatch,
+        rows: &[Row],
+        keep: Option<&BooleanArray>,
+        letters: Vec<DeadLetter>,
+        mark: Option<&str>,
+    ) -> Result<Checked> {
+        let keys = self.keys(batch)?;
+        let now = ctx.clock.now_us();
+        let n = self.topic.partitions.max(1);
+        // Without a key a request stays together; a repeat of a marked one must choose the same.
+        let unkeyed = match mark {
+            Some(mark) => partition_of(mark.as_bytes(), n),
+            None => {
+                Partition((self.next_partition.fetch_add(1, Ordering::Relaxed) % n as u64) as i32)
+            }
+        };
+        let headers: Vec<(&str, &[u8])> =
+            mark.iter().map(|m| (MARK_HEADER, m.as_bytes())).collect();
+        let mut open: BTreeMap<Partition, log::BatchBuilder> = BTreeMap::new();
+        let mut done: BTreeMap<Partition, Vec<Bytes>> = BTreeMap::new();
+        let mut accepted = 0;
+        for (i, row) in rows.iter().enumerate() {
+            if keep.is_some_and(|k| !k.value(i)) {
+                continue;
+            }
+            accepted += 1;
+            let key = keys.as_ref().and_then(|k| k.get(i));
+            let partition = key.map_or(unkeyed, |k| partition_of(k, n));
+            let builder = open.entry(partition).or_insert_with(|| log::BatchBuilder::new(now));
+            builder.push(now, key, Some(&row.value), &headers);
+            if builder.bytes() >= BATCH_BYTES
+                && let Some(full) = open.remove(&partition)
+            {
+                done.entry(partition).or_default().push(full.build());
+            }
+        }
+        for (partition, builder) in open {
+            done.entry(partition).or_default().push(builder.build());
+        }
+        Ok(Checked { partitions: done, accepted, letters })
+    }
+
+    fn keys(&self, batch: &RecordBatch) -> Result<Option<Keys>> {
+        let Some(name) = &self.topic.key else { return Ok(None) };
+        let column = batch
+            .column_by_name(name)
+            .ok_or_else(|| Error::internal(format!("the key column '{name}' is missing")))?;
+        Keys::new(column).map(Some)
+    }
+
+    /// Appends checked events and waits until they and the dead letters are durable.
+    pub async fn append(&self, ctx: &IngestContext, checked: Checked) -> Result<Ingested> {
+        let Checked { partitions, accepted, letters } = checked;
+        let mut ranges = vec![];
+        let mut waits = vec![];
+        for (partition, batches) in partitions {
+            let log = self.log.partition(partition)?;
+            let mut first: Option<Offset> = None;
+            let mut last = None;
+            for batch in batches {
+                let appended = log.append(batch)?;
+                first = first.or(Some(appended.first));
+                last = Some(appended.last);
+                waits.push(log.durable(appended));
+            }
+            if let (Some(first), Some(last)) = (first, last) {
+                ranges.push(PartitionRange {
+                    partition: partition.0,
+                    first_offset: first.0,
+                    last_offset: last.0,
+                });
+            }
+        }
+        for wait in waits {
+            wait.await?;
+        }
+        if !letters.is_empty() {
+            let store = ctx.dead_letters.clone();
+            let copy = letters.clone();
+            tokio::task::spawn_blocking(move || store.write(&copy))
+                .await
+                .map_err(|e| Error::internal(format!("writing dead letters: {e}")))??;
+        }
+        self.events.fetch_add(accepted, Ordering::Relaxed);
+        self.refused.fetch_add(letters.len() as u64, Ordering::Relaxed);
+        Ok(answer(accepted, ranges, &letters))
+    }
+}
+
+fn answer(accepted: u64, partitions: Vec<PartitionRange>, letters: &[DeadLetter]) -> Ingested {
+    let mut errors: Vec<RefusedLine> = letters
+        .iter()
+        .map(|l| RefusedLine {
+            line: l.line.unwrap_or_default(),
+            column: l.column.clone(),
+            reason: l.reason.clone(),
+            code: l.kind.clone(),
+        })
+        .collect();
+    errors.sort_by_key(|e| e.line);
+    let errors_omitted = errors.len().saturating_sub(ERRORS_MAX) as u64;
+    errors.truncate(ERRORS_MAX);
+    Ingested { accepted, refused: letters.len() as u64, partitions, errors, errors_omitted }
+}
+
+/// Header that marks the records of an import or source batch, so that a repeat is recognised.
+pub const MARK_HEADER: &str = "watershed-batch";
+
+/// Record keys of a batch: text and binary as they are, other types as they print.
+enum Keys {
+    Column(ArrayRef),
+    Text(Vec<Option<String>>),
+}
+
+impl Keys {
+    fn new(column: &ArrayRef) -> Result<Keys> {
+        use arrow::datatypes::DataType;
+        if matches!(column.data_type(), DataType::Utf8 | DataType::Binary) {
+            return Ok(Keys::Column(column.clone()));
+        }
+        let options = FormatOptions::default();
+        let formatter = ArrayFormatter::try_new(column, &options)
+            .map_err(|e| Error::internal(format!("reading keys: {e}")))?;
+        let text = |i| column.is_valid(i).then(|| formatter.value(i).to_string());
+        Ok(Keys::Text((0..column.len()).map(text).collect()))
+    }
+
+    fn get(&self, i: usize) -> Option<&[u8]> {
+        match self {
+            Keys::Column(c) if c.is_null(i) => None,
+            Keys::Column(c) => match c.as_string_opt::<i32>() {
+                Some(strings) => Some(strings.value(i).as_bytes()),
+                None => Some(c.as_binary::<i32>().value(i)),
+            },
+            Keys::Text(t) => t[i].as_deref().map(str::as_bytes),
+        }
+    }
+}
+
+/// The partition Kafka's default partitioner would choose: murmur2, sign bit cleared.
+pub fn partition_of(key: &[u8], partitions: i32) -> Partition {
+    Partition((murmur2(key) & 0x7fff_ffff) as i32 % partitions.max(1))
+}
+
+/// MurmurHash2 as in Kafka's `Utils.murmur2`.
+fn murmur2(data: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let mut h = 0x9747_b28c_u32 ^ data.len() as u32;
+    let mut chunks = data.chunks_exact(4);
+    for c in &mut chunks {
+        let mut k = u32::from_le_bytes([c[0], c[1], c[2], c[3]]).wrapping_mul(M);
+        k ^= k >> 24;
+        h = h.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    let rest = chunks.remainder();
+    if !rest.is_empty() {
+        for (i, b) in rest.iter().enumerate() {
+            h ^= u32::from(*b) << (8 * i);
+        }
+        h = h.wrapping_mul(M);
+    }
+    h ^= h >> 13;
+    h = h.wrapping_mul(M);
+    h ^ (h >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values from Kafka's own `UtilsTest.testMurmur2`.
+    #[test]
+    fn partitions_as_kafka_does() {
+        for (key, hash) in [
+            ("21", -973_932_308_i32),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ] {
+            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
+        }
+    }
+}

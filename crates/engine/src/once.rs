@@ -1,0 +1,163 @@
+//! Appending a numbered batch exactly once, for imports and for sources with positions. The
+//! number is written before the append (with where the log ended) and again after it; a repeat
+//! after a crash looks in the log for the batch's mark and appends only what is missing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use common::{Error, Offset, Result};
+use kv::{Keyspace, Kv};
+use serde::{Deserialize, Serialize};
+
+use crate::ingest::{Checked, IngestContext, Ingested, Inlet, MARK_HEADER};
+use crate::rows::{for_each_record, next_offset};
+
+/// What is known of one producer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    sequence: u64,
+    position: Option<String>,
+    /// Position before this batch.
+    #[serde(default)]
+    position_before: Option<String>,
+    /// Ends of the partitions before the append.
+    ends: BTreeMap<i32, i64>,
+    answer: Option<Ingested>,
+}
+
+/// The keyspace `producers`.
+pub struct Producers {
+    kv: Arc<Kv>,
+    records: Keyspace,
+    /// One numbered append at a time: they come from few producers, each in order.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Producers {
+    pub fn open(kv: &Arc<Kv>) -> Result<Producers> {
+        let records = kv.keyspace("producers")?;
+        Ok(Producers { kv: kv.clone(), records, turn: tokio::sync::Mutex::new(()) })
+    }
+
+    /// Last sequence number and position of a producer whose append is known to be done.
+    pub fn last(&self, producer: &str) -> Result<Option<(u64, Option<String>, bool)>> {
+        Ok(self.get(producer)?.map(|r| (r.sequence, r.position, r.answer.is_some())))
+    }
+
+    /// Position to read again from when the last append was not finished.
+    pub fn position_before(&self, producer: &str) -> Result<Option<String>> {
+        Ok(self.get(producer)?.and_then(|r| r.position_before))
+    }
+
+    /// Appends batch `sequence` of `producer` unless it is there already. Sequences count from 1.
+    pub async fn append(
+        &self,
+        inlet: &Inlet,
+        ctx: &IngestContext,
+        producer: &str,
+        sequence: u64,
+        position: Option<String>,
+        check: impl FnOnce(&str) -> Result<Checked>,
+    ) -> Result<Ingested> {
+        let _turn = self.turn.lock().await;
+        let last = self.get(producer)?;
+        let repeat = match &last {
+            Some(r) if r.sequence == sequence => {
+                if let Some(answer) = &r.answer {
+                    return Ok(answer.clone());
+                }
+                true
+            }
+            Some(r) if sequence != r.sequence + 1 || r.answer.is_none() => {
+                return Err(out_of_order(producer, sequence, r.sequence));
+            }
+            None if sequence != 1 => return Err(out_of_order(producer, sequence, 0)),
+            _ => false,
+        };
+        let mark = format!("{producer};{sequence}");
+        let mut checked = check(&mark)?;
+        let mut record = match last {
+            Some(record) if repeat => {
+                drop_present(inlet, &record.ends, &mark, &mut checked)?;
+                record
+            }
+            _ => {
+                let ends =
+                    inlet.log.partitions().iter().map(|p| (p.id().0, p.end_offset().0)).collect();
+                let position_before = last.and_then(|r| r.position);
+                let record = Record { sequence, position, position_before, ends, answer: None };
+                self.put(producer, &record)?;
+                record
+            }
+        };
+        let answer = inlet.append(ctx, checked).await?;
+        record.answer = Some(answer.clone());
+        self.put(producer, &record)?;
+        Ok(answer)
+    }
+
+    fn get(&self, producer: &str) -> Result<Option<Record>> {
+        match self.records.get(producer.as_bytes())? {
+            Some(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| {
+                Error::corrupt(format!("the record of producer '{producer}' is damaged: {e}"))
+            }),
+            None => Ok(None),
+        }
+    }
+
+    fn put(&self, producer: &str, record: &Record) -> Result<()> {
+        let bytes = serde_json::to_vec(record)
+            .map_err(|e| Error::internal(format!("encoding a producer: {e}")))?;
+        let mut batch = self.kv.batch();
+        batch.put(&self.records, producer.as_bytes(), bytes);
+        batch.commit_durable()
+    }
+}
+
+fn out_of_order(producer: &str, sequence: u64, last: u64) -> Error {
+    Error::conflict(format!("batch {sequence} of '{producer}' does not follow batch {last}"))
+        .hint("another import of the same file may be running; wait for it, then start again")
+}
+
+/// Removes from `checked` the partitions whose part of the batch is in the log already.
+fn drop_present(
+    inlet: &Inlet,
+    ends: &BTreeMap<i32, i64>,
+    mark: &str,
+    checked: &mut Checked,
+) -> Result<()> {
+    for (partition, batches) in &mut checked.partitions {
+        let log = inlet.log.partition(*partition)?;
+        let from = Offset(ends.get(&partition.0).copied().unwrap_or_default());
+        // Batches of a partition are appended in order, so those there are the first ones.
+        let mut there = count_marked(&log, from, mark)?;
+        let mut skip = 0;
+        for batch in batches.iter() {
+            let n = log::Header::parse(batch).map_or(0, |h| h.count as usize);
+            if there < n {
+                break;
+            }
+            there -= n;
+            skip += 1;
+        }
+        batches.drain(..skip);
+    }
+    checked.partitions.retain(|_, batches| !batches.is_empty());
+    Ok(())
+}
+
+fn count_marked(log: &log::PartitionLog, from: Offset, mark: &str) -> Result<usize> {
+    let mut at = from.max(log.start_offset());
+    let mut n = 0;
+    while at < log.high_watermark() {
+        let batches = log.read(at, 4 << 20)?;
+        let Some(last) = batches.last() else { break };
+        for_each_record(&batches, |record| {
+            let marked =
+                record.headers().any(|(name, v)| name == MARK_HEADER && v == Some(mark.as_bytes()));
+            n += usize::from(marked && record.offset >= at);
+        })?;
+        at = next_offset(last)?;
+    }
+    Ok(n)
+}

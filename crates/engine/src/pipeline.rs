@@ -1,0 +1,465 @@
+//! A running view or sink: reads its topics from its own offsets, pushes rows through its `Job`,
+//! and at the end of an epoch commits offsets, state, view rows and late rows in one write to the
+//! keyed store. That write is the only place where progress is kept.
+//!
+//! `Runner` is the pipeline without its thread, so that tests drive it step by step.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use common::{Clock, Epoch, Error, Kind, Offset, Partition, Result};
+use kv::Kv;
+use state::Checkpoint;
+use stream::{Graph, Job, Sealed};
+
+use crate::dead_letters::{DeadLetter, DeadLetters};
+use crate::history::History;
+use crate::outbox::Outbox;
+use crate::pipeline_status::{PipelineStatus, Shared};
+use crate::rows::{RowDecoder, for_each_record, next_offset};
+use crate::subscription::Publisher;
+use crate::view_store::{ViewMeta, ViewStore};
+
+/// Bytes read from each partition at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// Where results go.
+#[derive(Clone)]
+pub enum Target {
+    View { store: Arc<ViewStore>, publisher: Arc<Publisher> },
+    Sink(Arc<Outbox>),
+}
+
+/// A planned pipeline.
+pub struct Spec {
+    /// `name@version`: owns state and rows under this id.
+    pub id: String,
+    pub name: String,
+    /// Changes when stored state could not be used.
+    pub fingerprint: String,
+    pub graph: Graph,
+    pub topics: BTreeMap<String, catalog::Topic>,
+    pub target: Target,
+}
+
+/// What pipelines share.
+pub struct Env {
+    pub kv: Arc<Kv>,
+    pub log: Arc<log::Log>,
+    pub clock: Arc<dyn Clock>,
+    pub dead_letters: Arc<DeadLetters>,
+    pub history: Option<Arc<History>>,
+    pub idle_timeout_us: i64,
+    pub epoch_min: Duration,
+    pub epoch_max: Duration,
+}
+
+/// A pipeline without its thread.
+pub struct Runner {
+    spec: Arc<Spec>,
+    env: Arc<Env>,
+    job: Job,
+    epoch: Epoch,
+    meta: ViewMeta,
+    next: BTreeMap<(String, Partition), Offset>,
+    decoders: HashMap<String, RowDecoder>,
+    logs: HashMap<String, Arc<log::Topic>>,
+    last_row_us: HashMap<(String, Partition), i64>,
+    idle: BTreeSet<(String, Partition)>,
+    /// Where the pipeline stands, as it was last written.
+    stored: Checkpoint,
+    dirty: bool,
+    /// Arrival of the newest row pushed, µs.
+    newest_arrival: i64,
+    pub rows_in: u64,
+    pub watermark: Option<i64>,
+    pub state_bytes: usize,
+}
+
+impl Runner {
+    /// Restores the last commit, or starts anew when there is none that fits.
+    pub fn open(spec: Arc<Spec>, env: Arc<Env>) -> Result<Runner> {
+        let (job, stored) = match state::load(&env.kv, &spec.id)? {
+            Some((checkpoint, deltas)) if checkpoint.fingerprint == spec.fingerprint => {
+                let job = Job::restore(&spec.graph, &checkpoint, deltas)?;
+                (job, checkpoint)
+            }
+            Some(_) => {
+                return Err(Error::internal(format!(
+                    "the state of '{}' belongs to another definition",
+                    spec.id
+                )));
+            }
+            None => (Job::new(&spec.graph)?, Checkpoint::default()),
+        };
+        let (epoch, mut next) = (stored.epoch, stored.offsets.clone());
+        let now = env.clock.now_us();
+        let mut decoders = HashMap::new();
+        let mut logs = HashMap::new();
+        let mut last_row_us = HashMap::new();
+        for (name, topic) in &spec.topics {
+            let log = env.log.topic(name)?;
+            for p in log.partitions() {
+                let at = (name.clone(), p.id());
+                next.entry(at.clone()).or_insert(Offset(0));
+                last_row_us.insert(at, now);
+            }
+            decoders.insert(name.clone(), RowDecoder::new(topic)?);
+            logs.insert(name.clone(), log);
+        }
+        let meta = match &spec.target {
+            Target::View { store, .. } => store.meta(&env.kv.snapshot()?)?,
+            Target::Sink(_) => ViewMeta { epoch, rows: 0 },
+        };
+        Ok(Runner {
+            // A view without input (a global aggregate) has its one row from the first commit on.
+            dirty: epoch == Epoch(0),
+            spec,
+            env,
+            job,
+            epoch,
+            meta,
+            next,
+            decoders,
+            logs,
+            last_row_us,
+            idle: BTreeSet::new(),
+            stored,
+            newest_arrival: 0,
+            rows_in: 0,
+            watermark: None,
+            state_bytes: 0,
+        })
+    }
+
+    /// Takes what there is from every partition, at most `bytes_max` of each; returns the rows.
+    pub fn poll(&mut self, bytes_max: usize) -> Result<usize> {
+        let at: Vec<(String, Partition)> = self.next.keys().cloned().collect();
+        let mut n = 0;
+        for (topic, partition) in at {
+            n += self.poll_partition(&topic, partition, bytes_max)?;
+        }
+        Ok(n)
+    }
+
+    fn poll_partition(
+        &mut self,
+        topic: &str,
+        partition: Partition,
+        bytes_max: usize,
+    ) -> Result<usize> {
+        let key = (topic.to_string(), partition);
+        let (Some(from), Some(log)) = (self.next.get(&key).copied(), self.logs.get(topic)) else {
+            return Ok(0);
+        };
+        let log = log.partition(partition)?;
+        let now = self.env.clock.now_us();
+        if from >= log.high_watermark() {
+            let quiet = now - self.last_row_us.get(&key).copied().unwrap_or(now);
+            if quiet >= self.env.idle_timeout_us && self.idle.insert(key) {
+                self.job.set_idle(topic, partition, true);
+                self.dirty = true;
+            }
+            return Ok(0);
+        }
+        if from < log.start_offset() {
+            return self.poll_history(topic, partition, from, log.start_offset());
+        }
+        let batches = log.read(from, bytes_max)?;
+        let Some(last) = batches.last() else { return Ok(0) };
+        let next = next_offset(last)?;
+        let decoder = self
+            .decoders
+            .get_mut(topic)
+            .ok_or_else(|| Error::internal(format!("no decoder for '{topic}'")))?;
+        let rows = decoder.decode(partition, &batches, from, next)?;
+        self.push(topic, partition, &rows, next)
+    }
+
+    /// Rows that retention took out of the log are read from the archive.
+    fn poll_history(
+        &mut self,
+        topic: &str,
+        partition: Partition,
+        from: Offset,
+        to: Offset,
+    ) -> Result<usize> {
+        let Some(history) = self.env.history.clone() else {
+            return Err(Error::not_found(format!(
+                "offsets {from} to {to} of '{topic}' partition {partition} are gone from the log"
+            ))
+            .hint("they are not archived either: recreate the view to start at what is there"));
+        };
+        let definition = self
+            .spec
+            .topics
+            .get(topic)
+            .ok_or_else(|| Error::internal(format!("'{topic}' is not a topic of this view")))?;
+        let (rows, next) = history.read(definition, partition, from, to)?;
+        self.push(topic, partition, &rows, next)
+    }
+
+    fn push(
+        &mut self,
+        topic: &str,
+        partition: Partition,
+        rows: &RecordBatch,
+        next: Offset,
+    ) -> Result<usize> {
+        let key = (topic.to_string(), partition);
+        if self.idle.remove(&key) {
+            self.job.set_idle(topic, partition, false);
+        }
+        self.job.push(topic, partition, rows, next)?;
+        if let Some(arrived) = rows.column_by_name("_arrived")
+            && let Some(arrived) = arrived.as_primitive_opt::<TimestampMicrosecondType>()
+            && let Some(newest) = arrow::compute::max(arrived)
+        {
+            self.newest_arrival = self.newest_arrival.max(newest);
+        }
+        self.last_row_us.insert(key.clone(), self.env.clock.now_us());
+        self.next.insert(key, next);
+        self.rows_in += rows.num_rows() as u64;
+        self.dirty = true;
+        Ok(rows.num_rows())
+    }
+
+    pub fn dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Ends the epoch. On an error that may pass (a full disk) the sealed epoch is kept by the
+    /// caller's retry: `pending` is what to pass to `write` again.
+    pub fn seal(&mut self) -> Result<Sealed> {
+        self.job.seal(state::should_compact(&self.stored))
+    }
+
+    /// The one atomic write of an epoch.
+    pub fn write(&mut self, sealed: &Sealed) -> Result<()> {
+        let epoch = self.epoch.next();
+        let letters = self.late_letters(sealed);
+        let mut batch = self.env.kv.batch();
+        let checkpoint = Checkpoint {
+            epoch,
+            fingerprint: self.spec.fingerprint.clone(),
+            offsets: self.next.clone(),
+            watermarks: sealed.watermarks.clone(),
+            watermark: sealed.watermark,
+            stored: self.stored.stored.clone(),
+            ..Checkpoint::default()
+        };
+        let stored = state::stage(&mut batch, &self.spec.id, &checkpoint, &sealed.deltas)?;
+        let meta = match &self.spec.target {
+            Target::View { store, .. } => {
+                store.stage(&mut batch, epoch, self.meta, &sealed.changes)?
+            }
+            Target::Sink(outbox) => {
+                outbox.stage(&mut batch, epoch, &sealed.changes)?;
+                ViewMeta { epoch, rows: 0 }
+            }
+        };
+        self.env.dead_letters.stage(&mut batch, &letters)?;
+        batch.commit_durable()?;
+        self.env.dead_letters.committed(letters.len());
+        self.stored = stored;
+        self.epoch = epoch;
+        self.meta = meta;
+        self.dirty = false;
+        self.watermark = sealed.watermark;
+        self.state_bytes = sealed.state_bytes;
+        Ok(())
+    }
+
+    /// Tells readers; call after `write`.
+    pub fn publish(&self, sealed: Sealed) {
+        match &self.spec.target {
+            Target::View { publisher, .. } => publisher.publish(self.epoch, sealed.changes),
+            Target::Sink(outbox) => outbox.notify(),
+        }
+    }
+
+    /// Seals, writes and publishes.
+    pub fn commit(&mut self) -> Result<()> {
+        let sealed = self.seal()?;
+        self.write(&sealed)?;
+        self.publish(sealed);
+        Ok(())
+    }
+
+    fn late_letters(&self, sealed: &Sealed) -> Vec<DeadLetter> {
+        let letter = |row: &stream::LateRow| DeadLetter {
+            at: self.env.clock.now_us(),
+            topic: row.topic.clone(),
+            view: Some(self.spec.name.clone()),
+            partition: Some(row.partition.0),
+            offset: Some(row.offset.0),
+            kind: "late".into(),
+            reason: format!(
+                "its window ended at {}, the watermark was {}",
+                crate::text::rfc3339(row.window_end_us),
+                crate::text::rfc3339(row.watermark_us)
+            ),
+            raw: self.raw_record(&row.topic, row.partition, row.offset).unwrap_or_default(),
+            ..DeadLetter::default()
+        };
+        sealed.late.iter().map(letter).collect()
+    }
+
+    fn raw_record(&self, topic: &str, partition: Partition, offset: Offset) -> Option<Vec<u8>> {
+        let log = self.logs.get(topic)?.partition(partition).ok()?;
+        let batches = log.read(offset, 1).ok()?;
+        let mut found = None;
+        for_each_record(&batches, |r| {
+            if r.offset == offset {
+                found = r.value.map(<[u8]>::to_vec);
+            }
+        })
+        .ok()?;
+        found
+    }
+
+    /// Moves the watermark on as if an event of that time had been seen in every partition.
+    pub fn advance_watermark(&mut self, topic: &str, us: i64) -> Result<()> {
+        let known = self
+            .logs
+            .get(topic)
+            .ok_or_else(|| Error::unknown("topic", topic, self.logs.keys().map(String::as_str)))?;
+        for p in known.partitions() {
+            self.job.advance_watermark(topic, p.id(), us);
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Events not yet taken.
+    pub fn lag(&self) -> u64 {
+        let behind = |((topic, partition), next): (&(String, Partition), &Offset)| {
+            let log = self.logs.get(topic)?.partition(*partition).ok()?;
+            Some((log.high_watermark().0 - next.0).max(0) as u64)
+        };
+        self.next.iter().filter_map(behind).sum()
+    }
+
+    /// From arrival of the newest row to its being visible, ms.
+    fn freshness_ms(&self) -> Option<i64> {
+        (self.newest_arrival > 0)
+            .then(|| ((self.env.clock.now_us() - self.newest_arrival) / 1_000).max(0))
+    }
+}
+
+/// A pipeline with its thread.
+pub struct Pipeline {
+    pub spec: Arc<Spec>,
+    pub shared: Arc<Shared>,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Pipeline {
+    pub fn start(spec: Arc<Spec>, env: Arc<Env>) -> Result<Pipeline> {
+        let shared = Arc::new(Shared::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (spec2, shared2, stop2) = (spec.clone(), shared.clone(), stop.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("view-{}", spec.name))
+            .stack_size(8 << 20)
+            .spawn(move || {
+                if let Err(e) = run(&spec2, &env, &shared2, &stop2) {
+                    tracing::error!(view = spec2.name, "the view stopped: {e}");
+                    shared2.fail(&e);
+                }
+            })
+            .map_err(|e| Error::io("starting a pipeline thread", e))?;
+        Ok(Pipeline { spec, shared, stop, thread: Some(thread) })
+    }
+
+    pub fn status(&self) -> PipelineStatus {
+        self.shared.get()
+    }
+
+    /// Commits what was taken in and ends the thread.
+    pub fn stop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run(spec: &Arc<Spec>, env: &Arc<Env>, shared: &Shared, stop: &AtomicBool) -> Result<()> {
+    let commits = env.log.commits();
+    let mut seen = commits.count();
+    let mut runner = Runner::open(spec.clone(), env.clone())?;
+    let mut committed = Instant::now();
+    shared.update(|s| describe(s, &runner));
+    loop {
+        let stopping = stop.load(Ordering::SeqCst);
+        let full = matches!(&spec.target, Target::Sink(outbox) if outbox.is_full());
+        let n = if stopping || full { 0 } else { runner.poll(READ_BYTES)? };
+        let since = committed.elapsed();
+        let due = (n == 0 && since >= env.epoch_min) || since >= env.epoch_max || stopping;
+        if runner.dirty() && due {
+            if !commit_with_retry(&mut runner, shared, stop)? {
+                return Ok(());
+            }
+            committed = Instant::now();
+            shared.update(|s| describe(s, &runner));
+        } else if n == 0 && !stopping {
+            let wait = match runner.dirty() {
+                true => env.epoch_min.saturating_sub(since),
+                false => Duration::from_millis(250),
+            };
+            seen = commits.wait(seen, wait);
+            shared.update(|s| s.lag_events = runner.lag());
+        }
+        if stopping {
+            return Ok(());
+        }
+    }
+}
+
+/// False when told to stop while the write still failed.
+fn commit_with_retry(runner: &mut Runner, shared: &Shared, stop: &AtomicBool) -> Result<bool> {
+    let sealed = runner.seal()?;
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match runner.write(&sealed) {
+            Ok(()) => {
+                runner.publish(sealed);
+                return Ok(true);
+            }
+            Err(e) if e.kind().may_retry() || e.kind() == Kind::Exhausted => {
+                tracing::warn!(view = runner.spec.name, "an epoch could not be written: {e}");
+                shared.update(|s| s.error = Some(e.to_json()));
+                if stop.load(Ordering::SeqCst) {
+                    return Ok(false);
+                }
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(5));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn describe(status: &mut PipelineStatus, runner: &Runner) {
+    status.state = "running";
+    status.error = None;
+    status.epoch = runner.epoch.0;
+    status.rows = runner.meta.rows;
+    status.lag_events = runner.lag();
+    status.freshness_ms = runner.freshness_ms();
+    status.events_total = runner.rows_in;
+    status.watermark = runner.watermark;
+    status.state_bytes = runner.state_bytes as u64;
+}

@@ -1,0 +1,57 @@
+//! What a pipeline says of itself, read by the status page while it runs.
+
+use std::sync::{Mutex, PoisonError};
+
+use common::Error;
+
+/// A moment's view of a pipeline.
+#[derive(Clone, Debug)]
+pub struct PipelineStatus {
+    /// `starting`, `running` or `failed`.
+    pub state: &'static str,
+    pub error: Option<serde_json::Value>,
+    pub epoch: u64,
+    pub rows: u64,
+    pub lag_events: u64,
+    pub freshness_ms: Option<i64>,
+    pub events_total: u64,
+    pub watermark: Option<i64>,
+    pub state_bytes: u64,
+}
+
+impl Default for PipelineStatus {
+    fn default() -> Self {
+        PipelineStatus {
+            state: "starting",
+            error: None,
+            epoch: 0,
+            rows: 0,
+            lag_events: 0,
+            freshness_ms: None,
+            events_total: 0,
+            watermark: None,
+            state_bytes: 0,
+        }
+    }
+}
+
+/// Shared between a pipeline's thread and readers.
+#[derive(Default)]
+pub struct Shared(Mutex<PipelineStatus>);
+
+impl Shared {
+    pub fn get(&self) -> PipelineStatus {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn update(&self, change: impl FnOnce(&mut PipelineStatus)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub fn fail(&self, e: &Error) {
+        self.update(|s| {
+            s.state = "failed";
+            s.error = Some(e.to_json());
+        });
+    }
+}

@@ -1,0 +1,293 @@
+//! The platform: opens the stores of a project and hands out everything a door needs. Opening
+//! recovers; `apply` (see `apply.rs`) makes definitions run.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use catalog::store::CatalogFile;
+use common::{Clock, Error, Result, SystemDisk};
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, TableProvider};
+use datafusion::execution::SessionState;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use kv::Kv;
+use lake::Lake;
+
+use crate::dead_letters::{DeadLetterPage, DeadLetterQuery, DeadLetters};
+use crate::history::History;
+use crate::ingest::IngestContext;
+use crate::lock::DataLock;
+use crate::once::Producers;
+use crate::pipeline::Env;
+use crate::project::{Dashboard, Project};
+use crate::rates::Rates;
+use crate::registry::Registry;
+use crate::tables::{DeadLettersProvider, PlatformSchema, TopicProvider, ViewProvider};
+
+/// A running platform; cheap to clone.
+#[derive(Clone)]
+pub struct Platform {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What all parts of a running platform share.
+pub struct Inner {
+    pub(crate) project: Project,
+    pub(crate) started: Instant,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) log: Arc<log::Log>,
+    pub(crate) kv: Arc<Kv>,
+    pub(crate) lake: Arc<Lake>,
+    pub(crate) catalog: CatalogFile,
+    pub(crate) env: Arc<Env>,
+    pub(crate) ingest: Arc<IngestContext>,
+    pub(crate) dead_letters: Arc<DeadLetters>,
+    pub(crate) producers: Arc<Producers>,
+    pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) registry: RwLock<Registry>,
+    pub(crate) problems: RwLock<Vec<serde_json::Value>>,
+    pub(crate) dashboards: RwLock<Vec<Dashboard>>,
+    pub(crate) texts: tokio::sync::Mutex<crate::apply::Texts>,
+    pub(crate) rates: Mutex<Rates>,
+    pub(crate) archive: crate::archive::Progress,
+    pub(crate) closing: tokio::sync::watch::Sender<bool>,
+    pub(crate) closed: AtomicBool,
+    _lock: DataLock,
+}
+
+impl Platform {
+    /// Opens a project's stores and recovers them. Definitions do not run yet: see `apply`.
+    pub async fn open(project: Project, clock: Arc<dyn Clock>) -> Result<Platform> {
+        let opened = tokio::task::spawn_blocking(move || Inner::open(project, clock))
+            .await
+            .map_err(|e| Error::internal(format!("opening the project: {e}")))??;
+        let platform = Platform { inner: Arc::new(opened) };
+        platform.start_tasks();
+        Ok(platform)
+    }
+
+    fn start_tasks(&self) {
+        tokio::spawn(crate::archive::run(self.clone()));
+        tokio::spawn(crate::upkeep::run(self.clone()));
+    }
+
+    pub fn project(&self) -> &Project {
+        &self.inner.project
+    }
+
+    /// A session for queries: all tables, Spark's semantics.
+    pub fn session(&self) -> Result<SessionState> {
+        let state = sql::batch_state(self.inner.runtime.clone(), sql::SessionOptions::default());
+        let catalog = MemoryCatalogProvider::new();
+        let schema = Arc::new(PlatformSchema::new(Arc::downgrade(&self.inner)));
+        let options = &state.config_options().catalog;
+        catalog
+            .register_schema(&options.default_schema, schema)
+            .map_err(|e| Error::internal(format!("making a session: {e}")))?;
+        state.catalog_list().register_catalog(options.default_catalog.clone(), Arc::new(catalog));
+        Ok(state)
+    }
+
+    pub async fn dead_letters(&self, query: DeadLetterQuery) -> Result<DeadLetterPage> {
+        let store = self.inner.dead_letters.clone();
+        blocking(move || store.page(&query)).await
+    }
+
+    pub fn dashboards(&self) -> Vec<Dashboard> {
+        self.inner.dashboards.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Faults of the project's files; the last good version goes on running beside them.
+    pub fn set_problems(&self, problems: &[Error]) {
+        let mut now = self.inner.problems.write().unwrap_or_else(PoisonError::into_inner);
+        *now = problems.iter().map(Error::to_json).collect();
+    }
+
+    pub fn problems(&self) -> Vec<serde_json::Value> {
+        self.inner.problems.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why requests would fail now, if they would.
+    pub fn ready(&self) -> Result<()> {
+        if *self.inner.closing.borrow() {
+            return Err(Error::unavailable("the platform is stopping"));
+        }
+        for (name, view) in &self.inner.registry().views {
+            let status = view.pipeline.status();
+            if let Some(error) = status.error {
+                let detail = error["detail"].as_str().unwrap_or("it failed").to_string();
+                return Err(Error::unavailable(format!("view '{name}': {detail}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops sources, commits every pipeline, archives nothing more, syncs the log.
+    pub async fn shutdown(&self) -> Result<()> {
+        use std::sync::atomic::Ordering;
+        if self.inner.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let _ = self.inner.closing.send(true);
+        let registry = std::mem::take(&mut *self.inner.registry_mut());
+        let inner = self.inner.clone();
+        blocking(move || {
+            drop(registry);
+            inner.log.close();
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Inner {
+    fn open(project: Project, clock: Arc<dyn Clock>) -> Result<Inner> {
+        let config = &project.config;
+        let lock = DataLock::take(&project.dir.join("data"))?;
+        let disk = Arc::new(SystemDisk);
+        let log_config = log::LogConfig {
+            commit_interval_us: config.log_commit_interval.0,
+            segment_bytes_max: config.log_segment_bytes_max.0,
+            ..log::LogConfig::default()
+        };
+        let (log, recovery) =
+            log::Log::open(disk.clone(), clock.clone(), &project.path(&config.log), log_config)?;
+        for r in &recovery.partitions {
+            tracing::warn!(
+                topic = r.topic,
+                partition = r.partition.0,
+                truncated_bytes = r.truncated_bytes,
+                "the log's end was torn and is cut: nothing acknowledged was in it"
+            );
+        }
+        let kv = Kv::open(project.path(&config.views), kv::Options::default())?;
+        let lake = Arc::new(Lake::open(&config.lake, &project.dir)?);
+        let catalog = CatalogFile::open(disk, &project.path(&config.catalog))?;
+        let texts = crate::apply::Texts::load(&catalog)?;
+        let dead_letters = Arc::new(DeadLetters::open(&kv)?);
+        let runtime = runtime(config.query_memory_max.0 as usize)?;
+        let history = tokio::runtime::Handle::try_current()
+            .ok()
+            .map(|handle| Arc::new(History::new(lake.clone(), runtime.clone(), handle)));
+        let env = Arc::new(Env {
+            kv: kv.clone(),
+            log: log.clone(),
+            clock: clock.clone(),
+            dead_letters: dead_letters.clone(),
+            history,
+            idle_timeout_us: config.idle_timeout.0,
+            epoch_min: config.epoch_interval_min.to_std(),
+            epoch_max: config.epoch_interval_max.to_std(),
+        });
+        let ingest = Arc::new(IngestContext {
+            clock: clock.clone(),
+            dead_letters: dead_letters.clone(),
+            event_bytes_max: config.event_bytes_max.0 as usize,
+            future_max_us: config.future_max.0,
+        });
+        Ok(Inner {
+            started: Instant::now(),
+            clock,
+            log,
+            lake,
+            catalog,
+            env,
+            ingest,
+            dead_letters,
+            producers: Arc::new(Producers::open(&kv)?),
+            kv,
+            runtime,
+            registry: RwLock::default(),
+            problems: RwLock::default(),
+            dashboards: RwLock::default(),
+            texts: tokio::sync::Mutex::new(texts),
+            rates: Mutex::default(),
+            archive: crate::archive::Progress::default(),
+            closing: tokio::sync::watch::channel(false).0,
+            closed: AtomicBool::new(false),
+            _lock: lock,
+            project,
+        })
+    }
+
+    pub(crate) fn registry(&self) -> RwLockReadGuard<'_, Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn registry_mut(&self) -> RwLockWriteGuard<'_, Registry> {
+        self.registry.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn table_names(&self) -> Vec<String> {
+        self.registry().tables()
+    }
+
+    pub(crate) fn table(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        if name == "dead_letters" {
+            return Some(Arc::new(DeadLettersProvider(self.dead_letters.clone())));
+        }
+        let registry = self.registry();
+        if let Some(view) = registry.views.get(name) {
+            return Some(Arc::new(ViewProvider::new(view.store.clone())));
+        }
+        let inlet = &registry.topics.get(name)?.inlet;
+        Some(Arc::new(TopicProvider::new(
+            inlet.topic.clone(),
+            inlet.log.clone(),
+            self.lake.clone(),
+        )))
+    }
+
+    /// Figures of each topic.
+    pub(crate) fn topic_stats(&self) -> BTreeMap<String, TopicStats> {
+        self.registry()
+            .topics
+            .iter()
+            .map(|(name, entry)| (name.clone(), TopicStats::of(&entry.inlet.log)))
+            .collect()
+    }
+}
+
+/// Figures of a topic over its partitions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TopicStats {
+    pub records: u64,
+    pub bytes: u64,
+    /// Bytes appended since the start.
+    pub bytes_appended: u64,
+}
+
+impl TopicStats {
+    pub fn of(topic: &log::Topic) -> TopicStats {
+        let mut sum = TopicStats::default();
+        for p in topic.partitions() {
+            sum.records += (p.high_watermark().0 - p.start_offset().0).max(0) as u64;
+            if let Ok(stats) = p.stats() {
+                sum.bytes += stats.bytes;
+                sum.bytes_appended += stats.bytes_appended;
+            }
+        }
+        sum
+    }
+}
+
+fn runtime(memory: usize) -> Result<Arc<RuntimeEnv>> {
+    let top = NonZeroUsize::MIN.saturating_add(4);
+    let pool = Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), top));
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(pool)
+        .build_arc()
+        .map_err(|e| Error::internal(format!("making the query runtime: {e}")))
+}
+
+/// Runs blocking work off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|e| Err(Error::internal(format!("a task ended early: {e}"))))
+}

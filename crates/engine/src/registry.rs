@@ -1,0 +1,80 @@
+//! What is defined and running, by name. Guarded by one lock in `Inner`; held only to look up or
+//! to swap entries, never over I/O.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use catalog::Definition;
+use datafusion::logical_expr::LogicalPlan;
+
+use crate::ingest::Inlet;
+use crate::pipeline::Pipeline;
+use crate::sinks::SinkRunner;
+use crate::sources::SourceRunner;
+use crate::subscription::Publisher;
+use crate::view_store::ViewStore;
+
+/// A topic in use.
+pub struct TopicEntry {
+    pub definition: Definition,
+    pub inlet: Arc<Inlet>,
+}
+
+/// A running view.
+pub struct ViewEntry {
+    pub definition: Definition,
+    pub fingerprint: String,
+    /// For views on this view: its plan over topics.
+    pub plan: LogicalPlan,
+    pub schema: SchemaRef,
+    pub store: Arc<ViewStore>,
+    pub publisher: Arc<Publisher>,
+    pub pipeline: Pipeline,
+}
+
+/// A running sink: a pipeline into an outbox, and its delivery.
+pub struct SinkEntry {
+    pub definition: Definition,
+    pub fingerprint: String,
+    pub pipeline: Pipeline,
+    pub runner: SinkRunner,
+}
+
+/// A running source.
+pub struct SourceEntry {
+    pub definition: Definition,
+    pub runner: SourceRunner,
+}
+
+/// Everything by name.
+#[derive(Default)]
+pub struct Registry {
+    pub topics: BTreeMap<String, TopicEntry>,
+    pub views: BTreeMap<String, ViewEntry>,
+    pub sinks: BTreeMap<String, SinkEntry>,
+    pub sources: BTreeMap<String, SourceEntry>,
+}
+
+impl Registry {
+    /// Every definition, topics first.
+    pub fn definitions(&self) -> Vec<&Definition> {
+        let topics = self.topics.values().map(|e| &e.definition);
+        let sources = self.sources.values().map(|e| &e.definition);
+        let views = self.views.values().map(|e| &e.definition);
+        let sinks = self.sinks.values().map(|e| &e.definition);
+        topics.chain(sources).chain(views).chain(sinks).collect()
+    }
+
+    pub fn definition(&self, name: &str) -> Option<&Definition> {
+        self.definitions().into_iter().find(|d| d.object.name() == name)
+    }
+
+    /// Names that can be read with SELECT.
+    pub fn tables(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.topics.keys().chain(self.views.keys()).cloned().collect();
+        names.push("dead_letters".into());
+        names.sort();
+        names
+    }
+}

@@ -1,0 +1,158 @@
+//! Log records ⇄ rows: decodes the records of a topic into Arrow with the hidden columns, and
+//! reads stretches of a partition. Pipelines, batch queries and the archiver all come through
+//! here, so all of them see the same rows.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, Int32Array, Int64Array, RecordBatch, StringBuilder,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use catalog::Topic;
+use common::{Error, Offset, Partition, Result};
+
+/// Names of the hidden columns, in their order after the declared ones.
+pub const HIDDEN: [&str; 5] = ["_partition", "_offset", "_key", "_headers", "_arrived"];
+
+/// Declared columns, all nullable as they come out of the lake, then the hidden ones.
+pub fn full_schema(topic: &Topic) -> SchemaRef {
+    let declared =
+        topic.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable));
+    let arrived = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let types = [DataType::Int32, DataType::Int64, DataType::Binary, DataType::Utf8, arrived];
+    let hidden = HIDDEN.iter().zip(types).map(|(n, t)| Field::new(*n, t, true));
+    Arc::new(Schema::new(declared.chain(hidden).collect::<Vec<_>>()))
+}
+
+/// Turns stored record batches of one topic into rows.
+pub struct RowDecoder {
+    schema: SchemaRef,
+    decoder: formats::json::Decoder,
+}
+
+impl RowDecoder {
+    pub fn new(topic: &Topic) -> Result<RowDecoder> {
+        // What was acknowledged was checked then; a column made NOT NULL later must not hide it.
+        let relaxed = Schema::new(
+            topic
+                .columns
+                .iter()
+                .map(|c| Field::new(&c.name, c.data_type.clone(), true))
+                .collect::<Vec<_>>(),
+        );
+        let decoder = formats::json::Decoder::new(Arc::new(relaxed), None)?;
+        let full = full_schema(topic);
+        let schema = Schema::new(
+            full.fields()
+                .iter()
+                .map(|f| f.as_ref().clone().with_nullable(true))
+                .collect::<Vec<_>>(),
+        );
+        Ok(RowDecoder { schema: Arc::new(schema), decoder })
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Rows of the records in `batches` with `from <= offset < to`.
+    pub fn decode(
+        &mut self,
+        partition: Partition,
+        batches: &[Bytes],
+        from: Offset,
+        to: Offset,
+    ) -> Result<RecordBatch> {
+        let mut values: Vec<&[u8]> = vec![];
+        let mut offsets = vec![];
+        let mut arrived = vec![];
+        let mut keys = BinaryBuilder::new();
+        let mut headers = StringBuilder::new();
+        for batch in batches {
+            for record in log::records::iter(batch)? {
+                let record = record?;
+                if record.offset < from || record.offset >= to {
+                    continue;
+                }
+                offsets.push(record.offset.0);
+                arrived.push(record.timestamp_us());
+                keys.append_option(record.key);
+                headers.append_option(headers_json(&record));
+                values.push(record.value.unwrap_or(b"{}"));
+            }
+        }
+        let decoded = self.decoder.decode(&values)?;
+        if let Some(refused) = decoded.refused.first() {
+            let at = offsets.get(refused.record as usize).copied().unwrap_or_default();
+            return Err(Error::corrupt(format!(
+                "the record at partition {partition}, offset {at} does not decode: {}",
+                refused.reason
+            ))
+            .hint("was the topic's definition changed by hand?"));
+        }
+        let n = offsets.len();
+        let mut columns: Vec<ArrayRef> = decoded.batch.columns().to_vec();
+        columns.push(Arc::new(Int32Array::from(vec![partition.0; n])));
+        columns.push(Arc::new(Int64Array::from(offsets)));
+        columns.push(Arc::new(keys.finish()));
+        columns.push(Arc::new(headers.finish()));
+        columns.push(Arc::new(TimestampMicrosecondArray::from(arrived).with_timezone("UTC")));
+        RecordBatch::try_new(self.schema.clone(), columns)
+            .map_err(|e| Error::internal(format!("building rows: {e}")))
+    }
+}
+
+fn headers_json(record: &log::records::RecordView<'_>) -> Option<String> {
+    let mut object = serde_json::Map::new();
+    for (name, value) in record.headers() {
+        let value = value.map(|v| String::from_utf8_lossy(v).into_owned());
+        object.insert(name.into_owned(), value.into());
+    }
+    (!object.is_empty()).then(|| serde_json::Value::Object(object).to_string())
+}
+
+/// The offset after a batch.
+pub fn next_offset(batch: &[u8]) -> Result<Offset> {
+    log::Header::parse(batch)
+        .map(|h| h.last_offset().next())
+        .ok_or_else(|| Error::corrupt("a record batch is shorter than its header"))
+}
+
+/// Calls `each` with every record of `batches`.
+pub fn for_each_record(
+    batches: &[Bytes],
+    mut each: impl FnMut(log::records::RecordView<'_>),
+) -> Result<()> {
+    for batch in batches {
+        for record in log::records::iter(batch)? {
+            each(record?);
+        }
+    }
+    Ok(())
+}
+
+/// Decodes `from..to` of a partition in pieces of at most `bytes_max` stored bytes.
+pub fn read_range(
+    topic: &log::Topic,
+    decoder: &mut RowDecoder,
+    partition: Partition,
+    mut from: Offset,
+    to: Offset,
+    bytes_max: usize,
+    mut each: impl FnMut(RecordBatch, Offset) -> Result<bool>,
+) -> Result<()> {
+    let log = topic.partition(partition)?;
+    while from < to {
+        let batches = log.read(from, bytes_max)?;
+        let Some(last) = batches.last() else { return Ok(()) };
+        let next = next_offset(last)?.min(to);
+        let rows = decoder.decode(partition, &batches, from, to)?;
+        from = next;
+        if !each(rows, next)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! SHOW, DESCRIBE and EXPLAIN: what exists, what it looks like, how it is kept up to date.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use catalog::Object;
+use common::{Error, Place, Result};
+use sql::{ExplainWhat, Show};
+
+use crate::platform::Platform;
+use crate::query::Outcome;
+
+/// A table of texts, built column by column.
+fn table(columns: Vec<(&str, ArrayRef)>) -> Result<Outcome> {
+    let fields: Vec<Field> =
+        columns.iter().map(|(n, a)| Field::new(*n, a.data_type().clone(), true)).collect();
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let arrays = columns.into_iter().map(|(_, a)| a).collect();
+    let batch = RecordBatch::try_new(schema.clone(), arrays)
+        .map_err(|e| Error::internal(format!("building a table: {e}")))?;
+    Ok(Outcome::Rows { schema, batches: vec![batch], omitted: false })
+}
+
+fn texts<T: Into<String>>(values: impl IntoIterator<Item = T>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values.into_iter().map(Into::into)))
+}
+
+fn options(values: impl IntoIterator<Item = Option<String>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<StringArray>())
+}
+
+fn numbers(values: impl IntoIterator<Item = u64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values.into_iter().map(|n| n as i64)))
+}
+
+impl Platform {
+    pub(crate) fn show(&self, show: &Show) -> Result<Outcome> {
+        match show {
+            Show::Topics => {
+                let topics = self.topics();
+                table(vec![
+                    ("name", texts(topics.iter().map(|t| t.name.as_str()))),
+                    ("partitions", numbers(topics.iter().map(|t| t.partitions as u64))),
+                    ("records", numbers(topics.iter().map(|t| t.records))),
+                    ("bytes", numbers(topics.iter().map(|t| t.bytes))),
+                    ("key", options(topics.iter().map(|t| t.key.clone()))),
+                ])
+            }
+            Show::Views | Show::Pipelines => {
+                let views = self.views();
+                table(vec![
+                    ("name", texts(views.iter().map(|v| v.name.as_str()))),
+                    ("state", texts(views.iter().map(|v| v.state.as_str()))),
+                    ("epoch", numbers(views.iter().map(|v| v.epoch))),
+                    ("rows", numbers(views.iter().map(|v| v.rows))),
+                    ("lag_events", numbers(views.iter().map(|v| v.lag_events))),
+                    (
+                        "freshness_ms",
+                        options(views.iter().map(|v| v.freshness_ms.map(|n| n.to_string()))),
+                    ),
+                    ("watermark", options(views.iter().map(|v| v.watermark.clone()))),
+                ])
+            }
+            Show::Sources | Show::Sinks => self.show_connectors(show),
+            Show::Tables => {
+                let names = self.inner.table_names();
+                let kinds: Vec<&str> = names.iter().map(|n| self.kind_of(n)).collect();
+                table(vec![("name", texts(names)), ("kind", texts(kinds))])
+            }
+            Show::Functions => {
+                let state = self.session()?;
+                let mut names: Vec<(String, &str)> = vec![];
+                names.extend(state.scalar_functions().keys().map(|n| (n.clone(), "scalar")));
+                names.extend(state.aggregate_functions().keys().map(|n| (n.clone(), "aggregate")));
+                names.extend(state.window_functions().keys().map(|n| (n.clone(), "window")));
+                names.sort();
+                table(vec![
+                    ("name", texts(names.iter().map(|(n, _)| n.as_str()))),
+                    ("kind", texts(names.iter().map(|(_, k)| *k))),
+                ])
+            }
+            Show::Create { name, .. } => {
+                let registry = self.inner.registry();
+                let definition = registry.definition(name).ok_or_else(|| {
+                    Error::unknown(
+                        "object",
+                        name,
+                        registry.definitions().into_iter().map(|d| d.object.name()),
+                    )
+                })?;
+                table(vec![
+                    ("statement", texts([definition.origin.statement()])),
+                    ("file", options([definition.origin.file.clone()])),
+                ])
+            }
+        }
+    }
+
+    fn show_connectors(&self, show: &Show) -> Result<Outcome> {
+        let status = self.status();
+        if matches!(show, Show::Sources) {
+            let s = &status.sources;
+            return table(vec![
+                ("name", texts(s.iter().map(|s| s.name.as_str()))),
+                ("connector", texts(s.iter().map(|s| s.connector.as_str()))),
+                ("into", texts(s.iter().map(|s| s.into.as_str()))),
+                ("state", texts(s.iter().map(|s| s.state))),
+                ("events", numbers(s.iter().map(|s| s.events_total))),
+            ]);
+        }
+        let s = &status.sinks;
+        table(vec![
+            ("name", texts(s.iter().map(|s| s.name.as_str()))),
+            ("connector", texts(s.iter().map(|s| s.connector.as_str()))),
+            ("delivery", texts(s.iter().map(|s| s.delivery.as_str()))),
+            ("state", texts(s.iter().map(|s| s.state))),
+            ("rows", numbers(s.iter().map(|s| s.rows_total))),
+            ("waiting_epochs", numbers(s.iter().map(|s| s.waiting_epochs))),
+        ])
+    }
+
+    fn kind_of(&self, name: &str) -> &'static str {
+        match self.inner.registry().definition(name).map(|d| d.object.kind()) {
+            Some("TOPIC") => "topic",
+            Some("MATERIALIZED VIEW") => "materialized view",
+            _ => "system table",
+        }
+    }
+
+    pub(crate) fn describe(&self, name: &str) -> Result<Outcome> {
+        let columns = self.columns_of(name)?;
+        table(vec![
+            ("column", texts(columns.iter().map(|c| c.name.as_str()))),
+            ("type", texts(columns.iter().map(|c| c.data_type.as_str()))),
+            ("nullable", texts(columns.iter().map(|c| if c.nullable { "yes" } else { "no" }))),
+            ("comment", texts(columns.iter().map(|c| c.comment.as_str()))),
+        ])
+    }
+
+    /// How a view is kept up to date.
+    pub async fn explain(&self, name: &str) -> Result<Outcome> {
+        let graph = {
+            let registry = self.inner.registry();
+            match (registry.views.get(name), registry.sinks.get(name)) {
+                (Some(v), _) => v.pipeline.spec.clone(),
+                (None, Some(s)) => s.pipeline.spec.clone(),
+                (None, None) => {
+                    let known = registry.views.keys().chain(registry.sinks.keys());
+                    return Err(crate::apply::unknown_view(name, known.map(String::as_str)));
+                }
+            }
+        };
+        let rows = stream::explain(&graph.graph);
+        table(vec![
+            ("operator", texts(rows.iter().map(|r| r.operator.clone()))),
+            ("kept", texts(rows.iter().map(|r| r.kept.clone()))),
+            ("state", texts(rows.iter().map(|r| r.state.clone()))),
+            ("bound", texts(rows.iter().map(|r| r.bound.clone()))),
+        ])
+    }
+
+    pub(crate) async fn explain_statement(
+        &self,
+        text: &sql::Text,
+        what: &ExplainWhat,
+        analyze: bool,
+    ) -> Result<Outcome> {
+        match what {
+            ExplainWhat::View { name, .. } => self.explain(name).await,
+            ExplainWhat::Query { text: query, start } => {
+                let place = |span: std::ops::Range<usize>| Place {
+                    file: None,
+                    text: text.text.clone(),
+                    span: start + span.start..start + span.end,
+                };
+                let state = self.session()?;
+                let plan = sql::plan(&state, query, &place).await?;
+                let frame = datafusion::dataframe::DataFrame::new(state, plan);
+                let bad = |e| sql::error(e, &place);
+                let frame = frame.explain(false, analyze).map_err(bad)?;
+                let schema: SchemaRef = frame.schema().inner().clone();
+                let batches = frame.collect().await.map_err(bad)?;
+                Ok(Outcome::Rows { schema, batches, omitted: false })
+            }
+        }
+    }
+}
+
+/// A column as DESCRIBE shows it.
+pub(crate) struct Described {
+    pub name: String,
+    pub data_type: String,
+    pub nullable: bool,
+    pub comment: String,
+}
+
+impl Platform {
+    fn columns_of(&self, name: &str) -> Result<Vec<Described>> {
+        let described = |f: &Field, comment: String| Described {
+            name: f.name().clone(),
+            data_type: formats::types::sql_name(f.data_type()),
+            nullable: f.is_nullable(),
+            comment,
+        };
+        let registry = self.inner.registry();
+        if let Some(entry) = registry.topics.get(name) {
+            let Object::Topic(topic) = &entry.definition.object else {
+                return Err(Error::internal(format!("'{name}' is not a topic")));
+            };
+            let comment = |column: &str| match &topic.watermark {
+                _ if topic.key.as_deref() == Some(column) => "record key".to_string(),
+                Some(w) if w.column == column => {
+                    format!("event time, watermark {} ms behind", w.delay_us / 1_000)
+                }
+                _ if column.starts_with('_') => "hidden".to_string(),
+                _ => String::new(),
+            };
+            let schema = crate::rows::full_schema(topic);
+            return Ok(schema.fields().iter().map(|f| described(f, comment(f.name()))).collect());
+        }
+        if let Some(view) = registry.views.get(name) {
+            let keys = match view.store.key() {
+                stream::OutputKey::Columns(c) => c.clone(),
+                _ => vec![],
+            };
+            let comment = |i| if keys.contains(&i) { "key".to_string() } else { String::new() };
+            let fields = view.schema.fields().iter().enumerate();
+            return Ok(fields.map(|(i, f)| described(f, comment(i))).collect());
+        }
+        if name == "dead_letters" {
+            let schema = crate::dead_letters::schema();
+            return Ok(schema.fields().iter().map(|f| described(f, String::new())).collect());
+        }
+        let tables = registry.tables();
+        Err(Error::unknown("table", name, tables.iter().map(String::as_str)))
+    }
+}

@@ -1,0 +1,160 @@
+//! Runs sinks: delivers the epochs that a sink's pipeline put into its outbox, in order, and
+//! keeps the delivery that was chosen (see `connectors::delivery`).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use catalog::Sink as Definition;
+use common::{Epoch, Error, Result};
+use connector::{Context, Delivery, Health, Sink};
+use tokio::sync::watch;
+
+use crate::outbox::{Outbox, Waiting};
+use crate::platform::{Platform, blocking};
+
+/// A running sink.
+pub struct SinkRunner {
+    pub shared: Arc<SinkShared>,
+    pub outbox: Arc<Outbox>,
+    pub delivery: Delivery,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// What a sink says of itself.
+#[derive(Default)]
+pub struct SinkShared {
+    pub rows: AtomicU64,
+    pub error: Mutex<Option<serde_json::Value>>,
+    pub health: Arc<Health>,
+}
+
+impl SinkShared {
+    /// Why it does not deliver, if it does not.
+    pub fn error(&self) -> Option<serde_json::Value> {
+        let own = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        own.or_else(|| self.health.error().map(|e| serde_json::json!({ "detail": e })))
+    }
+}
+
+impl SinkRunner {
+    pub fn start(
+        platform: &Platform,
+        sink: &Definition,
+        schema: SchemaRef,
+        outbox: Arc<Outbox>,
+        committed: Epoch,
+    ) -> Result<SinkRunner> {
+        let inner = &platform.inner;
+        let health = Arc::new(Health::default());
+        let context = Context {
+            name: sink.name.clone(),
+            health: health.clone(),
+            project_dir: inner.project.dir.clone(),
+            schema: schema.clone(),
+            clock: inner.clock.clone(),
+        };
+        let asked = sink.options.get("delivery").map(String::as_str);
+        let delivery = connectors::delivery(&sink.connector, asked)?;
+        let made = connectors::sink(&sink.connector, &sink.options, context)?;
+        let shared = Arc::new(SinkShared { health, ..SinkShared::default() });
+        let (stop, stopped) = watch::channel(false);
+        let run = Run {
+            name: sink.name.clone(),
+            schema,
+            outbox: outbox.clone(),
+            shared: shared.clone(),
+            delivery,
+            committed,
+        };
+        let task = tokio::spawn(run.forever(made, stopped));
+        Ok(SinkRunner { shared, outbox, delivery, stop, task })
+    }
+
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+    }
+}
+
+struct Run {
+    name: String,
+    schema: SchemaRef,
+    outbox: Arc<Outbox>,
+    shared: Arc<SinkShared>,
+    delivery: Delivery,
+    /// Last epoch of this pipeline when it started.
+    committed: Epoch,
+}
+
+impl Run {
+    async fn forever(self, mut sink: Box<dyn Sink>, mut stopped: watch::Receiver<bool>) {
+        let mut pause = Duration::from_millis(500);
+        loop {
+            let error = tokio::select! {
+                _ = stopped.wait_for(|s| *s) => return,
+                ended = self.deliver(sink.as_mut(), &mut pause) => match ended {
+                    Ok(()) => return,
+                    Err(e) => e,
+                },
+            };
+            tracing::warn!(sink = self.name, "delivery failed and is tried again: {error}");
+            *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(error.to_json());
+            tokio::select! {
+                _ = stopped.wait_for(|s| *s) => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(Duration::from_secs(30));
+        }
+    }
+
+    async fn deliver(&self, sink: &mut dyn Sink, pause: &mut Duration) -> Result<()> {
+        if let Some(known) = sink.open(self.schema.clone()).await?
+            && known > self.committed
+        {
+            return Err(Error::conflict(format!(
+                "the target of sink '{}' holds epochs up to {known}, this sink made {} so far",
+                self.name, self.committed
+            ))
+            .hint("it belongs to an earlier sink: empty it, or choose another place"));
+        }
+        loop {
+            let outbox = self.outbox.clone();
+            let Some(waiting) = blocking(move || outbox.first()).await? else {
+                self.outbox.changed().await;
+                continue;
+            };
+            // An epoch that was delivered and not yet removed is written again under its number.
+            self.deliver_one(sink, &waiting).await?;
+            *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *pause = Duration::from_millis(500);
+        }
+    }
+
+    async fn deliver_one(&self, sink: &mut dyn Sink, waiting: &Waiting) -> Result<()> {
+        let epoch = waiting.epoch;
+        if self.delivery == Delivery::AtMostOnce {
+            self.remove(epoch).await?;
+        }
+        let mut rows = 0;
+        for (batch, weights) in &waiting.batches {
+            sink.write(epoch, batch, weights.as_ref()).await?;
+            rows += batch.num_rows() as u64;
+        }
+        sink.prepare(epoch).await?;
+        sink.commit(epoch).await?;
+        if self.delivery != Delivery::AtMostOnce {
+            self.remove(epoch).await?;
+        }
+        self.shared.rows.fetch_add(rows, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn remove(&self, epoch: Epoch) -> Result<()> {
+        let outbox = self.outbox.clone();
+        blocking(move || outbox.remove(epoch)).await
+    }
+}

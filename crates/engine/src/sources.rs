@@ -1,0 +1,208 @@
+//! Runs sources: takes batches from a connector, casts them to the topic's columns and ingests
+//! them; a source with positions goes on exactly where its last durable batch ended.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::array::{RecordBatch, new_null_array};
+use bytes::Bytes;
+use catalog::Source as Definition;
+use common::{Error, Result};
+use connector::{Context, Health, Rows, Source, SourceBatch};
+use formats::BodyKind;
+use formats::json::ContentKind;
+use tokio::sync::watch;
+
+use crate::ingest::{IngestContext, Ingested, Inlet};
+use crate::once::Producers;
+use crate::platform::Platform;
+
+const NDJSON: BodyKind = BodyKind::Json(ContentKind::Ndjson);
+
+/// A running source.
+pub struct SourceRunner {
+    inlet: Arc<Inlet>,
+    pub shared: Arc<SourceShared>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// What a source says of itself.
+#[derive(Default)]
+pub struct SourceShared {
+    pub events: AtomicU64,
+    pub error: Mutex<Option<serde_json::Value>>,
+    pub finished: std::sync::atomic::AtomicBool,
+    pub health: Arc<Health>,
+}
+
+impl SourceShared {
+    /// Why it does not run, if it does not.
+    pub fn error(&self) -> Option<serde_json::Value> {
+        let own = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        own.or_else(|| self.health.error().map(|e| serde_json::json!({ "detail": e })))
+    }
+}
+
+impl SourceRunner {
+    pub fn start(platform: &Platform, source: &Definition) -> Result<SourceRunner> {
+        let inner = &platform.inner;
+        let inlet = inner
+            .registry()
+            .topics
+            .get(&source.into)
+            .map(|t| t.inlet.clone())
+            .ok_or_else(|| Error::internal(format!("source '{}' has no topic", source.name)))?;
+        let health = Arc::new(Health::default());
+        let context = Context {
+            name: source.name.clone(),
+            health: health.clone(),
+            project_dir: inner.project.dir.clone(),
+            schema: inlet.topic.schema(),
+            clock: inner.clock.clone(),
+        };
+        let made = connectors::source(&source.connector, &source.options, context)?;
+        let shared = Arc::new(SourceShared { health, ..SourceShared::default() });
+        let (stop, stopped) = watch::channel(false);
+        let run = Run {
+            name: source.name.clone(),
+            inlet: inlet.clone(),
+            ingest: inner.ingest.clone(),
+            producers: inner.producers.clone(),
+            shared: shared.clone(),
+        };
+        let task = tokio::spawn(run.forever(made, stopped));
+        Ok(SourceRunner { inlet, shared, stop, task })
+    }
+
+    pub fn inlet_ptr(&self) -> *const Inlet {
+        Arc::as_ptr(&self.inlet)
+    }
+
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+    }
+}
+
+struct Run {
+    name: String,
+    inlet: Arc<Inlet>,
+    ingest: Arc<IngestContext>,
+    producers: Arc<Producers>,
+    shared: Arc<SourceShared>,
+}
+
+impl Run {
+    async fn forever(self, mut source: Box<dyn Source>, mut stopped: watch::Receiver<bool>) {
+        let mut pause = Duration::from_millis(500);
+        loop {
+            let error = tokio::select! {
+                _ = stopped.wait_for(|s| *s) => return,
+                ended = self.run(source.as_mut(), &mut pause) => match ended {
+                    Ok(()) => {
+                        self.shared.finished.store(true, Ordering::Relaxed);
+                        return;
+                    }
+                    Err(e) => e,
+                },
+            };
+            tracing::warn!(source = self.name, "the source failed and is tried again: {error}");
+            *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(error.to_json());
+            tokio::select! {
+                _ = stopped.wait_for(|s| *s) => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(Duration::from_secs(30));
+        }
+    }
+
+    /// Until the source ends or fails.
+    async fn run(&self, source: &mut dyn Source, pause: &mut Duration) -> Result<()> {
+        let producer = format!("source:{}", self.name);
+        let last = self.producers.last(&producer)?;
+        // A batch that was begun and not finished is read again from the position before it.
+        let (mut sequence, position) = match last {
+            Some((n, position, true)) => (n, position),
+            Some((n, _, false)) => (n - 1, self.before(&producer)?),
+            None => (0, None),
+        };
+        source.open(position.as_deref()).await?;
+        while let Some(SourceBatch { rows, position }) = source.next().await? {
+            let body = self.body(rows)?;
+            let answer = match position {
+                None => {
+                    let checked = self.inlet.check_body(&self.ingest, &body, NDJSON, None)?;
+                    self.inlet.append(&self.ingest, checked).await?
+                }
+                Some(position) => {
+                    sequence += 1;
+                    let answer = self.once(&producer, sequence, &position, &body).await?;
+                    source.committed(&position).await?;
+                    answer
+                }
+            };
+            self.shared.events.fetch_add(answer.accepted, Ordering::Relaxed);
+            *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *pause = Duration::from_millis(500);
+        }
+        Ok(())
+    }
+
+    fn before(&self, producer: &str) -> Result<Option<String>> {
+        self.producers.position_before(producer)
+    }
+
+    async fn once(
+        &self,
+        producer: &str,
+        sequence: u64,
+        position: &str,
+        body: &Bytes,
+    ) -> Result<Ingested> {
+        let check = |mark: &str| self.inlet.check_body(&self.ingest, body, NDJSON, Some(mark));
+        let position = Some(position.to_string());
+        self.producers.append(&self.inlet, &self.ingest, producer, sequence, position, check).await
+    }
+
+    /// Rows as the topic's format.
+    fn body(&self, rows: Rows) -> Result<Bytes> {
+        match rows {
+            Rows::Json(body) => Ok(body),
+            Rows::Arrow(batch) => ndjson(&conform(&batch, &self.inlet.topic.schema())?),
+        }
+    }
+}
+
+/// A batch with exactly the columns of the topic, by name.
+pub(crate) fn conform(
+    batch: &RecordBatch,
+    schema: &arrow::datatypes::SchemaRef,
+) -> Result<RecordBatch> {
+    let n = batch.num_rows();
+    let mut columns = vec![];
+    for field in schema.fields() {
+        columns.push(match batch.column_by_name(field.name()) {
+            None => new_null_array(field.data_type(), n),
+            Some(column) => arrow::compute::cast(column, field.data_type()).map_err(|e| {
+                Error::invalid(format!("column '{}' of the source: {e}", field.name()))
+            })?,
+        });
+    }
+    let relaxed = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+    let relaxed = arrow::datatypes::Schema::new(relaxed.collect::<Vec<_>>());
+    RecordBatch::try_new(Arc::new(relaxed), columns)
+        .map_err(|e| Error::internal(format!("rows of a source: {e}")))
+}
+
+/// Rows as newline-delimited JSON.
+pub(crate) fn ndjson(batch: &RecordBatch) -> Result<Bytes> {
+    let mut body = vec![];
+    for value in formats::json::encode(batch)?.iter() {
+        body.extend_from_slice(value);
+        body.push(b'\n');
+    }
+    Ok(body.into())
+}

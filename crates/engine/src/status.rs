@@ -1,0 +1,306 @@
+//! What runs and how well, shaped as `GET /api/status`, `/api/topics` and `/api/views` show it.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::platform::Platform;
+use crate::text::rfc3339;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ColumnInfo {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub data_type: String,
+    pub nullable: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct WatermarkInfo {
+    pub column: String,
+    pub delay_us: i64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TopicInfo {
+    pub name: String,
+    pub format: String,
+    pub partitions: i32,
+    pub columns: Vec<ColumnInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<WatermarkInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_ms: Option<i64>,
+    pub records: u64,
+    pub bytes: u64,
+    pub events_per_second: Option<f64>,
+    pub file: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ViewInfo {
+    pub name: String,
+    pub sql: String,
+    pub columns: Vec<ColumnInfo>,
+    pub key: Vec<String>,
+    pub state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Value>,
+    pub epoch: u64,
+    pub rows: u64,
+    pub lag_events: u64,
+    pub freshness_ms: Option<i64>,
+    pub events_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<String>,
+    pub state_bytes: u64,
+    pub depends_on: Vec<String>,
+    pub file: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceInfo {
+    pub name: String,
+    pub connector: String,
+    pub into: String,
+    pub state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Value>,
+    pub events_per_second: Option<f64>,
+    pub events_total: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SinkInfo {
+    pub name: String,
+    pub connector: String,
+    pub state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Value>,
+    pub rows_total: u64,
+    pub delivery: String,
+    pub lag_events: u64,
+    pub waiting_epochs: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ArchiveInfo {
+    pub topic: String,
+    pub archived_offset_sum: i64,
+    pub lag_events: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    pub version: &'static str,
+    pub project: String,
+    pub uptime_s: u64,
+    pub ready: bool,
+    pub events_per_second: Option<f64>,
+    pub events_total: u64,
+    pub topics: usize,
+    pub views: Vec<ViewInfo>,
+    pub sources: Vec<SourceInfo>,
+    pub sinks: Vec<SinkInfo>,
+    pub archive: Vec<ArchiveInfo>,
+    pub dead_letters: u64,
+    pub problems: Vec<Value>,
+    pub memory_bytes: Option<u64>,
+    pub disk_bytes: u64,
+}
+
+fn columns(schema: &arrow::datatypes::Schema) -> Vec<ColumnInfo> {
+    let info = |f: &std::sync::Arc<arrow::datatypes::Field>| ColumnInfo {
+        name: f.name().clone(),
+        data_type: formats::types::sql_name(f.data_type()),
+        nullable: f.is_nullable(),
+    };
+    schema.fields().iter().map(info).collect()
+}
+
+impl Platform {
+    fn rate(&self, counter: &str) -> Option<f64> {
+        let rates = self.inner.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.per_second(counter)
+    }
+
+    /// Called once a second.
+    pub(crate) fn sample_rates(&self) {
+        let mut counters = vec![];
+        {
+            let registry = self.inner.registry();
+            let mut total = 0;
+            for (name, topic) in &registry.topics {
+                let n = topic.inlet.events.load(Ordering::Relaxed);
+                total += n;
+                counters.push((format!("topic {name}"), n));
+            }
+            counters.push(("events".to_string(), total));
+            for (name, view) in &registry.views {
+                counters.push((format!("view {name}"), view.pipeline.status().events_total));
+            }
+            for (name, source) in &registry.sources {
+                let n = source.runner.shared.events.load(Ordering::Relaxed);
+                counters.push((format!("source {name}"), n));
+            }
+        }
+        self.inner.rates.lock().unwrap_or_else(PoisonError::into_inner).sample(counters);
+    }
+
+    pub fn topics(&self) -> Vec<TopicInfo> {
+        let registry = self.inner.registry();
+        let info = |(name, entry): (&String, &crate::registry::TopicEntry)| {
+            let topic = &entry.inlet.topic;
+            let stats = crate::platform::TopicStats::of(&entry.inlet.log);
+            TopicInfo {
+                name: name.clone(),
+                format: topic.format.clone(),
+                partitions: topic.partitions,
+                columns: columns(&topic.schema()),
+                watermark: topic
+                    .watermark
+                    .as_ref()
+                    .map(|w| WatermarkInfo { column: w.column.clone(), delay_us: w.delay_us }),
+                key: topic.key.clone(),
+                retention_ms: topic.retention_us.map(|us| us / 1_000),
+                records: stats.records,
+                bytes: stats.bytes,
+                events_per_second: self.rate(&format!("topic {name}")),
+                file: entry.definition.origin.file.clone(),
+            }
+        };
+        registry.topics.iter().map(info).collect()
+    }
+
+    pub fn views(&self) -> Vec<ViewInfo> {
+        let registry = self.inner.registry();
+        let info = |(name, entry): (&String, &crate::registry::ViewEntry)| {
+            let status = entry.pipeline.status();
+            let key = match entry.store.key() {
+                stream::OutputKey::Columns(c) => {
+                    c.iter().map(|c| entry.schema.field(*c).name().clone()).collect()
+                }
+                _ => vec![],
+            };
+            ViewInfo {
+                name: name.clone(),
+                sql: entry.definition.origin.statement().to_string(),
+                columns: columns(&entry.schema),
+                key,
+                state: status.state.to_string(),
+                error: status.error,
+                epoch: status.epoch,
+                rows: status.rows,
+                lag_events: status.lag_events,
+                freshness_ms: status.freshness_ms,
+                events_per_second: self.rate(&format!("view {name}")),
+                watermark: status.watermark.map(rfc3339),
+                state_bytes: status.state_bytes,
+                depends_on: entry.definition.depends_on.iter().map(|(n, _)| n.clone()).collect(),
+                file: entry.definition.origin.file.clone(),
+            }
+        };
+        registry.views.iter().map(info).collect()
+    }
+
+    fn sources(&self) -> Vec<SourceInfo> {
+        let registry = self.inner.registry();
+        let info = |(name, entry): (&String, &crate::registry::SourceEntry)| {
+            let shared = &entry.runner.shared;
+            let error = shared.error();
+            let (connector, into) = match &entry.definition.object {
+                catalog::Object::Source(s) => (s.connector.clone(), s.into.clone()),
+                _ => (String::new(), String::new()),
+            };
+            let state = match &error {
+                Some(_) => "failing",
+                None if shared.finished.load(Ordering::Relaxed) => "finished",
+                None => "running",
+            };
+            SourceInfo {
+                name: name.clone(),
+                connector,
+                into,
+                state,
+                error,
+                events_per_second: self.rate(&format!("source {name}")),
+                events_total: shared.events.load(Ordering::Relaxed),
+            }
+        };
+        registry.sources.iter().map(info).collect()
+    }
+
+    fn sinks(&self) -> Vec<SinkInfo> {
+        let registry = self.inner.registry();
+        let info = |(name, entry): (&String, &crate::registry::SinkEntry)| {
+            let shared = &entry.runner.shared;
+            let error = shared.error();
+            let status = entry.pipeline.status();
+            let connector = match &entry.definition.object {
+                catalog::Object::Sink(s) => s.connector.clone(),
+                _ => String::new(),
+            };
+            SinkInfo {
+                name: name.clone(),
+                connector,
+                state: if error.is_some() { "failing" } else { status.state },
+                error: error.or(status.error),
+                rows_total: shared.rows.load(Ordering::Relaxed),
+                delivery: entry.runner.delivery.to_string(),
+                lag_events: status.lag_events,
+                waiting_epochs: entry.runner.outbox.waiting(),
+            }
+        };
+        registry.sinks.iter().map(info).collect()
+    }
+
+    fn archive(&self) -> Vec<ArchiveInfo> {
+        let registry = self.inner.registry();
+        let info = |(name, entry): (&String, &crate::registry::TopicEntry)| {
+            if !entry.inlet.topic.archive {
+                return None;
+            }
+            let archived = self.inner.archive.of(name).unwrap_or_default();
+            let sum: i64 = archived.values().map(|o| o.0).sum();
+            let end: i64 = entry.inlet.log.partitions().iter().map(|p| p.high_watermark().0).sum();
+            let lag_events = (end - sum).max(0) as u64;
+            Some(ArchiveInfo { topic: name.clone(), archived_offset_sum: sum, lag_events })
+        };
+        registry.topics.iter().filter_map(info).collect()
+    }
+
+    pub fn status(&self) -> Status {
+        let topics = self.inner.topic_stats();
+        let events = |t: &crate::registry::TopicEntry| t.inlet.events.load(Ordering::Relaxed);
+        let events_total = self.inner.registry().topics.values().map(events).sum();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            project: self.inner.project.name(),
+            uptime_s: self.inner.started.elapsed().as_secs(),
+            ready: self.ready().is_ok(),
+            events_per_second: self.rate("events"),
+            events_total,
+            topics: topics.len(),
+            views: self.views(),
+            sources: self.sources(),
+            sinks: self.sinks(),
+            archive: self.archive(),
+            dead_letters: self.inner.dead_letters.total(),
+            problems: self.problems(),
+            memory_bytes: resident_bytes(),
+            disk_bytes: topics.values().map(|t| t.bytes).sum(),
+        }
+    }
+}
+
+/// Resident memory of this process; none where the system does not say.
+pub fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|l| l.starts_with("VmRSS:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}

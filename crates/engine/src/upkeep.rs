@@ -1,0 +1,54 @@
+//! What happens by the clock: rates each second, retention of the log and of the dead letters.
+
+use std::time::{Duration, Instant};
+
+use common::{Offset, Result};
+
+use crate::platform::{Inner, Platform, blocking};
+
+/// Runs until the platform closes.
+pub async fn run(platform: Platform) {
+    let mut closing = platform.inner.closing.subscribe();
+    let interval = platform.inner.project.config.log_retention_interval.to_std();
+    let mut retained = Instant::now();
+    loop {
+        tokio::select! {
+            _ = closing.wait_for(|c| *c) => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        platform.sample_rates();
+        if retained.elapsed() >= interval {
+            retained = Instant::now();
+            if let Err(e) = retention(&platform).await {
+                tracing::warn!("retention failed and is tried again: {e}");
+            }
+        }
+    }
+}
+
+/// Drops old segments that are archived (or need not be) and old dead letters.
+pub async fn retention(platform: &Platform) -> Result<()> {
+    let inner = platform.inner.clone();
+    blocking(move || {
+        for topic in inner.log.topics() {
+            hold_unarchived(&inner, &topic);
+        }
+        inner.log.apply_retention()?;
+        let keep = inner.project.config.dead_letters_retention.0;
+        inner.dead_letters.expire(inner.clock.now_us().saturating_sub(keep))?;
+        Ok(())
+    })
+    .await
+}
+
+/// What is to be archived stays in the log until it is; so does a topic without definition.
+fn hold_unarchived(inner: &Inner, topic: &log::Topic) {
+    let archive = inner.registry().topics.get(topic.name()).map(|t| t.inlet.topic.archive);
+    let archived = inner.archive.of(topic.name()).unwrap_or_default();
+    for p in topic.partitions() {
+        p.hold_from(match archive {
+            Some(false) => Offset(i64::MAX),
+            Some(true) | None => archived.get(&p.id()).copied().unwrap_or_default(),
+        });
+    }
+}

@@ -1,0 +1,311 @@
+//! Reading views and topics for the doors: filtered pages of rows, rows of one key, live changes,
+//! raw events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::compute::{SortOptions, filter_record_batch, kernels::cmp};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use bytes::Bytes;
+use common::{Epoch, Error, Offset, Partition, Result};
+use formats::BodyKind;
+
+use crate::apply::{unknown_topic, unknown_view};
+use crate::ingest::{Ingested, Inlet};
+use crate::platform::{Platform, blocking};
+use crate::rows::{for_each_record, next_offset};
+use crate::subscription::Subscription;
+use crate::tables::concat;
+use crate::view_store::ViewStore;
+
+/// What to read of a view.
+#[derive(Clone, Debug, Default)]
+pub struct ViewQuery {
+    /// Column (or `column.field`) = value, all of them.
+    pub filters: Vec<(String, String)>,
+    /// Column and whether descending.
+    pub order: Option<(String, bool)>,
+    pub limit: usize,
+    /// `next` of the page before.
+    pub after: Option<String>,
+}
+
+/// Rows of a view at an epoch.
+#[derive(Debug)]
+pub struct ViewPage {
+    pub schema: SchemaRef,
+    pub batch: RecordBatch,
+    pub epoch: Epoch,
+    pub next: Option<String>,
+}
+
+/// A raw event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub partition: Partition,
+    pub offset: Offset,
+    pub timestamp_us: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Vec<u8>,
+}
+
+impl Platform {
+    fn store(&self, view: &str) -> Result<Arc<ViewStore>> {
+        let registry = self.inner.registry();
+        match registry.views.get(view) {
+            Some(v) => Ok(v.store.clone()),
+            None => Err(unknown_view(view, registry.views.keys().map(String::as_str))),
+        }
+    }
+
+    fn inlet(&self, topic: &str) -> Result<Arc<Inlet>> {
+        let registry = self.inner.registry();
+        match registry.topics.get(topic) {
+            Some(t) => Ok(t.inlet.clone()),
+            None => Err(unknown_topic(topic, registry.topics.keys().map(String::as_str))),
+        }
+    }
+
+    /// A page of rows, sorted by the order asked for and then by all columns.
+    pub async fn view_rows(&self, view: &str, query: ViewQuery) -> Result<ViewPage> {
+        let store = self.store(view)?;
+        blocking(move || {
+            let snapshot = store.kv().snapshot()?;
+            let epoch = store.meta(&snapshot)?.epoch;
+            let schema = store.schema();
+            let mut rows = concat(&schema, &store.scan(&snapshot)?)?;
+            for (column, value) in &query.filters {
+                rows = keep_equal(&rows, column, value)?;
+            }
+            let (batch, next) = page(&rows, &query)?;
+            Ok(ViewPage { schema, batch, epoch, next })
+        })
+        .await
+    }
+
+    /// Rows whose first key column equals `key`; an error when there are none.
+    pub async fn view_key(&self, view: &str, key: &str) -> Result<ViewPage> {
+        let store = self.store(view)?;
+        let (view, key) = (view.to_string(), key.to_string());
+        blocking(move || {
+            let schema = store.schema();
+            let stream::OutputKey::Columns(columns) = store.key() else {
+                return Err(Error::invalid(format!("view '{view}' has no key"))
+                    .hint("its rows have no identity; filter with ?column=value"));
+            };
+            let first = columns.first().copied().unwrap_or_default();
+            let field = schema.field(first);
+            let value = parse_value(field.name(), field.data_type(), &key)?;
+            let snapshot = store.kv().snapshot()?;
+            let epoch = store.meta(&snapshot)?.epoch;
+            let batches = store.scan_first_key(&snapshot, &value)?;
+            if batches.is_empty() {
+                let name = field.name();
+                return Err(Error::not_found(format!("no row of '{view}' has {name} = '{key}'")));
+            }
+            Ok(ViewPage { batch: concat(&schema, &batches)?, schema, epoch, next: None })
+        })
+        .await
+    }
+
+    /// Live changes of a view, after an epoch when it is still known.
+    pub fn subscribe(&self, view: &str, after: Option<Epoch>) -> Result<Subscription> {
+        let registry = self.inner.registry();
+        match registry.views.get(view) {
+            Some(v) => Ok(v.publisher.subscribe(v.store.clone(), after)),
+            None => Err(unknown_view(view, registry.views.keys().map(String::as_str))),
+        }
+    }
+
+    /// Takes in a body; returns once all of it is durable, in the log or in the dead letters.
+    pub async fn ingest(&self, topic: &str, body: Bytes, kind: BodyKind) -> Result<Ingested> {
+        let inlet = self.inlet(topic)?;
+        let ctx = self.inner.ingest.clone();
+        let (inlet2, ctx2) = (inlet.clone(), ctx.clone());
+        let checked = blocking(move || inlet2.check_body(&ctx2, &body, kind, None)).await?;
+        inlet.append(&ctx, checked).await
+    }
+
+    /// Takes in batch `sequence` (from 1) of an import, once however often it is sent.
+    pub async fn ingest_import(
+        &self,
+        topic: &str,
+        import: &str,
+        sequence: u64,
+        body: Bytes,
+        kind: BodyKind,
+    ) -> Result<Ingested> {
+        let inlet = self.inlet(topic)?;
+        let ctx = self.inner.ingest.clone();
+        let producer = format!("import:{topic}:{import}");
+        let check = |mark: &str| inlet.check_body(&ctx, &body, kind, Some(mark));
+        self.inner.producers.append(&inlet, &ctx, &producer, sequence, None, check).await
+    }
+
+    /// Events from given offsets on (the start where none is given), by partition.
+    pub async fn read_topic(
+        &self,
+        topic: &str,
+        from: BTreeMap<Partition, Offset>,
+        limit: usize,
+    ) -> Result<Vec<Event>> {
+        let inlet = self.inlet(topic)?;
+        blocking(move || {
+            let mut events = vec![];
+            for (partition, from) in from {
+                let log = inlet.log.partition(partition)?;
+                let at = from.max(log.start_offset());
+                read_events(&log, partition, at, limit - events.len(), &mut events)?;
+                if events.len() >= limit {
+                    break;
+                }
+            }
+            Ok(events)
+        })
+        .await
+    }
+
+    /// The last events over all partitions, newest first.
+    pub async fn tail_topic(&self, topic: &str, n: usize) -> Result<Vec<Event>> {
+        let inlet = self.inlet(topic)?;
+        blocking(move || {
+            let mut events = vec![];
+            for log in inlet.log.partitions() {
+                let from = Offset((log.high_watermark().0 - n as i64).max(log.start_offset().0));
+                read_events(&log, log.id(), from, n, &mut events)?;
+            }
+            events.sort_by_key(|e| std::cmp::Reverse((e.timestamp_us, e.partition, e.offset)));
+            events.truncate(n);
+            Ok(events)
+        })
+        .await
+    }
+
+    /// Partitions of a topic.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
+        Ok(self.inlet(topic)?.log.partitions().iter().map(|p| p.id()).collect())
+    }
+}
+
+fn read_events(
+    log: &log::PartitionLog,
+    partition: Partition,
+    mut at: Offset,
+    limit: usize,
+    events: &mut Vec<Event>,
+) -> Result<()> {
+    let end = events.len() + limit;
+    while events.len() < end && at < log.high_watermark() {
+        let batches = log.read(at, 1 << 20)?;
+        let Some(last) = batches.last() else { break };
+        for_each_record(&batches, |record| {
+            if record.offset >= at && events.len() < end {
+                events.push(Event {
+                    partition,
+                    offset: record.offset,
+                    timestamp_us: record.timestamp_us(),
+                    key: record.key.map(<[u8]>::to_vec),
+                    value: record.value.unwrap_or_default().to_vec(),
+                });
+            }
+        })?;
+        at = next_offset(last)?;
+    }
+    Ok(())
+}
+
+/// A column by name; `w.start` is a field of a struct column.
+fn column(rows: &RecordBatch, path: &str) -> Result<ArrayRef> {
+    let schema = rows.schema();
+    let unknown = |name: &str| {
+        Error::unknown("column", name, schema.fields().iter().map(|f| f.name().as_str()))
+    };
+    if let Some(array) = rows.column_by_name(path) {
+        return Ok(array.clone());
+    }
+    let (name, field) = path.split_once('.').ok_or_else(|| as_invalid(unknown(path)))?;
+    let array = rows.column_by_name(name).ok_or_else(|| as_invalid(unknown(name)))?;
+    let Some(array) = array.as_struct_opt() else {
+        return Err(Error::invalid(format!("column '{name}' has no fields")));
+    };
+    array.column_by_name(field).cloned().ok_or_else(|| {
+        as_invalid(Error::unknown("field", field, array.column_names().iter().copied()))
+    })
+}
+
+/// A wrong parameter is a bad request, not a missing page.
+fn as_invalid(e: Error) -> Error {
+    let invalid = Error::invalid(e.message());
+    match e.hint_text() {
+        Some(hint) => invalid.hint(hint),
+        None => invalid,
+    }
+}
+
+fn parse_value(name: &str, data_type: &DataType, text: &str) -> Result<ArrayRef> {
+    let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
+    arrow::compute::cast_with_options(&array, data_type, &options).map_err(|_| {
+        let shown = formats::types::sql_name(data_type);
+        Error::invalid(format!("column '{name}' is {shown}, '{text}' is not"))
+    })
+}
+
+fn keep_equal(rows: &RecordBatch, path: &str, text: &str) -> Result<RecordBatch> {
+    let array = column(rows, path)?;
+    let value = parse_value(path, array.data_type(), text)?;
+    let equal: BooleanArray = cmp::eq(&array, &arrow::array::Scalar::new(value))
+        .map_err(|e| Error::invalid(format!("comparing column '{path}': {e}")))?;
+    filter_record_batch(rows, &equal).map_err(|e| Error::internal(format!("filtering: {e}")))
+}
+
+/// Sorts and cuts; the token is the sort key of the last row, so pages stay right while rows
+/// come and go.
+fn page(rows: &RecordBatch, query: &ViewQuery) -> Result<(RecordBatch, Option<String>)> {
+    let internal = |e| Error::internal(format!("sorting rows: {e}"));
+    let mut arrays: Vec<ArrayRef> = vec![];
+    let mut fields = vec![];
+    if let Some((path, descending)) = &query.order {
+        let array = column(rows, path)?;
+        let options = SortOptions { descending: *descending, nulls_first: !*descending };
+        fields.push(SortField::new_with_options(array.data_type().clone(), options));
+        arrays.push(array);
+    }
+    for array in rows.columns() {
+        fields.push(SortField::new(array.data_type().clone()));
+        arrays.push(array.clone());
+    }
+    let converter = RowConverter::new(fields).map_err(internal)?;
+    let keys = converter.convert_columns(&arrays).map_err(internal)?;
+    let mut order: Vec<u64> = (0..rows.num_rows() as u64).collect();
+    order.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
+    if let Some(token) = &query.after {
+        let after = unhex(token).ok_or_else(|| {
+            Error::invalid(format!("'{token}' is not a place in this view"))
+                .hint("pass the 'next' of the page before as 'after', with the same order")
+        })?;
+        order.retain(|i| keys.row(*i as usize).as_ref() > after.as_slice());
+    }
+    let more = order.len() > query.limit;
+    order.truncate(query.limit);
+    let next = match (more, order.last()) {
+        (true, Some(last)) => Some(hex(keys.row(*last as usize).as_ref())),
+        _ => None,
+    };
+    let indices = arrow::array::UInt64Array::from(order);
+    let batch = arrow::compute::take_record_batch(rows, &indices).map_err(internal)?;
+    Ok((batch, next))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || text.len() % 2 != 0 {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
+}

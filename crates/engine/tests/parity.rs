@@ -1,0 +1,274 @@
+//! The parity suite: every case of `tests/sql/**/*.slt` has one expected answer and is run in
+//! batch, in stream in small random batches, and in stream killed at random commits and restored.
+//! Run by `make parity`; `BLESS=1` rewrites the expected rows from the batch run.
+//!
+//! A case file holds sections, each begun by a word at the start of a line:
+//! `create` SQL definitions · `input TOPIC` rows as JSON lines · `view` a query, then `----` and
+//! its rows (`|` between columns, sorted) · `error` a query, then `----` and the error's text ·
+//! `late N` rows that must be dead letters · `exclude MODE: reason` · `#` comments.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use bytes::Bytes;
+use engine::replay::Replay;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+const MODES: [&str; 3] = ["batch", "stream", "restored"];
+
+#[derive(Default)]
+struct Case {
+    create: String,
+    inputs: Vec<(String, String)>,
+    view: String,
+    error: bool,
+    expected: Vec<String>,
+    late: usize,
+    excluded: Vec<String>,
+}
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql");
+    let filter: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_nanos() as u64));
+    let bless = std::env::var_os("BLESS").is_some();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_stack_size(16 << 20)
+        .build()
+        .unwrap();
+    let (mut passed, mut failed, mut excluded, mut cases) = (0, 0, 0, 0);
+    for path in slt_files(&root) {
+        let name = path.strip_prefix(&root).unwrap().display().to_string();
+        if !filter.is_empty() && !filter.iter().any(|f| name.contains(f.as_str())) {
+            continue;
+        }
+        cases += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        let case = parse(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        if bless {
+            let rows = runtime.block_on(run(&case, "batch", seed)).unwrap_or_else(|e| vec![e]);
+            fs::write(&path, blessed(&text, &rows)).unwrap();
+            continue;
+        }
+        for mode in MODES {
+            if case.excluded.iter().any(|e| e == mode) || (case.error && mode == "restored") {
+                excluded += usize::from(!case.error);
+                continue;
+            }
+            let outcome = runtime.block_on(run(&case, mode, seed));
+            match check(&case, outcome) {
+                Ok(()) => passed += 1,
+                Err(why) => {
+                    failed += 1;
+                    println!("FAILED {name} [{mode}] (SEED={seed})\n{why}");
+                }
+            }
+        }
+    }
+    println!("{cases} cases, {excluded} mode exclusions, SEED={seed}");
+    println!("{passed} passed, {failed} failed");
+    if failed > 0 || cases == 0 {
+        std::process::exit(1);
+    }
+}
+
+fn slt_files(root: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    let mut pending = vec![root.to_path_buf()];
+    while let Some(dir) = pending.pop() {
+        for entry in fs::read_dir(&dir).expect("tests/sql is there") {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.extension().is_some_and(|e| e == "slt") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn parse(text: &str) -> Result<Case, String> {
+    let mut case = Case::default();
+    let mut section = String::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let starts = !line.starts_with([' ', '{', '|', '-']);
+        match words.next() {
+            Some(word @ ("create" | "view" | "error")) if starts && words.next().is_none() => {
+                section = word.to_string();
+                case.error |= word == "error";
+            }
+            Some("input") if starts && line.split_whitespace().count() == 2 => {
+                section = "input".into();
+                case.inputs.push((line.split_whitespace().nth(1).unwrap().into(), String::new()));
+            }
+            Some("late") if starts && line.split_whitespace().count() == 2 => {
+                let n = line.split_whitespace().nth(1).unwrap();
+                case.late = n.parse().map_err(|_| format!("late '{n}'"))?;
+            }
+            Some("exclude") if starts => {
+                let rest = line.trim_start_matches("exclude").trim();
+                let (mode, reason) = rest.split_once(':').ok_or("an exclusion needs a reason")?;
+                if reason.trim().len() < 8 {
+                    return Err(format!("exclude {mode}: say why"));
+                }
+                case.excluded.push(mode.trim().into());
+            }
+            _ if line.starts_with('#') => {}
+            _ if line == "----" => section = "rows".into(),
+            _ => match section.as_str() {
+                "create" => case.create.push_str(&format!("{line}\n")),
+                "view" | "error" => case.view.push_str(&format!("{line}\n")),
+                "input" if !line.trim().is_empty() => {
+                    case.inputs.last_mut().unwrap().1.push_str(&format!("{line}\n"));
+                }
+                "rows" if !line.is_empty() => case.expected.push(line.into()),
+                _ => {}
+            },
+        }
+    }
+    match case.view.trim().is_empty() {
+        true => Err("there is no view".into()),
+        false => Ok(case),
+    }
+}
+
+fn blessed(text: &str, rows: &[String]) -> String {
+    let head = text.split("\n----").next().unwrap();
+    let mut out = format!("{}\n----\n", head.trim_end());
+    for row in rows {
+        out.push_str(row);
+        out.push('\n');
+    }
+    out
+}
+
+/// The rows of a mode, sorted; Err is the text of the error the case ends with.
+async fn run(case: &Case, mode: &str, seed: u64) -> Result<Vec<String>, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        "{};\nCREATE MATERIALIZED VIEW the_view AS {}",
+        case.create.trim().trim_end_matches(';'),
+        case.view.trim()
+    );
+    let texts = [sql::Text { file: None, text: text.as_str().into() }];
+    let mut replay = Replay::open(dir.path(), &texts, 1_767_225_600_000_000)
+        .await
+        .map_err(|e| e.iter().map(|e| message(e)).collect::<Vec<_>>().join("\n"))?;
+    let mut rng = SmallRng::seed_from_u64(seed ^ mode.len() as u64);
+    for piece in pieces(case, mode, &mut rng) {
+        let answer =
+            replay.ingest(&piece.0, Bytes::from(piece.1)).await.map_err(|e| message(&e))?;
+        assert_eq!(answer.refused, 0, "inputs of cases must be good: {:?}", answer.errors);
+        if mode == "batch" {
+            continue;
+        }
+        replay.catch_up("the_view").map_err(|e| message(&e))?;
+        if rng.random_bool(0.5) {
+            replay.commit("the_view").map_err(|e| message(&e))?;
+        }
+        if mode == "restored" && rng.random_bool(0.3) {
+            replay.crash("the_view").map_err(|e| message(&e))?;
+        }
+    }
+    if mode != "batch" || case.late > 0 {
+        replay.catch_up("the_view").map_err(|e| message(&e))?;
+        replay.commit("the_view").map_err(|e| message(&e))?;
+    }
+    let letters = replay.dead_letters().unwrap();
+    let late = letters.iter().filter(|l| l.view.as_deref() == Some("the_view")).count();
+    assert_eq!(late, case.late, "late rows: {letters:?}");
+    let batch = match mode {
+        "batch" => replay.batch_rows("the_view").await.map_err(|e| message(&e))?,
+        _ => replay.rows("the_view").map_err(|e| message(&e))?,
+    };
+    Ok(rows(&batch))
+}
+
+/// Inputs cut into pieces: topics interleaved at random, the rows of a topic in their order. A
+/// case with late rows is not interleaved, for lateness depends on the order.
+fn pieces(case: &Case, mode: &str, rng: &mut SmallRng) -> Vec<(String, String)> {
+    let mut queues: Vec<(String, Vec<String>)> = vec![];
+    for (topic, body) in &case.inputs {
+        let mut lines: Vec<&str> = body.lines().collect();
+        let mut parts = vec![];
+        while !lines.is_empty() {
+            let n = if mode == "batch" { lines.len() } else { rng.random_range(1..=3) };
+            let part: Vec<&str> = lines.drain(..n.min(lines.len())).collect();
+            parts.push(part.join("\n"));
+        }
+        queues.push((topic.clone(), parts));
+    }
+    let mut order: Vec<usize> = vec![];
+    for (i, (_, parts)) in queues.iter().enumerate() {
+        order.extend(std::iter::repeat_n(i, parts.len()));
+    }
+    if case.late == 0 {
+        order.shuffle(rng);
+    }
+    let mut queues: Vec<_> =
+        queues.into_iter().map(|(topic, parts)| (topic, parts.into_iter())).collect();
+    order.into_iter().map(|i| (queues[i].0.clone(), queues[i].1.next().unwrap())).collect()
+}
+
+fn message(e: &common::Error) -> String {
+    match e.hint_text() {
+        Some(hint) => format!("{} ({hint})", e.message()),
+        None => e.message().to_string(),
+    }
+}
+
+fn rows(batch: &RecordBatch) -> Vec<String> {
+    let options = FormatOptions::default().with_null("NULL");
+    let columns: Vec<_> =
+        batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
+    let mut rows: Vec<String> = (0..batch.num_rows())
+        .map(|i| {
+            let cells: Vec<String> = columns.iter().map(|c| c.value(i).to_string()).collect();
+            cells.join("|")
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+fn check(case: &Case, outcome: Result<Vec<String>, String>) -> Result<(), String> {
+    let actual = match outcome {
+        Ok(rows) if case.error => return Err(format!("expected an error, got rows: {rows:?}")),
+        Ok(rows) => rows,
+        Err(e) if case.error => e.lines().map(String::from).collect(),
+        Err(e) => return Err(format!("error: {e}")),
+    };
+    let same = actual.len() == case.expected.len()
+        && actual.iter().zip(&case.expected).all(|(a, e)| same_row(a, e));
+    match same {
+        true => Ok(()),
+        false => Err(format!(
+            "expected:\n  {}\nactual:\n  {}",
+            case.expected.join("\n  "),
+            actual.join("\n  ")
+        )),
+    }
+}
+
+/// Exact, but floats within 1e-9 relative.
+fn same_row(a: &str, b: &str) -> bool {
+    let (a, b): (Vec<&str>, Vec<&str>) = (a.split('|').collect(), b.split('|').collect());
+    a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a == b || near(a, b))
+}
+
+fn near(a: &str, b: &str) -> bool {
+    let float = |s: &str| s.contains(['.', 'e']).then(|| s.parse::<f64>().ok()).flatten();
+    match (float(a), float(b)) {
+        (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * a.abs().max(b.abs()),
+        _ => false,
+    }
+}

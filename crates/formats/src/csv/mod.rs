@@ -1,0 +1,15 @@
+//! Delimited text: `sniff.rs` finds delimiter, header and types of an unknown file, `reader.rs`
+//! turns bytes into batches as they come, `record.rs` knows where a record ends (RFC 4180 quotes,
+//! or runs of blanks), `write.rs` writes batches.
+
+mod reader;
+mod record;
+mod sniff;
+mod write;
+
+pub use reader::{Header, Options, Position, Reader, Rows};
+pub use record::Delimiter;
+pub use sniff::{SAMPLE_BYTES, Sniffed, sniff};
+pub use write::write_rows;
+
+pub(crate) use sniff::{type_of_text, widen};

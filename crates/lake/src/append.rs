@@ -1,0 +1,195 @@
+//! Appending: data files first, synced, then one commit that names them together with the offsets
+//! they hold, as Delta application transactions. A crash before the commit leaves files nobody
+//! sees; a repeat after the commit finds its offsets archived and does nothing.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use common::{Error, Result};
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::{Action, Add, StructField, Transaction};
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::table::state::DeltaTableState;
+use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
+use deltalake_core::{DeltaTable, DeltaTableError};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use crate::lake::{Opened, Table, blocking};
+use crate::ranges::{Plan, Range};
+use crate::{Appended, Lake, columns, fault, files};
+
+/// Commits between two checkpoints of a table's log.
+const CHECKPOINT_INTERVAL: u64 = 50;
+/// A data file larger than this is ended and another begun.
+const FILE_BYTES: u64 = 128 << 20;
+
+const PROPERTIES: [(&str, &str); 3] = [
+    ("delta.checkpointInterval", "50"),
+    // How far back a version can be queried; a commit every ten seconds makes many log files.
+    ("delta.logRetentionDuration", "interval 7 days"),
+    ("delta.dataSkippingNumIndexedCols", "32"),
+];
+
+impl Lake {
+    /// Archives the rows of these offset ranges in one commit; what is archived already is left
+    /// out. Rows must have `_partition` and `_offset` and lie within the ranges.
+    ///
+    /// `schema` names the topic's columns (hidden ones may be among them): the table is created
+    /// with them, new ones are added. After an error the same call may be repeated.
+    pub async fn append(
+        &self,
+        topic: &str,
+        schema: &SchemaRef,
+        batches: Vec<RecordBatch>,
+        ranges: &[Range],
+    ) -> Result<Appended> {
+        let table = self.table(topic)?;
+        let _one = table.appending.lock().await;
+        let stored = columns::stored(schema)?;
+        let opened = match table.refresh().await? {
+            Some(opened) => opened,
+            None => table.create(&stored).await?,
+        };
+        let plan = Plan::new(&opened.archived, ranges);
+        if plan.next.is_empty() {
+            return Ok(Appended::default());
+        }
+        let opened = table.evolve(opened, &stored).await?;
+        let arrow = table.arrow_schema(&opened.state)?;
+        let mut new = vec![];
+        for batch in &batches {
+            let batch = plan.filter(batch)?;
+            if batch.num_rows() > 0 {
+                new.push(columns::conform(&batch, &arrow)?);
+            }
+        }
+        let rows = new.iter().map(RecordBatch::num_rows).sum();
+        let adds = table.write(&arrow, new).await?;
+        let version = table.commit(&opened, adds, &plan).await?;
+        Ok(Appended { version: Some(version), rows, gaps: plan.gaps })
+    }
+}
+
+impl Table {
+    async fn create(&self, stored: &SchemaRef) -> Result<Arc<Opened>> {
+        let bad = |e| fault::error(&self.dir, "create", e);
+        std::fs::create_dir_all(&self.dir)
+            .map_err(|e| Error::io(format!("cannot create '{}'", self.dir.display()), e))?;
+        let table = CreateBuilder::new()
+            .with_log_store(self.log.clone())
+            .with_table_name(&self.topic)
+            .with_columns(kernel_fields(stored).map_err(bad)?)
+            .with_configuration(PROPERTIES.map(|(k, v)| (k, Some(v))))
+            .await
+            .map_err(bad)?;
+        let state = table.snapshot().map_err(bad)?.clone();
+        let dir = self.dir.clone();
+        blocking(move || {
+            files::sync(&dir, [])?;
+            dir.parent().map_or(Ok(()), |parent| files::sync(parent, []))
+        })
+        .await?;
+        self.keep(state, Default::default())
+    }
+
+    /// Adds the columns that the table lacks. A commit of its own: new columns alone change no row.
+    async fn evolve(&self, opened: Arc<Opened>, stored: &SchemaRef) -> Result<Arc<Opened>> {
+        let bad = |e| fault::error(&self.dir, "add columns to", e);
+        let schema = opened.state.schema();
+        let mut missing = vec![];
+        for field in kernel_fields(stored).map_err(bad)? {
+            let known = schema.fields().find(|f| f.name().eq_ignore_ascii_case(field.name()));
+            match known {
+                None => missing.push(field),
+                Some(known) if known.name() != field.name() => {
+                    return Err(changed(self, field.name(), "is written in another case")
+                        .hint("keep the old spelling, or drop the topic with its archive"));
+                }
+                Some(known) if known.data_type() != field.data_type() => {
+                    let how = format!("is {} there, {} now", known.data_type(), field.data_type());
+                    return Err(changed(self, field.name(), &how).hint(
+                        "give the new column another name, or drop the topic with its archive",
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        if missing.is_empty() {
+            return Ok(opened);
+        }
+        let table = DeltaTable::new(self.log.clone());
+        table.add_columns().with_fields(missing).await.map_err(bad)?;
+        let refreshed = self.refresh().await?;
+        refreshed.ok_or_else(|| fault::corrupt(&self.dir, "its '_delta_log' is gone"))
+    }
+
+    async fn write(&self, schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<Add>> {
+        if batches.is_empty() {
+            return Ok(vec![]);
+        }
+        let bad = |e| fault::error(&self.dir, "write to", e);
+        let zstd = ZstdLevel::try_new(1).map_err(|e| bad(DeltaTableError::from(e)))?;
+        let properties =
+            WriterProperties::builder().set_compression(Compression::ZSTD(zstd)).build();
+        let mut writer = RecordBatchWriter::try_new(&self.url, schema.clone(), None, None)
+            .map_err(bad)?
+            .with_writer_properties(properties)
+            .with_target_file_size(FILE_BYTES);
+        for batch in batches {
+            writer.write(batch).await.map_err(bad)?;
+        }
+        let adds = writer.flush().await.map_err(bad)?;
+        let (dir, names) = (self.dir.clone(), adds.iter().map(|a| a.path.clone()));
+        let names: Vec<String> = names.collect();
+        blocking(move || files::sync(&dir, names.iter().map(String::as_str))).await?;
+        Ok(adds)
+    }
+
+    async fn commit(&self, opened: &Opened, adds: Vec<Add>, plan: &Plan) -> Result<u64> {
+        let mut archived = opened.archived.clone();
+        archived.extend(plan.next.iter().map(|(p, o)| (*p, *o)));
+        let last = |(p, next): (_, &common::Offset)| Transaction::new(self.app(p), next.0 - 1);
+        let mut transactions: Vec<Transaction> = plan.next.iter().map(last).collect();
+        let count = archived.keys().last().map_or(0, |p| i64::from(p.0) + 1);
+        transactions.push(Transaction::new(self.app("partitions"), count));
+        let clean = (opened.state.version() + 1).is_multiple_of(CHECKPOINT_INTERVAL);
+        let properties = CommitProperties::default()
+            .with_application_transactions(transactions)
+            .with_cleanup_expired_logs(Some(clean));
+        let operation =
+            DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
+        let commit = CommitBuilder::from(properties)
+            .with_actions(adds.into_iter().map(Action::Add).collect())
+            .build(Some(&opened.state), self.log.clone(), operation)
+            .await
+            .map_err(|e| fault::error(&self.dir, "commit to", e))?;
+        let version = commit.version();
+        let state: DeltaTableState = commit.snapshot();
+        let log = self.dir.join("_delta_log");
+        blocking(move || {
+            let names =
+                [format!("{version:020}.json"), format!("{version:020}.checkpoint.parquet")];
+            files::sync(&log, names.iter().map(String::as_str).chain(["_last_checkpoint"]))
+        })
+        .await?;
+        // Another writer may have come between: then the table tells.
+        if version == opened.state.version() + 1 {
+            self.keep(state, archived)?;
+        }
+        Ok(version)
+    }
+}
+
+fn kernel_fields(schema: &SchemaRef) -> Result<Vec<StructField>, DeltaTableError> {
+    let fields = schema.fields().iter().map(|f| f.as_ref().try_into_kernel());
+    Ok(fields.collect::<Result<Vec<StructField>, _>>()?)
+}
+
+fn changed(table: &Table, column: &str, how: &str) -> Error {
+    let topic = &table.topic;
+    Error::invalid(format!("column '{column}' of the archive of topic '{topic}' {how}"))
+}

@@ -1,0 +1,98 @@
+//! The local folder under the archive: names of table folders, and the syncs that the object store
+//! leaves out. Without them a power cut could keep a commit and lose its data file.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use common::{Error, Result};
+
+/// A location as in the configuration (`file:data/lake`, `file:///var/lake`, `/var/lake`) as a
+/// folder; relative ones start at `base`.
+pub(crate) fn folder(location: &str, base: &Path) -> Result<PathBuf> {
+    let path = match location.split_once(':') {
+        Some(("file", rest)) => rest.strip_prefix("//").unwrap_or(rest),
+        Some((scheme, _)) if scheme.len() > 1 && !scheme.contains('/') => {
+            let text = format!("the lake '{location}' is at a place of kind '{scheme}'");
+            return Err(Error::unsupported(text).hint("only local folders yet: file:path"));
+        }
+        _ => location,
+    };
+    if path.is_empty() {
+        return Err(Error::invalid("the lake has no location").hint("as in 'file:data/lake'"));
+    }
+    Ok(base.join(path))
+}
+
+/// A topic's folder name: its own name, with all but plain characters as `~` and two hex digits.
+pub(crate) fn folder_name(topic: &str) -> String {
+    let mut name = String::new();
+    for byte in topic.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(byte as char),
+            _ => name.push_str(&format!("~{byte:02x}")),
+        }
+    }
+    name
+}
+
+/// True if there are data files, which only a table with a log can have written.
+pub(crate) fn has_data(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else { return false };
+    entries.flatten().any(|e| e.path().extension().is_some_and(|x| x == "parquet"))
+}
+
+/// Syncs files of a folder and the folder itself.
+pub(crate) fn sync<'a>(dir: &Path, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let at = |path: &Path, e: io::Error| Error::io(format!("cannot sync '{}'", path.display()), e);
+    for name in names {
+        let path = dir.join(name);
+        match File::open(&path).and_then(|f| f.sync_all()) {
+            // A checkpoint's name is a guess: it is written only now and then.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(|e| at(&path, e))?,
+        }
+    }
+    File::open(dir).and_then(|f| f.sync_all()).map_err(|e| at(dir, e))
+}
+
+/// Removes a table at once, even if the process ends midway: first it loses its name.
+pub(crate) fn remove(dir: &Path) -> Result<()> {
+    let mut gone = dir.as_os_str().to_owned();
+    gone.push("~dropped");
+    let gone = PathBuf::from(gone);
+    let bad = |e| Error::io(format!("cannot remove '{}'", dir.display()), e);
+    // What an earlier removal left.
+    match fs::remove_dir_all(&gone) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(bad(e)),
+        _ => {}
+    }
+    match fs::rename(dir, &gone) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(bad)?,
+    }
+    fs::remove_dir_all(&gone).map_err(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn locations_and_names() {
+        let base = Path::new("/project");
+        for (location, path) in [
+            ("file:data/lake", "/project/data/lake"),
+            ("data/lake", "/project/data/lake"),
+            ("/var/lake", "/var/lake"),
+            ("file:///var/lake", "/var/lake"),
+        ] {
+            assert_eq!(folder(location, base).unwrap(), Path::new(path), "{location}");
+        }
+        assert!(folder("s3://bucket/x", base).unwrap_err().to_string().contains("'s3'"));
+        assert!(folder("file:", base).is_err());
+        assert_eq!(folder_name("plays-2_a"), "plays-2_a");
+        assert_eq!(folder_name("../é x"), "~2e~2e~2f~c3~a9~20x");
+    }
+}

@@ -1,0 +1,15 @@
+//! The archive: each topic is a Delta table that any Delta reader opens. The log appends sealed
+//! ranges of offsets, each exactly once; queries get a provider and the offsets it covers from one
+//! table version. No streams here. Read `lake.rs`, then `append.rs`.
+
+mod append;
+mod columns;
+mod exact;
+mod fault;
+mod files;
+mod lake;
+mod ranges;
+
+pub use columns::{HIDDEN, hidden_fields, with_hidden};
+pub use lake::{Appended, Lake, LakeSnapshot};
+pub use ranges::{Gap, Range};

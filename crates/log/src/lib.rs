@@ -1,0 +1,40 @@
+//! The durable, partitioned log: topics of partitions of segment files that hold Kafka's record
+//! batches (v2) exactly as they go over the wire. A synchronous core: no sockets, no SQL.
+//!
+//! Way of a record: `PartitionLog::append` checks a batch, gives it its offsets and writes it to
+//! the active segment; the flusher syncs all dirty segments together every few milliseconds
+//! (group commit); then the high watermark moves, `durable` answers and readers see the batch.
+//! Bytes on disk: `docs/formats/log.md`. Read `log.rs` first, then `partition.rs`.
+
+mod batch;
+mod builder;
+mod checkpoint;
+mod commits;
+mod config;
+mod durability;
+mod flusher;
+mod handles;
+mod index;
+mod lock;
+// The crate and its main type bear the same name on purpose: `log::Log`.
+#[allow(clippy::module_inception)]
+mod log;
+mod partition;
+mod read;
+pub mod records;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod topic;
+mod varint;
+
+pub use batch::{Compression, HEADER_LEN, Header};
+pub use builder::BatchBuilder;
+pub use commits::Commits;
+pub use config::{LogConfig, TopicConfig};
+pub use durability::Appended;
+pub use log::Log;
+pub use partition::{PartitionLog, PartitionStats};
+pub use recovery::{Damage, PartitionRecovery, Recovery};
+pub use topic::Topic;

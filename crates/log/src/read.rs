@@ -1,0 +1,282 @@
+//! Reading a partition: whole batches as they lie on disk, usually one read per stretch of a
+//! segment, only what is durable, each batch's checksum checked.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use common::{DiskFile, Error, Kind, Offset, Result};
+
+use crate::batch::{self, HEADER_LEN, Header};
+use crate::lock::read;
+use crate::partition::PartitionLog;
+use crate::records;
+use crate::segment::Segment;
+
+/// Bytes read on top of what was asked for: from the index entry to the wanted batch.
+const SLACK: u64 = 16 << 10;
+
+impl PartitionLog {
+    /// Durable batches, the first one containing `from`, about `bytes_max` bytes but at least one
+    /// batch. Empty at the end. Before `start_offset` the error's kind is `NotFound`; a batch that
+    /// is damaged on disk is `Corrupt`, after the good ones before it were returned.
+    pub fn read(&self, from: Offset, bytes_max: usize) -> Result<Vec<Bytes>> {
+        let end = self.high_watermark().0;
+        self.check_range(from)?;
+        let mut batches = vec![];
+        if from.0 >= end {
+            return Ok(batches);
+        }
+        let mut want = Want { next: from.0, end, bytes: bytes_max as u64 };
+        let mut segment = self.segment_of(from.0);
+        if segment.is_none() {
+            return Err(self.missing(from.0));
+        }
+        while let Some(current) = segment {
+            match read_segment(&current, &mut want, &mut batches) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) if !batches.is_empty() => break,
+                // Retention was faster: the start offset has moved before the file went.
+                Err(e) if e.kind() == Kind::NotFound => {
+                    self.check_range(from)?;
+                    return Err(e);
+                }
+                Err(e) => return Err(e),
+            }
+            let after = (Bound::Excluded(current.base), Bound::Unbounded);
+            segment = read(&self.segments).range(after).next().map(|(_, s)| s.clone());
+        }
+        if batches.is_empty() && want.next < want.end {
+            return Err(self.missing(want.next));
+        }
+        let bytes: usize = batches.iter().map(Bytes::len).sum();
+        self.counters.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(batches)
+    }
+
+    /// The first offset whose record has this timestamp or a later one (to the millisecond); none
+    /// if there is no such record. In a compressed batch it is the batch's first offset.
+    pub fn offset_for_time(&self, timestamp_us: i64) -> Result<Option<Offset>> {
+        let timestamp_ms = timestamp_us.div_euclid(1000);
+        let segments: Vec<_> = read(&self.segments).values().cloned().collect();
+        let (start, end) = (self.start_offset(), self.high_watermark());
+        for segment in segments {
+            if segment.extent()?.max_timestamp_ms < timestamp_ms {
+                continue;
+            }
+            if let Some(offset) = find_time(&segment, timestamp_ms, start, end)? {
+                return Ok(Some(offset));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The segment in which `offset` lies, if it is there.
+    fn segment_of(&self, offset: i64) -> Option<Arc<Segment>> {
+        read(&self.segments).range(..=offset).next_back().map(|(_, s)| s.clone())
+    }
+
+    fn check_range(&self, from: Offset) -> Result<()> {
+        let name = format_args!("'{}' partition {}", self.topic, self.id);
+        let (start, end) = (self.start_offset(), self.end_offset());
+        if from < start {
+            let message = format!("offset {from} of topic {name} is not kept any more");
+            return Err(Error::not_found(message).hint(format!("the oldest is {start}")));
+        }
+        if from > end {
+            let message = format!("offset {from} of topic {name} does not exist yet");
+            return Err(Error::not_found(message).hint(format!("the next one will be {end}")));
+        }
+        Ok(())
+    }
+
+    fn missing(&self, offset: i64) -> Error {
+        Error::corrupt(format!(
+            "offset {offset} is missing in '{}': its segment was removed or is damaged",
+            self.dir.display()
+        ))
+        .hint("restore the folder from a backup, or read on from a later offset")
+    }
+}
+
+struct Want {
+    /// The next offset to be returned.
+    next: i64,
+    /// The offset to stop at.
+    end: i64,
+    /// Bytes still wanted.
+    bytes: u64,
+}
+
+/// Collects batches of one segment; whether the next segment is to be read too.
+fn read_segment(segment: &Arc<Segment>, want: &mut Want, batches: &mut Vec<Bytes>) -> Result<bool> {
+    let failed = |e| Error::io(format!("read '{}'", segment.path.display()), e);
+    let mut position = segment.with_index(|index| index.position_of(want.next))?;
+    let file = segment.file().map_err(failed)?;
+    let len = segment.readable_len()?;
+    let mut stretch = want.bytes.saturating_add(SLACK);
+    while position < len {
+        let wanted = stretch.min(len - position);
+        let bytes = read_stretch(&*file, position, wanted).map_err(failed)?;
+        if (bytes.len() as u64) < wanted {
+            return Err(damaged(segment, position, want.next, "the file has become shorter"));
+        }
+        match take_batches(segment, &bytes, position, len, want, batches)? {
+            Taken::Enough => return Ok(false),
+            Taken::More { at, batch_len } => {
+                position += at;
+                stretch = batch_len.max(want.bytes.saturating_add(SLACK));
+            }
+        }
+        if !batches.is_empty() && want.bytes == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(want.next < want.end && (batches.is_empty() || want.bytes > 0))
+}
+
+enum Taken {
+    Enough,
+    /// The next batch begins `at` bytes into the stretch and is not all there.
+    More {
+        at: u64,
+        batch_len: u64,
+    },
+}
+
+fn take_batches(
+    segment: &Segment,
+    bytes: &Bytes,
+    position: u64,
+    len: u64,
+    want: &mut Want,
+    batches: &mut Vec<Bytes>,
+) -> Result<Taken> {
+    let mut at = 0;
+    loop {
+        let place = position + at as u64;
+        let damaged = |why: &str| damaged(segment, place, want.next, why);
+        if place >= len {
+            return Ok(Taken::More { at: at as u64, batch_len: 0 });
+        }
+        let Some(header) = Header::parse(&bytes[at..]) else {
+            if place + HEADER_LEN as u64 > len {
+                return Err(damaged("it ends within a header"));
+            }
+            return Ok(Taken::More { at: at as u64, batch_len: HEADER_LEN as u64 });
+        };
+        if let Some(fault) = header.fault() {
+            return Err(damaged(fault));
+        }
+        let batch_len = header.batch_len().unwrap_or(HEADER_LEN);
+        if place + batch_len as u64 > len {
+            return Err(damaged("it ends within a batch"));
+        }
+        if header.base_offset >= want.end {
+            return Ok(Taken::Enough);
+        }
+        if header.last_offset().0 < want.next {
+            at += batch_len;
+            if at > bytes.len() {
+                return Ok(Taken::More { at: at as u64, batch_len: 0 });
+            }
+            continue;
+        }
+        if header.base_offset > want.next {
+            return Err(damaged("offsets are missing before it"));
+        }
+        if !batches.is_empty() && batch_len as u64 > want.bytes {
+            return Ok(Taken::Enough);
+        }
+        if at + batch_len > bytes.len() {
+            return Ok(Taken::More { at: at as u64, batch_len: batch_len as u64 });
+        }
+        let batch = bytes.slice(at..at + batch_len);
+        if !batch::is_intact(&header, &batch) {
+            let last = header.last_offset();
+            let why = format!("its checksum does not match (offsets up to {last})");
+            return Err(damaged(&why));
+        }
+        batches.push(batch);
+        want.next = header.last_offset().0 + 1;
+        want.bytes = want.bytes.saturating_sub(batch_len as u64);
+        at += batch_len;
+    }
+}
+
+fn damaged(segment: &Segment, position: u64, offset: i64, why: &str) -> Error {
+    Error::corrupt(format!(
+        "'{}' is damaged at position {position}, offset {offset}: {why}",
+        segment.path.display()
+    ))
+    .hint("restore the file from a backup, or read on from a later offset")
+}
+
+fn read_stretch(file: &dyn DiskFile, position: u64, len: u64) -> std::io::Result<Bytes> {
+    let mut bytes = BytesMut::zeroed(len as usize);
+    let n = file.read_at(&mut bytes, position)?;
+    bytes.truncate(n);
+    Ok(bytes.freeze())
+}
+
+/// Looks from batch to batch; the index has brought us within a few KiB of the right one.
+fn find_time(
+    segment: &Arc<Segment>,
+    timestamp_ms: i64,
+    start: Offset,
+    end: Offset,
+) -> Result<Option<Offset>> {
+    let failed = |e| Error::io(format!("read '{}'", segment.path.display()), e);
+    let mut position = segment.with_index(|index| index.position_of_time(timestamp_ms))?;
+    let file = segment.file().map_err(failed)?;
+    let len = segment.readable_len()?;
+    while position < len {
+        let head = read_stretch(&*file, position, HEADER_LEN as u64).map_err(failed)?;
+        let Some(header) = Header::parse(&head).filter(|h| h.fault().is_none()) else {
+            return Err(damaged(segment, position, start.0, "a header makes no sense"));
+        };
+        if header.base_offset >= end.0 {
+            return Ok(None);
+        }
+        let batch_len = header.batch_len().unwrap_or(HEADER_LEN) as u64;
+        if header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= start {
+            if position + batch_len > len {
+                return Err(damaged(
+                    segment,
+                    position,
+                    header.base_offset,
+                    "it ends within a batch",
+                ));
+            }
+            let batch = read_stretch(&*file, position, batch_len).map_err(failed)?;
+            if let Some(offset) = first_at(&batch, &header, timestamp_ms, start)? {
+                return Ok(Some(offset));
+            }
+        }
+        position += batch_len;
+    }
+    Ok(None)
+}
+
+fn first_at(
+    batch: &[u8],
+    header: &Header,
+    timestamp_ms: i64,
+    start: Offset,
+) -> Result<Option<Offset>> {
+    let records = match records::iter(batch) {
+        Err(e) if e.kind() == Kind::Unsupported => {
+            return Ok(Some(Offset(header.base_offset).max(start)));
+        }
+        other => other?,
+    };
+    for record in records {
+        let record = record?;
+        if record.timestamp_ms >= timestamp_ms && record.offset >= start {
+            return Ok(Some(record.offset));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,203 @@
+//! Opens a partition as it was left, perhaps by a crash. Only the active segment is looked at: the
+//! others were synced before it began. Its torn tail is cut off and reported; damage in what was
+//! synced is kept, reported, and answered with an error when somebody reads it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::{DiskFile, Error, Offset, Partition, Result};
+
+use crate::checkpoint::Checkpoint;
+use crate::index::{Extent, Index};
+use crate::partition::{Opened, Shared};
+use crate::scan;
+use crate::segment::Segment;
+
+const COPY_BYTES: u64 = 1 << 20;
+
+/// What opening a log had to put right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// One entry per partition that had a torn tail or damage.
+    pub partitions: Vec<PartitionRecovery>,
+    /// Topics whose removal was completed.
+    pub dropped: Vec<String>,
+    /// Folders that belong to no topic; they are left alone.
+    pub strangers: Vec<PathBuf>,
+}
+
+/// What was wrong with a partition's active segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionRecovery {
+    pub topic: String,
+    pub partition: Partition,
+    pub file: PathBuf,
+    /// Bytes cut off the end; they were never acknowledged.
+    pub truncated_bytes: u64,
+    /// Records in the first batch cut off, if its header could be read.
+    pub truncated_records: i64,
+    /// Why that batch is not whole.
+    pub reason: Option<&'static str>,
+    /// The offset that comes next.
+    pub next_offset: Offset,
+    pub damage: Vec<Damage>,
+}
+
+/// Acknowledged records that can not be read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    pub position: u64,
+    pub bytes: u64,
+    pub first: Offset,
+    pub last: Offset,
+}
+
+/// Opens the partition in `dir`, which need not exist.
+pub(crate) fn open_partition(
+    shared: &Arc<Shared>,
+    topic: &str,
+    partition: Partition,
+    dir: &Path,
+    start: i64,
+) -> Result<(Opened, Option<PartitionRecovery>)> {
+    let failed = |e| Error::io(format!("open '{}'", dir.display()), e);
+    let mut bases = match shared.disk.list(dir) {
+        Ok(names) => names.iter().filter_map(|(name, _)| base_of(name)).collect::<Vec<_>>(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => vec![],
+        Err(e) => return Err(failed(e)),
+    };
+    bases.sort_unstable();
+    let Some(active_base) = bases.pop() else {
+        let extent = Extent::empty(start);
+        return Ok((Opened { segments: BTreeMap::new(), active: None, extent, start }, None));
+    };
+    let mut segments = BTreeMap::new();
+    for (i, base) in bases.iter().copied().enumerate() {
+        let end = bases.get(i + 1).copied().unwrap_or(active_base);
+        let (disk, handles) = (shared.disk.clone(), shared.handles.clone());
+        let segment = Segment::sealed(disk, handles, Segment::path_of(dir, base), base, end);
+        if end <= start {
+            // Retention had persisted the new start, but a crash came before the removal.
+            segment.remove().map_err(failed)?;
+        } else {
+            segments.insert(base, segment);
+        }
+    }
+    let path = Segment::path_of(dir, active_base);
+    let found = recover(shared, dir, &path, active_base)
+        .map_err(|e| Error::io(format!("recover '{}'", path.display()), e))?;
+    let extent = found.scan.index.extent();
+    let report = report(topic, partition, &path, &found);
+    let (disk, handles) = (shared.disk.clone(), shared.handles.clone());
+    let active = Segment::active(disk, handles, path, found.scan.index, active_base);
+    segments.insert(active_base, active.clone());
+    let first = segments.keys().next().copied().unwrap_or(active_base);
+    let start = start.max(first).min(extent.next_offset);
+    Ok((Opened { segments, active: Some(active), extent, start }, report))
+}
+
+struct Found {
+    scan: scan::Scan,
+    file_len: u64,
+}
+
+fn recover(shared: &Shared, dir: &Path, path: &Path, base: i64) -> io::Result<Found> {
+    let disk = &*shared.disk;
+    let file = disk.open(path, false)?;
+    let file_len = file.len()?;
+    let checkpoint = Checkpoint::load(disk, &Checkpoint::path(dir)).filter(|c| c.base == base);
+    let index = Index::load(disk, path, base);
+    // Index files are written after a sync, so they vouch for what they reach to as well.
+    let trusted = [checkpoint.map(|c| c.durable), index.as_ref().map(Index::extent)]
+        .into_iter()
+        .flatten()
+        .max_by_key(|e| e.len)
+        .unwrap_or(Extent::empty(base));
+    let index = index.filter(|i| i.extent().len <= file_len).unwrap_or(Index::new(base));
+    let scan = scan::scan(&*file, file_len, index, trusted, None)?;
+    let good = scan.index.extent();
+    if good.len < file_len {
+        file.set_len(good.len)?;
+    }
+    if good.len > trusted.len {
+        rewrite(&*file, trusted.len, good.len)?;
+    }
+    // Always: a process that died may have cut the file without syncing that. Clean files cost
+    // next to nothing.
+    file.sync()?;
+    if good.len < file_len || good.len > trusted.len {
+        Checkpoint { base, durable: good }.store(disk, &Checkpoint::path(dir))?;
+    }
+    Ok(Found { scan, file_len })
+}
+
+/// Writes bytes that nobody synced once more, for the coming sync to vouch for them: if an earlier
+/// sync of these pages failed, Linux takes them for clean, and they are in memory only.
+fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let mut position = from;
+    while position < to {
+        let mut bytes = vec![0; COPY_BYTES.min(to - position) as usize];
+        let n = file.read_at(&mut bytes, position)?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(&bytes[..n], position)?;
+        position += n as u64;
+    }
+    Ok(())
+}
+
+fn report(
+    topic: &str,
+    partition: Partition,
+    path: &Path,
+    found: &Found,
+) -> Option<PartitionRecovery> {
+    let scan = &found.scan;
+    let extent = scan.index.extent();
+    if scan.torn.is_none() && scan.damaged.is_empty() {
+        return None;
+    }
+    let damage: Vec<_> = scan
+        .damaged
+        .iter()
+        .map(|h| Damage {
+            position: h.position,
+            bytes: h.len,
+            first: Offset(h.first),
+            last: Offset(h.last),
+        })
+        .collect();
+    let report = PartitionRecovery {
+        topic: topic.to_string(),
+        partition,
+        file: path.to_path_buf(),
+        truncated_bytes: found.file_len.saturating_sub(extent.len),
+        truncated_records: scan.torn.map_or(0, |t| t.records),
+        reason: scan.torn.map(|t| t.reason),
+        next_offset: Offset(extent.next_offset),
+        damage,
+    };
+    if let Some(torn) = scan.torn {
+        tracing::warn!(
+            file = %path.display(), position = torn.position, bytes = report.truncated_bytes,
+            records = torn.records, next_offset = extent.next_offset,
+            "torn end of segment cut off: {}", torn.reason,
+        );
+    }
+    for d in &report.damage {
+        tracing::error!(
+            file = %path.display(), position = d.position, bytes = d.bytes,
+            first = d.first.0, last = d.last.0, "acknowledged records are damaged",
+        );
+    }
+    Some(report)
+}
+
+/// The base offset in a segment's file name.
+fn base_of(name: &str) -> Option<i64> {
+    let digits = name.strip_suffix(".log")?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}

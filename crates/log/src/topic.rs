@@ -1,0 +1,251 @@
+//! A topic: its stored description and its partitions. The description is one JSON file in the
+//! log's `topics` folder, replaced as a whole.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use common::{Error, Partition, Result, disk};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::config::TopicConfig;
+use crate::lock::{lock, read, write};
+use crate::partition::{PartitionLog, Shared};
+use crate::recovery::{self, Recovery};
+
+const FORMAT: u32 = 1;
+
+/// A topic of the log.
+pub struct Topic {
+    name: Arc<str>,
+    id: Uuid,
+    dir: PathBuf,
+    shared: Arc<Shared>,
+    meta: Mutex<Meta>,
+    segment_bytes_max: Arc<AtomicU64>,
+    partitions: RwLock<Vec<Arc<PartitionLog>>>,
+}
+
+/// What is stored of a topic.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Meta {
+    pub format: u32,
+    pub name: String,
+    pub id: String,
+    #[serde(flatten)]
+    pub config: TopicConfig,
+    /// By partition; 0 for those that are missing.
+    #[serde(default)]
+    pub start_offsets: Vec<i64>,
+    /// The topic's folders are being removed.
+    #[serde(default)]
+    pub dropped: bool,
+}
+
+impl Meta {
+    pub fn new(name: &str, config: TopicConfig) -> Self {
+        Self {
+            format: FORMAT,
+            name: name.to_string(),
+            id: Uuid::new_v4().to_string(),
+            config,
+            start_offsets: vec![],
+            dropped: false,
+        }
+    }
+
+    pub fn path(&self, dir: &Path) -> PathBuf {
+        // Not by name: a name may be too long for a file name with an ending.
+        dir.join("topics").join(format!("{}.json", self.id))
+    }
+
+    pub fn store(&self, shared: &Shared, dir: &Path) -> Result<()> {
+        let path = self.path(dir);
+        let bytes = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::internal(format!("describe topic '{}'", self.name)).caused_by(e))?;
+        disk::write_atomically(&*shared.disk, &path, &bytes)
+            .map_err(|e| Error::io(format!("write '{}'", path.display()), e))
+    }
+
+    pub fn load(shared: &Shared, path: &Path) -> Result<Self> {
+        let bytes = disk::read(&*shared.disk, path)
+            .map_err(|e| Error::io(format!("read '{}'", path.display()), e))?;
+        let damaged = |why: String| {
+            Error::corrupt(format!("'{}' does not describe a topic: {why}", path.display()))
+                .hint("restore it from a backup; the topic's records are in their own folders")
+        };
+        let meta: Self = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        if meta.format > FORMAT {
+            let format = meta.format;
+            return Err(Error::unsupported(format!(
+                "'{}' has format {format}, this program knows up to {FORMAT}",
+                path.display()
+            ))
+            .hint("use the newer program that wrote it"));
+        }
+        meta.config.check().map_err(|e| damaged(e.message().to_string()))?;
+        Ok(meta)
+    }
+}
+
+impl Topic {
+    /// Opens all partitions.
+    pub(crate) fn open(
+        shared: &Arc<Shared>,
+        dir: &Path,
+        meta: Meta,
+        recovery: &mut Recovery,
+    ) -> Result<Arc<Self>> {
+        let id = Uuid::parse_str(&meta.id).map_err(|e| {
+            Error::corrupt(format!("'{}': '{}' is not an id", meta.path(dir).display(), meta.id))
+                .caused_by(e)
+        })?;
+        let segment_bytes = meta.config.segment_bytes(&shared.config);
+        let topic = Self {
+            name: meta.name.as_str().into(),
+            id,
+            dir: dir.to_path_buf(),
+            shared: shared.clone(),
+            segment_bytes_max: Arc::new(AtomicU64::new(segment_bytes)),
+            partitions: RwLock::new(vec![]),
+            meta: Mutex::new(meta.clone()),
+        };
+        topic.open_partitions(&meta, recovery)?;
+        Ok(Arc::new(topic))
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    pub fn config(&self) -> TopicConfig {
+        lock(&self.meta).config.clone()
+    }
+
+    pub fn partition(&self, partition: Partition) -> Result<Arc<PartitionLog>> {
+        let partitions = read(&self.partitions);
+        let found = usize::try_from(partition.0).ok().and_then(|p| partitions.get(p)).cloned();
+        found.ok_or_else(|| {
+            let last = partitions.len() - 1;
+            Error::not_found(format!("topic '{}' has no partition {partition}", self.name))
+                .hint(format!("its partitions are 0 to {last}"))
+        })
+    }
+
+    /// All partitions, in order.
+    pub fn partitions(&self) -> Vec<Arc<PartitionLog>> {
+        read(&self.partitions).clone()
+    }
+
+    /// Changes retention, segment size, and the number of partitions (which can only grow).
+    pub(crate) fn alter(&self, config: TopicConfig) -> Result<()> {
+        config.check()?;
+        let mut meta = lock(&self.meta);
+        let now = meta.config.partitions;
+        if config.partitions < now {
+            let message = format!("topic '{}' cannot shrink to fewer partitions", self.name);
+            return Err(Error::invalid(message).hint(format!("it has {now}")));
+        }
+        let changed = Meta { config, ..meta.clone() };
+        changed.store(&self.shared, &self.dir)?;
+        self.open_partitions(&changed, &mut Recovery::default())?;
+        let segment_bytes = changed.config.segment_bytes(&self.shared.config);
+        self.segment_bytes_max.store(segment_bytes, Ordering::Relaxed);
+        *meta = changed;
+        Ok(())
+    }
+
+    /// Removes what is too old or too much; the number of removed segments.
+    pub(crate) fn apply_retention(&self) -> Result<usize> {
+        let mut meta = lock(&self.meta);
+        if meta.dropped {
+            return Ok(0);
+        }
+        let now_us = self.shared.clock.now_us();
+        let mut changed = meta.clone();
+        let mut begins = vec![];
+        for partition in self.partitions() {
+            if let Some(start) = partition.retained_from(&meta.config, now_us)? {
+                let p = partition.id.0 as usize;
+                if changed.start_offsets.len() <= p {
+                    changed.start_offsets.resize(p + 1, 0);
+                }
+                changed.start_offsets[p] = start;
+                begins.push((partition, start));
+            }
+        }
+        if begins.is_empty() {
+            return Ok(0);
+        }
+        changed.store(&self.shared, &self.dir)?;
+        *meta = changed;
+        let mut removed = 0;
+        for (partition, start) in begins {
+            removed += partition.forget_before(start)?;
+        }
+        Ok(removed)
+    }
+
+    /// Stores that the topic is to go and ends its appends. Returns what `finish_drop` needs.
+    pub(crate) fn begin_drop(&self) -> Result<Meta> {
+        let mut meta = lock(&self.meta);
+        let changed = Meta { dropped: true, ..meta.clone() };
+        changed.store(&self.shared, &self.dir)?;
+        *meta = changed.clone();
+        for partition in self.partitions() {
+            let e = Error::not_found(format!("topic '{}' was dropped", self.name));
+            partition.stop(&e);
+            partition.drain();
+        }
+        Ok(changed)
+    }
+
+    fn open_partitions(&self, meta: &Meta, recovery: &mut Recovery) -> Result<()> {
+        let mut partitions = write(&self.partitions);
+        for p in partitions.len()..meta.config.partitions as usize {
+            let id = Partition(p as i32);
+            let dir = partition_dir(&self.dir, &self.name, p as u32);
+            let start = meta.start_offsets.get(p).copied().unwrap_or(0);
+            let (opened, report) =
+                recovery::open_partition(&self.shared, &self.name, id, &dir, start)?;
+            recovery.partitions.extend(report);
+            partitions.push(PartitionLog::new(
+                self.name.clone(),
+                id,
+                dir,
+                self.shared.clone(),
+                self.segment_bytes_max.clone(),
+                opened,
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Topic({})", self.name)
+    }
+}
+
+/// Removes the folders of a topic that is to go, then its description.
+pub(crate) fn finish_drop(shared: &Shared, dir: &Path, meta: &Meta) -> Result<()> {
+    let remove = |path: &Path| {
+        let failed = |e| Error::io(format!("remove '{}'", path.display()), e);
+        shared.disk.remove(path).map_err(failed)
+    };
+    for p in 0..meta.config.partitions {
+        remove(&partition_dir(dir, &meta.name, p))?;
+    }
+    remove(&meta.path(dir))
+}
+
+pub(crate) fn partition_dir(dir: &Path, topic: &str, partition: u32) -> PathBuf {
+    dir.join(format!("{topic}-{partition}"))
+}

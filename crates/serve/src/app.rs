@@ -1,0 +1,104 @@
+//! What all handlers share: the platform, the limits, and the counters of this door.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use common::Config;
+use engine::Platform;
+use tokio::sync::{Semaphore, watch};
+
+/// Request bodies in memory together may take so many times the largest one.
+const BODIES_TOGETHER: u64 = 8;
+/// Granularity of that account.
+pub const BODY_PERMIT_BYTES: usize = 64 << 10;
+
+/// Shared by all requests; cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub platform: Platform,
+    pub limits: Limits,
+    pub counters: Arc<Counters>,
+    /// Becomes true when the process is asked to stop.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Bounds of this door.
+#[derive(Clone)]
+pub struct Limits {
+    pub body_bytes_max: usize,
+    pub rows_max: usize,
+    pub requests: Arc<Semaphore>,
+    /// Long-lived connections (server-sent events, Postgres), apart from the short requests.
+    pub streams: Arc<Semaphore>,
+    /// Memory of request bodies, in permits of `BODY_PERMIT_BYTES`.
+    pub bodies: Arc<Semaphore>,
+}
+
+/// Figures for `/metrics`.
+#[derive(Default)]
+pub struct Counters {
+    pub body_bytes: AtomicU64,
+    pub in_flight: AtomicU64,
+    pub streams: AtomicU64,
+    pub pg_connections: AtomicU64,
+    pub panics: AtomicU64,
+    requests: Mutex<BTreeMap<(String, String, u16), (u64, Duration)>>,
+}
+
+impl App {
+    pub fn new(platform: Platform, config: &Config, stopping: watch::Receiver<bool>) -> App {
+        let body_bytes_max = config.http_body_bytes_max.0;
+        let requests = config.http_requests_max.max(1) as usize;
+        let bodies = (body_bytes_max * BODIES_TOGETHER) as usize / BODY_PERMIT_BYTES + 1;
+        let limits = Limits {
+            body_bytes_max: body_bytes_max as usize,
+            rows_max: config.query_rows_max as usize,
+            requests: Arc::new(Semaphore::new(requests)),
+            streams: Arc::new(Semaphore::new(requests)),
+            bodies: Arc::new(Semaphore::new(bodies.min(Semaphore::MAX_PERMITS))),
+        };
+        let counters = Arc::new(Counters::default());
+        App {
+            platform,
+            limits,
+            counters,
+            stopping,
+        }
+    }
+}
+
+impl Counters {
+    pub fn request(&self, route: &str, method: &str, status: u16, took: Duration) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (route.to_string(), method.to_string(), status);
+        let entry = requests.entry(key).or_default();
+        entry.0 += 1;
+        entry.1 += took;
+    }
+
+    /// Snapshot of route, method, status → count and total time.
+    pub fn requests(&self) -> BTreeMap<(String, String, u16), (u64, Duration)> {
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Adds one while it lives.
+pub struct Gauge(Arc<Counters>, fn(&Counters) -> &AtomicU64);
+
+impl Gauge {
+    pub fn up(counters: &Arc<Counters>, which: fn(&Counters) -> &AtomicU64) -> Gauge {
+        which(counters).fetch_add(1, Ordering::Relaxed);
+        Gauge(counters.clone(), which)
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        (self.1)(&self.0).fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,73 @@
+//! The doors: REST and console on one port, the Postgres protocol on another. Each door turns what
+//! a client sends into one call of the engine and its answer into what the client understands.
+//! Nothing is planned or decided here. Start at `rest/mod.rs`, the table of all routes.
+
+mod app;
+mod body;
+mod console;
+mod guard;
+mod listeners;
+mod pgwire;
+mod problem;
+mod rest;
+mod rows;
+
+pub use listeners::Listeners;
+pub use rest::openapi::document as openapi_document;
+
+use std::future::Future;
+use std::time::Duration;
+
+use common::{Error, Result};
+use engine::Platform;
+use tokio::sync::watch;
+
+use crate::app::App;
+
+/// Requests that run when a stop is asked for get this long to finish.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves all doors until `shutdown` resolves and the running requests are answered. The platform
+/// stays open: who opened it closes it.
+pub async fn run(
+    platform: Platform,
+    listeners: Listeners,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let (stop, stopping) = watch::channel(false);
+    let app = App::new(platform, &listeners.config, stopping.clone());
+    let router = rest::router(app.clone());
+    let mut http_stop = stopping.clone();
+    let http = axum::serve(listeners.http, router).with_graceful_shutdown(async move {
+        let _ = http_stop.wait_for(|stop| *stop).await;
+    });
+    let mut http = tokio::spawn(async move { http.await });
+    let pg = listeners.pg.map(|socket| {
+        let app = app.clone();
+        tokio::spawn(pgwire::serve(app, socket, stopping.clone()))
+    });
+    tokio::select! {
+        () = shutdown => {}
+        ended = &mut http => return ended_early(ended),
+    }
+    let _ = stop.send(true);
+    if tokio::time::timeout(GRACE, &mut http).await.is_err() {
+        tracing::warn!(
+            seconds = GRACE.as_secs(),
+            "requests still running are cut off"
+        );
+        http.abort();
+    }
+    if let Some(pg) = pg {
+        pg.abort();
+    }
+    Ok(())
+}
+
+fn ended_early(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<()> {
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(Error::io("serving HTTP", e)),
+        Err(e) => Err(Error::internal(format!("the HTTP door ended: {e}"))),
+    }
+}

@@ -1,0 +1,76 @@
+//! Opens the ports before anything else starts, so that a port in use is told at once and by the
+//! name of the setting that changes it.
+
+use std::net::SocketAddr;
+
+use common::{Config, Error, Kind, Result};
+use tokio::net::TcpListener;
+
+/// Open sockets of the doors.
+pub struct Listeners {
+    pub http: TcpListener,
+    pub pg: Option<TcpListener>,
+    pub(crate) config: Config,
+}
+
+impl Listeners {
+    /// Binds all ports. Port 0 for HTTP lets the system choose; 0 for Postgres means no such door.
+    pub async fn bind(config: &Config) -> Result<Listeners> {
+        let http = bind(&config.host, config.http_port, "http.port", "--http-port").await?;
+        let pg = match config.pg_port {
+            0 => None,
+            port => Some(bind(&config.host, port, "pg.port", "--pg-port").await?),
+        };
+        Ok(Listeners {
+            http,
+            pg,
+            config: config.clone(),
+        })
+    }
+
+    /// The address HTTP really listens on.
+    pub fn http_address(&self) -> Result<SocketAddr> {
+        self.http
+            .local_addr()
+            .map_err(|e| Error::io("asking for the HTTP address", e))
+    }
+}
+
+async fn bind(host: &str, port: u16, key: &str, flag: &str) -> Result<TcpListener> {
+    match TcpListener::bind((host, port)).await {
+        Ok(listener) => Ok(listener),
+        Err(e) => {
+            let error = Error::io(format!("listening on {host}:{port}"), e);
+            Err(if error.kind() == Kind::Conflict {
+                Error::conflict(format!(
+                    "port {port} on {host} is in use by another program"
+                ))
+                .hint(format!(
+                    "choose another with {flag} {} or {key} in watershed.toml; \
+                         is another watershed running?",
+                    port.saturating_add(10)
+                ))
+            } else {
+                error
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_names_port_and_flag() {
+        let taken = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut config = Config::load(None, [], &[]).unwrap();
+        config.http_port = port;
+        let e = Listeners::bind(&config).await.err().unwrap();
+        assert_eq!(e.kind(), Kind::Conflict);
+        assert!(e.to_string().contains(&port.to_string()), "{e}");
+        assert!(e.to_string().contains("--http-port"), "{e}");
+    }
+}

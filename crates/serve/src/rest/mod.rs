@@ -1,0 +1,278 @@
+//! The REST door: one table of all routes, one file per resource. The router and the OpenAPI
+//! document are both made from the table, so that neither can know a route the other does not.
+
+mod changes;
+mod dashboards;
+mod dead_letters;
+mod health;
+mod metrics;
+pub mod openapi;
+mod parameters;
+mod sql;
+mod status;
+mod topics;
+mod views;
+
+use axum::http::{Method, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, get, post};
+use axum::{Router, middleware};
+use common::Error;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::app::App;
+use crate::problem::Problem;
+use crate::{console, guard};
+
+/// One route, with all that is said about it.
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    /// The operation's id in OpenAPI.
+    pub id: &'static str,
+    pub doc: &'static str,
+    pub query: &'static [Parameter],
+    /// Content types it takes.
+    pub takes: &'static [&'static str],
+    /// Content type it gives.
+    pub gives: &'static str,
+    /// Name of the answer's schema in `openapi.rs`.
+    pub schema: &'static str,
+    pub handler: fn() -> MethodRouter<App>,
+}
+
+/// A query parameter.
+pub struct Parameter {
+    pub name: &'static str,
+    pub kind: &'static str,
+    pub doc: &'static str,
+}
+
+const fn parameter(name: &'static str, kind: &'static str, doc: &'static str) -> Parameter {
+    Parameter { name, kind, doc }
+}
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+
+const fn read(
+    path: &'static str,
+    id: &'static str,
+    doc: &'static str,
+    schema: &'static str,
+    handler: fn() -> MethodRouter<App>,
+) -> Route {
+    let (method, query, takes, gives) = ("GET", &[] as &[Parameter], &[] as &[&str], JSON);
+    Route {
+        method,
+        path,
+        id,
+        doc,
+        query,
+        takes,
+        gives,
+        schema,
+        handler,
+    }
+}
+
+/// All routes but the console's files, by path.
+pub const ROUTES: &[Route] = &[
+    read(
+        "/api/dashboards",
+        "listDashboards",
+        "Dashboards of the project",
+        "Dashboards",
+        || get(dashboards::list),
+    ),
+    Route {
+        query: &[
+            parameter("topic", "string", "only letters of this topic"),
+            parameter(
+                "kind",
+                "string",
+                "parse, type, missing, check, too_large, late, future or encoding",
+            ),
+            parameter("limit", "integer", "rows of a page (100)"),
+            parameter("after", "string", "`next` of the page before"),
+        ],
+        ..read(
+            "/api/dead-letters",
+            "listDeadLetters",
+            "Events that were refused, newest first, with the reason",
+            "DeadLetters",
+            || get(dead_letters::list),
+        )
+    },
+    read(
+        "/api/openapi.json",
+        "getOpenApi",
+        "This document",
+        "Any",
+        || get(openapi::get),
+    ),
+    Route {
+        method: "POST",
+        takes: &[JSON],
+        ..read(
+            "/api/sql",
+            "runSql",
+            "Runs one SQL statement of any kind",
+            "SqlResult",
+            || post(sql::run),
+        )
+    },
+    read(
+        "/api/status",
+        "getStatus",
+        "What runs, how fast, and what is wrong",
+        "Status",
+        || get(status::get),
+    ),
+    Route {
+        gives: EVENTS,
+        ..read(
+            "/api/status/changes",
+            "followStatus",
+            "The status each second, as events named `status`",
+            "Status",
+            || get(status::follow),
+        )
+    },
+    read("/api/topics", "listTopics", "All topics", "Topics", || {
+        get(topics::list)
+    }),
+    Route {
+        query: &[
+            parameter("partition", "integer", "only this partition"),
+            parameter(
+                "from",
+                "string",
+                "first offset, for all partitions (`17`) or for each (`0:17,1:4`)",
+            ),
+            parameter("limit", "integer", "events at most (100)"),
+            parameter(
+                "tail",
+                "integer",
+                "the last events over all partitions, newest first",
+            ),
+        ],
+        ..read(
+            "/api/topics/{topic}",
+            "readTopic",
+            "Raw events of a topic",
+            "Events",
+            || get(topics::read),
+        )
+    },
+    Route {
+        method: "POST",
+        takes: &["application/x-ndjson", JSON, "text/csv"],
+        ..read(
+            "/api/topics/{topic}",
+            "ingest",
+            "Appends events; answers once they are durable. Content-Encoding gzip or zstd",
+            "Ingested",
+            || post(topics::ingest),
+        )
+    },
+    read(
+        "/api/topics/{topic}/schema",
+        "describeTopic",
+        "Columns of a topic",
+        "Topic",
+        || get(topics::describe),
+    ),
+    read("/api/views", "listViews", "All views", "Views", || {
+        get(views::list)
+    }),
+    Route {
+        query: &[
+            parameter(
+                "{column}",
+                "string",
+                "rows whose column has this value; `w.start` too",
+            ),
+            parameter("order", "string", "`column` or `column.desc`"),
+            parameter("limit", "integer", "rows of a page (100)"),
+            parameter("after", "string", "`next` of the page before"),
+        ],
+        ..read(
+            "/api/views/{view}",
+            "readView",
+            "Rows of a view",
+            "Rows",
+            || get(views::rows),
+        )
+    },
+    Route {
+        gives: EVENTS,
+        query: &[parameter(
+            "after",
+            "integer",
+            "go on after this epoch, as Last-Event-ID",
+        )],
+        ..read(
+            "/api/views/{view}/changes",
+            "followView",
+            "A snapshot, then the changes of each epoch",
+            "Changes",
+            || get(changes::follow),
+        )
+    },
+    read(
+        "/api/views/{view}/{key}",
+        "readViewKey",
+        "Rows whose first key column has this value",
+        "Rows",
+        || get(views::by_key),
+    ),
+    Route {
+        gives: "text/plain",
+        ..read("/health", "health", "The process serves", "Text", || {
+            get(health::health)
+        })
+    },
+    Route {
+        gives: "text/plain",
+        ..read(
+            "/metrics",
+            "metrics",
+            "Figures in Prometheus' text format",
+            "Text",
+            || get(metrics::get),
+        )
+    },
+    read(
+        "/ready",
+        "ready",
+        "Data can be taken and given",
+        "Ready",
+        || get(health::ready),
+    ),
+];
+
+/// The router of all routes, with the guard around them.
+pub fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        router = router.route(route.path, (route.handler)());
+    }
+    let for_panics = app.clone();
+    router
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(console::fallback)
+        .layer(CatchPanicLayer::custom(move |panic| {
+            guard::panicked(&for_panics, panic)
+        }))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
+        // The body reader has a limit of its own, for packed and unpacked size.
+        .layer(axum::extract::DefaultBodyLimit::disable())
+        .with_state(app)
+}
+
+pub async fn method_not_allowed(method: Method) -> impl IntoResponse {
+    let e = Error::unsupported(format!("this path does not take {method}"))
+        .hint("methods and paths stand in /api/openapi.json");
+    Problem::status(e, StatusCode::METHOD_NOT_ALLOWED)
+}

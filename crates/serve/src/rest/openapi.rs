@@ -1,0 +1,182 @@
+//! `/api/openapi.json`: the OpenAPI 3.1 document, made from the table of routes.
+
+use axum::Json;
+use serde_json::{Map, Value, json};
+
+use super::{ROUTES, Route};
+
+pub async fn get() -> Json<Value> {
+    Json(document())
+}
+
+/// The whole document.
+pub fn document() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for route in ROUTES {
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.to_lowercase()] = operation(route);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Watershed",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Topics in, views out. Errors are problem details (RFC 9457).",
+        },
+        "paths": paths,
+        "components": { "schemas": schemas() },
+    })
+}
+
+fn operation(route: &Route) -> Value {
+    let mut parameters: Vec<Value> = path_names(route.path)
+        .map(|n| json!({ "name": n, "in": "path", "required": true, "schema": type_of("string") }))
+        .collect();
+    for p in route.query {
+        parameters.push(json!({
+            "name": p.name, "in": "query", "required": false,
+            "description": p.doc, "schema": type_of(p.kind),
+        }));
+    }
+    let of = json!({ "$ref": format!("#/components/schemas/{}", route.schema) });
+    let problem = json!({
+        "description": "Problem details",
+        "content": { "application/problem+json":
+            { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    let mut operation = json!({
+        "operationId": route.id,
+        "summary": route.doc,
+        "responses": {
+            "200": { "description": "Done", "content": { route.gives: { "schema": of } } },
+            "default": problem,
+        },
+    });
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    if !route.takes.is_empty() {
+        let content: Map<String, Value> = route
+            .takes
+            .iter()
+            .map(|t| (t.to_string(), json!({ "schema": {} })))
+            .collect();
+        operation["requestBody"] = json!({ "required": true, "content": content });
+    }
+    operation
+}
+
+fn path_names(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/')
+        .filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn type_of(name: &str) -> Value {
+    json!({ "type": name })
+}
+
+fn object(members: &[(&str, Value)]) -> Value {
+    let properties: Map<String, Value> = members
+        .iter()
+        .map(|(n, v)| (n.to_string(), v.clone()))
+        .collect();
+    json!({ "type": "object", "properties": properties })
+}
+
+fn list_of(name: &str) -> Value {
+    json!({ "type": "array", "items": { "$ref": format!("#/components/schemas/{name}") } })
+}
+
+fn schemas() -> Value {
+    let (text, number) = (|| type_of("string"), || type_of("integer"));
+    let (any, flag) = (|| json!({}), || type_of("boolean"));
+    let anys = || json!({ "type": "array", "items": {} });
+    let optional = || json!({ "type": ["string", "null"] });
+    json!({
+        "Any": {},
+        "Text": text(),
+        "Ready": object(&[("ready", flag())]),
+        "Column": object(&[("name", text()), ("type", text()), ("nullable", flag())]),
+        "Problem": object(&[
+            ("type", text()), ("title", text()), ("status", number()), ("detail", text()),
+            ("code", text()), ("sqlstate", text()), ("hint", text()), ("place", object(&[
+                ("file", optional()), ("line", number()), ("column", number()),
+                ("end_line", number()), ("end_column", number()), ("text", text()),
+            ])),
+        ]),
+        "Topics": list_of("Topic"),
+        "Topic": object(&[
+            ("name", text()), ("format", text()), ("partitions", number()),
+            ("columns", list_of("Column")), ("records", number()), ("bytes", number()),
+            ("events_per_second", type_of("number")), ("last_arrived", optional()),
+        ]),
+        "Ingested": object(&[
+            ("accepted", number()), ("refused", number()), ("partitions", anys()),
+            ("errors", anys()), ("errors_omitted", number()),
+        ]),
+        "Events": object(&[("events", anys()), ("next", type_of("object"))]),
+        "Views": list_of("View"),
+        "View": object(&[
+            ("name", text()), ("sql", text()), ("columns", list_of("Column")), ("key", anys()),
+            ("state", text()), ("error", any()), ("epoch", number()), ("rows", number()),
+            ("lag_events", number()), ("freshness_ms", any()),
+        ]),
+        "Rows": object(&[
+            ("columns", list_of("Column")), ("rows", anys()), ("epoch", number()),
+            ("next", optional()),
+        ]),
+        "Changes": object(&[("epoch", number()), ("changes", anys())]),
+        "SqlResult": object(&[
+            ("columns", list_of("Column")), ("rows", anys()), ("rows_omitted", flag()),
+            ("elapsed_ms", number()), ("message", text()),
+        ]),
+        "Status": object(&[
+            ("version", text()), ("project", optional()), ("uptime_s", type_of("number")),
+            ("ready", flag()), ("events_per_second", type_of("number")),
+            ("events_total", number()), ("topics", number()), ("views", anys()),
+            ("sources", anys()), ("sinks", anys()), ("archive", anys()),
+            ("dead_letters", number()), ("problems", list_of("Problem")),
+            ("memory_bytes", any()), ("disk_bytes", any()),
+        ]),
+        "DeadLetters": object(&[("rows", anys()), ("next", optional()), ("total", number())]),
+        "Dashboards": anys(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn each_route_is_there_once_and_all_references_resolve() {
+        let document = document();
+        let mut ids: Vec<&str> = ROUTES.iter().map(|r| r.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), ROUTES.len(), "operation ids repeat");
+        for route in ROUTES {
+            let operation = &document["paths"][route.path][route.method.to_lowercase()];
+            assert_eq!(operation["operationId"], route.id);
+            assert!(
+                document["components"]["schemas"]
+                    .get(route.schema)
+                    .is_some(),
+                "{}",
+                route.id
+            );
+            let named = operation["parameters"].as_array().map_or(0, Vec::len);
+            assert_eq!(
+                named,
+                path_names(route.path).count() + route.query.len(),
+                "{}",
+                route.id
+            );
+        }
+    }
+
+    #[test]
+    fn routes_stand_by_path() {
+        assert!(ROUTES.is_sorted_by_key(|r| r.path));
+    }
+}

@@ -1,0 +1,92 @@
+//! `/api/views`: the rows of the views, by any column, by key, page by page.
+
+use axum::Json;
+use axum::extract::State;
+use common::{Error, Result};
+use engine::{ViewInfo, ViewPage, ViewQuery};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::parameters::{Parameters, Segments};
+use crate::app::App;
+use crate::problem::Answer;
+use crate::rows;
+
+/// A page of rows.
+#[derive(serde::Serialize)]
+pub struct Rows {
+    columns: Value,
+    rows: Box<RawValue>,
+    epoch: common::Epoch,
+    next: Option<String>,
+}
+
+pub async fn list(State(app): State<App>) -> Json<Vec<ViewInfo>> {
+    Json(app.platform.views())
+}
+
+pub async fn rows(
+    State(app): State<App>,
+    Segments(view): Segments<String>,
+    mut parameters: Parameters,
+) -> Answer<Json<Rows>> {
+    let limit = parameters.limit(100, app.limits.rows_max)?;
+    let order = parameters
+        .take("order")
+        .map(|text| order(&text))
+        .transpose()?;
+    let after = parameters.take("after");
+    let filters = parameters.rest();
+    let query = ViewQuery {
+        filters,
+        order,
+        limit,
+        after,
+    };
+    Ok(Json(page(app.platform.view_rows(&view, query).await?)?))
+}
+
+pub async fn by_key(
+    State(app): State<App>,
+    Segments((view, key)): Segments<(String, String)>,
+) -> Answer<Json<Rows>> {
+    Ok(Json(page(app.platform.view_key(&view, &key).await?)?))
+}
+
+fn page(page: ViewPage) -> Result<Rows> {
+    Ok(Rows {
+        columns: rows::columns(&page.schema),
+        rows: rows::objects(std::slice::from_ref(&page.batch))?,
+        epoch: page.epoch,
+        next: page.next,
+    })
+}
+
+/// `column` or `column.desc` to column and whether descending.
+fn order(text: &str) -> Result<(String, bool)> {
+    let (column, descending) = match text.rsplit_once('.') {
+        Some((column, "desc")) => (column, true),
+        Some((column, "asc")) => (column, false),
+        _ => (text, false),
+    };
+    if column.is_empty() {
+        return Err(Error::invalid(format!("order={text} names no column"))
+            .hint("write order=column or order=column.desc"));
+    }
+    Ok((column.to_string(), descending))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn orders() {
+        assert_eq!(order("n").unwrap(), ("n".into(), false));
+        assert_eq!(order("n.desc").unwrap(), ("n".into(), true));
+        assert_eq!(order("w.start.asc").unwrap(), ("w.start".into(), false));
+        assert_eq!(order("w.start").unwrap(), ("w.start".into(), false));
+        assert!(order(".desc").is_err());
+    }
+}

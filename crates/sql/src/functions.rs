@@ -1,0 +1,93 @@
+//! The functions a query may call, in one place: DataFusion's, Spark's over them where a name is
+//! in both, then our own. What DataFusion gives in nanoseconds comes back in microseconds.
+
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+
+use crate::checked_sum::CheckedSum;
+use crate::micros::{InMicros, Now, ToTimestamp};
+use crate::rewrite::DATE_PARTS;
+use crate::window;
+
+/// Spark's own that are left out: their DataFusion namesake already does what Spark does, or
+/// they are no functions for users.
+const NOT_FROM_SPARK: [&str; 6] =
+    ["date_trunc", "like", "ilike", "spark_cast", "shuffle", "json_tuple"];
+
+/// DataFusion's that mean something else on Spark, or name things of DataFusion.
+const NOT_FROM_DATAFUSION: [&str; 8] = [
+    "from_unixtime",
+    "version",
+    "arrow_metadata",
+    "to_char",
+    "to_local_time",
+    "with_metadata",
+    "to_timestamp",
+    "now",
+];
+
+/// Times from these come in nanoseconds or seconds.
+const TIMES: [&str; 6] = [
+    "date_bin",
+    "date_trunc",
+    "to_timestamp_seconds",
+    "to_timestamp_millis",
+    "to_timestamp_micros",
+    "to_timestamp_nanos",
+];
+
+pub fn scalars() -> Vec<Arc<ScalarUDF>> {
+    let ours = [
+        window::window(),
+        window::session_window(),
+        ScalarUDF::from(ToTimestamp::default()),
+        ScalarUDF::from(Now::default()),
+    ];
+    let theirs = SessionStateDefaults::default_scalar_functions().into_iter();
+    let theirs = theirs.filter(|f| !NOT_FROM_DATAFUSION.contains(&f.name())).map(|f| {
+        match TIMES.contains(&f.name()) {
+            true => Arc::new(ScalarUDF::from(InMicros::new(f))),
+            false => f,
+        }
+    });
+    let spark = datafusion_spark::all_default_scalar_functions().into_iter();
+    theirs
+        .chain(spark.filter(|f| !NOT_FROM_SPARK.contains(&f.name())))
+        .chain(ours.into_iter().map(Arc::new))
+        .collect()
+}
+
+/// Spark's `avg` is left out: it makes doubles of decimals.
+pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    let spark = datafusion_spark::all_default_aggregate_functions().into_iter();
+    SessionStateDefaults::default_aggregate_functions()
+        .into_iter()
+        .chain(spark.filter(|f| f.name() != "avg"))
+        .chain([Arc::new(AggregateUDF::from(CheckedSum::default()))])
+        .collect()
+}
+
+pub fn windows() -> Vec<Arc<WindowUDF>> {
+    SessionStateDefaults::default_window_functions()
+}
+
+/// The names users may call, sorted, for SHOW FUNCTIONS and "did you mean".
+pub fn names() -> Vec<String> {
+    let scalars = scalars();
+    let (aggregates, windows) = (aggregates(), windows());
+    let all = scalars.iter().flat_map(|f| with_aliases(f.name(), f.aliases()));
+    let all = all.chain(aggregates.iter().flat_map(|f| with_aliases(f.name(), f.aliases())));
+    let all = all.chain(windows.iter().flat_map(|f| with_aliases(f.name(), f.aliases())));
+    let mut names: Vec<String> = all.filter(|n| !n.starts_with("__")).collect();
+    names.extend(["tumble", "hop"].map(String::from));
+    names.extend(DATE_PARTS.iter().map(|(name, _)| name.to_string()));
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn with_aliases(name: &str, aliases: &[String]) -> Vec<String> {
+    std::iter::once(name.to_string()).chain(aliases.iter().cloned()).collect()
+}

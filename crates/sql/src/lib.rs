@@ -1,0 +1,57 @@
+//! From SQL text to definitions and plans: our dialect, our statements, Spark's semantics on
+//! DataFusion, errors with places. No execution here. Read `statement.rs` for what can be
+//! written, `session.rs` for what it means, `plan.rs` for the way of a query.
+
+pub mod functions;
+pub mod stream_plan;
+pub mod window;
+
+mod ansi;
+mod check;
+mod checked_sum;
+mod create_sink;
+mod create_source;
+mod create_topic;
+mod create_view;
+mod dialect;
+mod drop;
+mod error;
+mod error_text;
+mod explain;
+mod hidden;
+mod micros;
+mod options;
+mod order;
+mod plan;
+mod references;
+mod rewrite;
+mod session;
+mod show;
+mod statement;
+mod syntax;
+mod time_windows;
+mod tokens;
+mod topic_table;
+mod view_rules;
+mod window_names;
+
+pub use ansi::Checked;
+pub use check::{check_exprs, check_faults};
+pub use create_sink::DELIVERIES;
+pub use create_topic::OPTIONS as TOPIC_OPTIONS;
+pub use dialect::WatershedDialect;
+pub use error::{error, runtime_error};
+pub use order::order;
+pub use plan::{plan, plan_view};
+pub use session::{CATALOG, SCHEMA, SessionOptions, batch_state};
+pub use statement::{ExplainWhat, ObjectKind, Show, Statement, Text, parse};
+pub use time_windows::WINDOW_COLUMN;
+pub use topic_table::{TopicTable, hidden_fields, shown_columns, table_schema};
+pub use view_rules::check_view;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod error_tests;
+#[cfg(test)]
+mod session_tests;

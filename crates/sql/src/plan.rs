@@ -1,0 +1,176 @@
+//! The way of a query: text, syntax tree, our passes over the tree, DataFusion's logical plan.
+//! The plan is checked by the analyzer before it is handed out, so that type errors show here.
+
+use std::ops::Range;
+
+use common::{Error, Place};
+use datafusion::common::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+use crate::hidden::{Columns, Tables};
+use crate::tokens::{self, Lines, Tok};
+use crate::{Text, hidden, references, rewrite, topic_table, window_names};
+
+/// A query's text while it is planned: positions in it and where they are in the user's file.
+pub(crate) struct Source<'a> {
+    pub text: &'a str,
+    pub tokens: Vec<Tok>,
+    lines: Lines<'a>,
+    place: &'a (dyn Fn(Range<usize>) -> Place + Send + Sync),
+}
+
+impl<'a> Source<'a> {
+    pub fn new(
+        text: &'a str,
+        place: &'a (dyn Fn(Range<usize>) -> Place + Send + Sync),
+    ) -> Self {
+        let (tokens, _) = tokens::tokens(&Text::new(None, text));
+        Self { text, tokens, lines: Lines::new(text), place }
+    }
+
+    pub fn place(&self, span: Range<usize>) -> Place {
+        (self.place)(span)
+    }
+
+    pub fn span(&self, span: Span) -> Range<usize> {
+        self.lines.at(span.start)..self.lines.at(span.end)
+    }
+
+    pub fn lines_span(&self, span: &datafusion::common::Span) -> Range<usize> {
+        let byte = |l: &datafusion::common::Location| self.lines.byte(l.line, l.column);
+        byte(&span.start)..byte(&span.end)
+    }
+
+    pub fn slice(&self, span: Range<usize>) -> &'a str {
+        self.text.get(span).unwrap_or("")
+    }
+
+    /// The first word of that name, quoted or not.
+    pub fn find(&self, word: &str) -> Option<Range<usize>> {
+        use datafusion::sql::sqlparser::tokenizer::Token;
+        let found = self.tokens.iter().find(|t| match &t.inner.token {
+            Token::Word(w) => match w.quote_style {
+                Some(_) => w.value == word,
+                None => w.value.eq_ignore_ascii_case(word),
+            },
+            _ => false,
+        });
+        found.map(|t| t.span.clone())
+    }
+
+    /// Where an expression stands, whatever its blanks and case.
+    pub fn find_text(&self, wanted: &str) -> Option<Range<usize>> {
+        let wanted: String = letters(wanted).map(|(_, c)| c).collect();
+        let (at, have): (Vec<usize>, String) = letters(self.text).unzip();
+        let start = have.find(&wanted).filter(|_| !wanted.is_empty())?;
+        let first = have.get(..start)?.chars().count();
+        let last = at.get(first + wanted.chars().count() - 1)?;
+        Some(*at.get(first)?..tokens::next_char(self.text, *last))
+    }
+
+    /// The first text literal with that content.
+    pub fn find_literal(&self, content: &str) -> Option<Range<usize>> {
+        use datafusion::sql::sqlparser::tokenizer::Token;
+        let literal = Token::SingleQuotedString(content.to_string());
+        self.tokens.iter().find(|t| t.is(&literal)).map(|t| t.span.clone())
+    }
+}
+
+fn letters(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
+    text.char_indices().filter(|(_, c)| !c.is_whitespace()).map(|(i, c)| (i, c.to_ascii_lowercase()))
+}
+
+/// The checked but not yet optimised plan of a query. Tables come from the state's catalog;
+/// `place` says where a stretch of `text` is in what the user wrote.
+pub async fn plan(
+    state: &SessionState,
+    text: &str,
+    place: impl Fn(Range<usize>) -> Place + Send + Sync,
+) -> Result<LogicalPlan, Error> {
+    let source = Source::new(text, &place);
+    let mut query = parse(text).map_err(|e| crate::error::relocate(e, &source))?;
+    let tables = tables(state, &source, &query).await?;
+    prepare(&mut query, &source, &tables)?;
+    let statement = DfStatement::Statement(Box::new(Statement::Query(query)));
+    let known: Vec<String> = table_names(state).await;
+    let explain = |e: DataFusionError| crate::error::explain(&e, Some(&source), &known);
+    let plan = state.statement_to_plan(statement).await.map_err(explain)?;
+    let checked =
+        state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
+    checked.map_err(explain)?;
+    Ok(plan)
+}
+
+/// As `plan`, for the query of a view: also refuses what cannot be kept up to date.
+pub async fn plan_view(
+    state: &SessionState,
+    text: &str,
+    place: impl Fn(Range<usize>) -> Place + Send + Sync,
+) -> Result<LogicalPlan, Error> {
+    let planned = plan(state, text, &place).await?;
+    crate::view_rules::check(&planned).map_err(|fault| {
+        let source = Source::new(text, &place);
+        let span = source.find(&fault.function).unwrap_or(0..text.len());
+        fault.error.at(source.place(span))
+    })?;
+    Ok(planned)
+}
+
+fn parse(text: &str) -> Result<Box<Query>, Error> {
+    let text = Text::new(None, text);
+    let (tokens, fault) = tokens::tokens(&text);
+    match fault {
+        Some(e) => Err(e),
+        None => tokens::query(&text, &tokens),
+    }
+}
+
+fn prepare(query: &mut Query, source: &Source, tables: &Tables) -> Result<(), Error> {
+    rewrite::refuse(query, source)?;
+    window_names::resolve(query, source)?;
+    hidden::expand(query, tables, source)?;
+    rewrite::name_columns(query, source);
+    rewrite::date_parts(query);
+    rewrite::doubles(query);
+    Ok(())
+}
+
+/// What the query's tables are; unknown ones are an error here, where their place is known.
+async fn tables(state: &SessionState, source: &Source<'_>, query: &Query) -> Result<Tables, Error> {
+    let mut tables = Tables::new();
+    let Ok(schema) = state.schema_for_ref("x") else { return Ok(tables) };
+    for (name, span) in references::of_query(source.text, query) {
+        if tables.contains_key(&name) {
+            continue;
+        }
+        // Other schemas (information_schema) are looked up by DataFusion alone.
+        if source.slice(0..span.start).trim_end().ends_with('.') {
+            continue;
+        }
+        let table = schema.table(&name).await;
+        let table = table.map_err(|e| crate::error::explain(&e, Some(source), &[]))?;
+        let Some(table) = table else {
+            let known = table_names(state).await;
+            let known = known.iter().map(String::as_str);
+            return Err(Error::unknown("topic or view", &name, known).at(source.place(span)));
+        };
+        let shown = topic_table::shown_columns(table.as_ref());
+        let fields = table.schema().fields().clone();
+        let names = fields.iter().take(shown).map(|f| f.name().clone()).collect();
+        tables.insert(name, Columns { names, topic: shown < fields.len() });
+    }
+    Ok(tables)
+}
+
+async fn table_names(state: &SessionState) -> Vec<String> {
+    let mut names = match state.schema_for_ref("x") {
+        Ok(schema) => schema.table_names(),
+        Err(_) => vec![],
+    };
+    names.sort();
+    names
+}

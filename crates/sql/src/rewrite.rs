@@ -1,0 +1,190 @@
+//! Small changes to the syntax tree before planning: what cannot be kept is refused, doubles
+//! written with an exponent are doubles, and a column without a name is called as it is written.
+
+use std::ops::ControlFlow;
+
+use common::Error;
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Ident, ObjectName, Query, SelectItem, SetExpr, Spanned, Subscript, TableFactor, Value, Visit, VisitMut,
+    Visitor, VisitorMut, visit_expressions_mut,
+};
+
+use crate::plan::Source;
+
+/// What the parser takes and nothing here can do.
+pub(crate) fn refuse(query: &Query, source: &Source) -> Result<(), Error> {
+    match query.visit(&mut Refuse { source }) {
+        ControlFlow::Break(e) => Err(*e),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Refuse<'a> {
+    source: &'a Source<'a>,
+}
+
+impl Refuse<'_> {
+    fn no(&self, message: &str, hint: &str, word: &str) -> ControlFlow<Box<Error>> {
+        let span = self.source.find(word).unwrap_or(0..self.source.text.len());
+        let e = Error::unsupported(message).hint(hint).at(self.source.place(span));
+        ControlFlow::Break(Box::new(e))
+    }
+}
+
+impl Visitor for Refuse<'_> {
+    type Break = Box<Error>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Box<Error>> {
+        if matches!(query.body.as_ref(), SetExpr::Insert(_) | SetExpr::Update(_)) {
+            return self.no("events are never changed", "send a new event", "insert");
+        }
+        if let Some(lock) = query.locks.first() {
+            let _ = lock;
+            return self.no("FOR UPDATE is not supported", "take it out", "for");
+        }
+        if let SetExpr::Select(select) = query.body.as_ref()
+            && select.into.is_some()
+        {
+            let hint = "write CREATE MATERIALIZED VIEW … AS SELECT …";
+            return self.no("SELECT INTO is not supported", hint, "into");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Box<Error>> {
+        match factor {
+            TableFactor::Table { sample: Some(_), .. }
+            | TableFactor::Derived { sample: Some(_), .. } => {
+                let hint = "filter by a hash of a column instead";
+                self.no("TABLESAMPLE is not supported", hint, "tablesample")
+            }
+            TableFactor::Table { version: Some(_), .. } => {
+                self.no("time travel is not supported yet", "leave out FOR …", "for")
+            }
+            TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => {
+                self.no("PIVOT is not supported", "use sum(…) FILTER (WHERE …)", "pivot")
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// `1.5` is a decimal and `1.5e0` a double.
+pub(crate) fn doubles<T: VisitMut>(node: &mut T) {
+    let _ = visit_expressions_mut(node, |e| {
+        if let Expr::Value(v) = e
+            && let Value::Number(n, _) = &v.value
+            && n.contains(['e', 'E'])
+        {
+            let text = Value::SingleQuotedString(n.to_string());
+            *e = Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(Expr::Value(text.into())),
+                data_type: DataType::Double(ExactNumberInfo::None),
+                array: false,
+                format: None,
+            };
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Spark's names for parts of a date: `year(x)` is `date_part('year', x)`.
+pub(crate) const DATE_PARTS: [(&str, &str); 8] = [
+    ("year", "year"),
+    ("quarter", "quarter"),
+    ("month", "month"),
+    ("weekofyear", "week"),
+    ("day", "day"),
+    ("dayofmonth", "day"),
+    ("dayofyear", "doy"),
+    ("dayofweek", "dayofweek"),
+];
+
+pub(crate) fn date_parts<T: VisitMut>(node: &mut T) {
+    let _ = visit_expressions_mut(node, |e| {
+        date_part(e);
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+fn date_part(e: &mut Expr) {
+    let Expr::Function(f) = e else { return };
+    let name = f.name.to_string().to_lowercase();
+    let Some((_, part)) = DATE_PARTS.iter().find(|(n, _)| *n == name) else { return };
+    let FunctionArguments::List(list) = &mut f.args else { return };
+    if list.args.len() != 1 {
+        return;
+    }
+    let part = Expr::Value(Value::SingleQuotedString((*part).into()).into());
+    list.args.insert(0, FunctionArg::Unnamed(FunctionArgExpr::Expr(part)));
+    f.name = ObjectName::from(vec![Ident::new("date_part")]);
+}
+
+/// Columns that are not named get their text as name; DataFusion's would show its own notation.
+pub(crate) fn name_columns(query: &mut Query, source: &Source) {
+    let _ = VisitMut::visit(query, &mut NameColumns { source });
+}
+
+struct NameColumns<'a> {
+    source: &'a Source<'a>,
+}
+
+impl VisitorMut for NameColumns<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.body(&mut query.body);
+        ControlFlow::Continue(())
+    }
+}
+
+impl NameColumns<'_> {
+    fn body(&self, body: &mut SetExpr) {
+        match body {
+            SetExpr::Select(select) => select.projection.iter_mut().for_each(|i| self.item(i)),
+            SetExpr::SetOperation { left, right, .. } => {
+                self.body(left);
+                self.body(right);
+            }
+            _ => {}
+        }
+    }
+
+    fn item(&self, item: &mut SelectItem) {
+        let SelectItem::UnnamedExpr(e) = item else { return };
+        let name = match e {
+            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => return,
+            // `call(…).field` is called by its field, as on Spark.
+            Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+                Some(AccessExpr::Subscript(Subscript::Index { index: Expr::Value(v) })) => {
+                    match &v.value {
+                        Value::SingleQuotedString(field) => field.clone(),
+                        _ => e.to_string(),
+                    }
+                }
+                _ => e.to_string(),
+            },
+            Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case("unnest") => return,
+            _ => match self.source.slice(self.source.span(e.span())) {
+                // Spans of some expressions leave out an end; the tree's own text is whole.
+                text if !text.is_empty() && same(text, &e.to_string()) => one_line(text),
+                _ => e.to_string(),
+            },
+        };
+        let alias = Ident::with_quote('"', name);
+        *item = SelectItem::ExprWithAlias { expr: e.clone(), alias };
+    }
+}
+
+fn same(a: &str, b: &str) -> bool {
+    let letters = |t: &str| -> String {
+        t.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+    };
+    letters(a) == letters(b)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

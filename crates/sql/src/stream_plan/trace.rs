@@ -1,0 +1,186 @@
+//! Where the columns of a plan come from: which stand for a window, which tell rows apart, and,
+//! as long as only filters and projections lie between, how they follow from a topic's columns.
+
+use std::collections::HashSet;
+
+use common::{Error, Result};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::logical_expr::Expr;
+use stream::{KeyWindow, WindowPart};
+
+use super::{plan_error, refuse};
+
+/// A way from a topic through filters and projections.
+#[derive(Clone)]
+pub(super) struct Path {
+    /// Node of the topic.
+    pub source: usize,
+    /// Event time column of the topic.
+    pub event_time: Option<String>,
+    /// Each column, said in columns of the topic.
+    pub exprs: Vec<Expr>,
+    pub filters: Vec<Expr>,
+}
+
+impl Path {
+    /// `expr`, over columns of `schema`, said in columns of the topic.
+    pub fn say(&self, expr: &Expr, schema: &DFSchema) -> Result<Expr> {
+        let said = expr.clone().transform_up(|e| match &e {
+            Expr::Column(c) => {
+                let at = schema.index_of_column(c)?;
+                Ok(Transformed::yes(self.exprs[at].clone().unalias()))
+            }
+            _ => Ok(Transformed::no(e)),
+        });
+        Ok(said.map_err(plan_error)?.data.unalias())
+    }
+}
+
+/// What is known of the columns of a plan.
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    /// Columns that tell the rows apart.
+    pub key: Option<Vec<usize>>,
+    pub windows: Vec<Option<KeyWindow>>,
+    /// Empty once anything but a filter or projection came between.
+    pub paths: Vec<Path>,
+}
+
+impl Known {
+    /// What remains known of the columns `exprs`, made from the columns of `schema`.
+    pub fn project(&self, exprs: &[Expr], schema: &DFSchema) -> Result<Known> {
+        let windows = exprs.iter().map(|e| self.window_of(e, schema)).collect::<Result<_>>()?;
+        let mut paths = vec![];
+        for path in &self.paths {
+            let exprs = exprs.iter().map(|e| path.say(e, schema)).collect::<Result<_>>()?;
+            paths.push(Path { exprs, ..path.clone() });
+        }
+        let key = self.key.as_ref().and_then(|key| {
+            key.iter().map(|k| exprs.iter().position(|e| self.is_column(e, schema, *k))).collect()
+        });
+        Ok(Known { key, windows, paths })
+    }
+
+    /// Whether an expression tells as much as column `at`: it is the column, or start or end of
+    /// the window that the column is.
+    fn is_column(&self, expr: &Expr, schema: &DFSchema, at: usize) -> bool {
+        let (base, part) = base(expr);
+        let Expr::Column(c) = base else { return false };
+        let whole = self.windows[at].is_some_and(|w| w.part == WindowPart::Whole);
+        schema.index_of_column(c).is_ok_and(|i| i == at) && (part.is_none() || whole)
+    }
+
+    /// Whether an expression stands for a window.
+    pub fn window_of(&self, expr: &Expr, schema: &DFSchema) -> Result<Option<KeyWindow>> {
+        let (base, part) = base(expr);
+        let window = match base {
+            Expr::Column(c) => match schema.index_of_column(c) {
+                Ok(at) => self.windows[at],
+                Err(_) => None,
+            },
+            Expr::ScalarFunction(f) if f.name() == "window" => {
+                let closes = !self.paths.is_empty() && self.is_event_time(&f.args, schema)?;
+                Some(KeyWindow { part: WindowPart::Whole, size_us: window_size(&f.args)?, closes })
+            }
+            _ => None,
+        };
+        Ok(match (window, part) {
+            (Some(w), Some(part)) if w.part == WindowPart::Whole => Some(KeyWindow { part, ..w }),
+            (_, Some(_)) => None,
+            (window, None) => window,
+        })
+    }
+
+    /// Whether the time of a window call is made from the event time of the topic, on all ways.
+    fn is_event_time(&self, args: &[Expr], schema: &DFSchema) -> Result<bool> {
+        let Some(time) = args.first() else { return Ok(false) };
+        for path in &self.paths {
+            let said = path.say(time, schema)?;
+            let names: HashSet<&str> =
+                said.column_refs().into_iter().map(|c| c.name.as_str()).collect();
+            if !path.event_time.as_deref().is_some_and(|t| names.contains(t)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// No column stands for a window that closes, but for those in `keep`.
+    pub fn keep_closing(&mut self, keep: &[usize]) {
+        for (i, window) in self.windows.iter_mut().enumerate() {
+            if let Some(window) = window.as_mut().filter(|_| !keep.contains(&i)) {
+                window.closes = false;
+            }
+        }
+    }
+}
+
+/// An expression without aliases, and without `.start` or `.end`, which is told apart.
+pub(super) fn base(expr: &Expr) -> (&Expr, Option<WindowPart>) {
+    match expr {
+        Expr::Alias(a) => base(&a.expr),
+        Expr::ScalarFunction(f) if f.name() == "get_field" && f.args.len() == 2 => {
+            let name = match &f.args[1] {
+                Expr::Literal(v, _) => v.try_as_str().flatten().unwrap_or(""),
+                _ => "",
+            };
+            match (name, base(&f.args[0])) {
+                ("start", (inner, None)) => (inner, Some(WindowPart::Start)),
+                ("end", (inner, None)) => (inner, Some(WindowPart::End)),
+                _ => (expr, None),
+            }
+        }
+        _ => (expr, None),
+    }
+}
+
+/// An expression as a person would write it: no aliases, no names of tables.
+pub(super) fn words(expr: &Expr) -> String {
+    let plain = expr.clone().unalias().transform_up(|e| match e {
+        Expr::Column(c) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(c.name)))),
+        e => Ok(Transformed::no(e)),
+    });
+    plain.map_or_else(|_| expr.to_string(), |p| p.data.human_display().to_string())
+}
+
+/// The call of `window` in an expression.
+pub(super) fn window_call(expr: &Expr) -> Option<Expr> {
+    let mut found = None;
+    let _ = expr.apply(|e| match e {
+        Expr::ScalarFunction(f) if f.name() == "window" => {
+            found = Some(e.clone());
+            Ok(TreeNodeRecursion::Stop)
+        }
+        _ => Ok(TreeNodeRecursion::Continue),
+    });
+    found
+}
+
+/// Size in microseconds of `window(ts, size [, slide [, offset]])`.
+fn window_size(args: &[Expr]) -> Result<i64> {
+    let Some(size) = args.get(1).and_then(micros) else {
+        return Err(Error::invalid("the size of a window is not a constant duration")
+            .hint("write it as in window(ts, '5 minutes'); months have no fixed size"));
+    };
+    match args.get(2).map(micros) {
+        Some(slide) if slide != Some(size) => Err(refuse::sliding_window()),
+        _ => Ok(size),
+    }
+}
+
+fn micros(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Alias(a) => micros(&a.expr),
+        Expr::Cast(c) => micros(&c.expr),
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(i)), _) if i.months == 0 => {
+            i64::from(i.days).checked_mul(86_400_000_000)?.checked_add(i.nanoseconds / 1_000)
+        }
+        Expr::Literal(ScalarValue::IntervalDayTime(Some(i)), _) => {
+            let days = i64::from(i.days).checked_mul(86_400_000_000)?;
+            days.checked_add(i64::from(i.milliseconds) * 1_000)
+        }
+        Expr::Literal(v, _) => common::units::parse_duration_us(v.try_as_str()??).ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,69 @@
+//! Filters and projections, fused: one operator evaluates a whole chain on a batch before it
+//! hands the batch on. It keeps no state; weights follow their rows.
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::prep_null_mask_filter;
+use common::{Error, Result};
+
+use crate::change::Change;
+use crate::error;
+use crate::graph::{Calc, Expr, Step};
+use crate::operator::Operator;
+use crate::rows::as_type;
+
+pub(crate) struct CalcOp {
+    steps: Vec<Step>,
+}
+
+impl CalcOp {
+    pub fn new(calc: &Calc) -> Self {
+        Self { steps: calc.steps.clone() }
+    }
+}
+
+impl Operator for CalcOp {
+    fn push(&mut self, _port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+        let mut change = change;
+        for step in &self.steps {
+            change = match step {
+                Step::Filter(predicate) => {
+                    let keep = truth(predicate, &change.batch)?;
+                    match keep.true_count() {
+                        0 => return Ok(()),
+                        n if n == change.batch.num_rows() => change,
+                        _ => change.filter(&keep)?,
+                    }
+                }
+                Step::Project { exprs, schema } => {
+                    let n = change.batch.num_rows();
+                    let columns = exprs
+                        .iter()
+                        .zip(schema.fields())
+                        .map(|(e, f)| as_type(&evaluate(e, &change.batch)?, f.data_type()))
+                        .collect::<Result<Vec<_>>>()?;
+                    let options = RecordBatchOptions::new().with_row_count(Some(n));
+                    let batch =
+                        RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+                            .map_err(error::arrow)?;
+                    Change { batch, weights: change.weights }
+                }
+            };
+        }
+        out.push(change);
+        Ok(())
+    }
+}
+
+pub(crate) fn evaluate(expr: &Expr, batch: &RecordBatch) -> Result<arrow::array::ArrayRef> {
+    let value = expr.evaluate(batch).map_err(error::datafusion)?;
+    value.into_array(batch.num_rows()).map_err(error::datafusion)
+}
+
+/// Where a condition is true; NULL is not.
+pub(crate) fn truth(expr: &Expr, batch: &RecordBatch) -> Result<BooleanArray> {
+    let array = evaluate(expr, batch)?;
+    let Some(truth) = array.as_boolean_opt() else {
+        return Err(Error::internal(format!("condition '{expr}' is not boolean")));
+    };
+    Ok(if truth.null_count() == 0 { truth.clone() } else { prep_null_mask_filter(truth) })
+}

@@ -1,0 +1,209 @@
+//! The plan of a stream: operators and what flows between them, as plain data. `sql` makes a
+//! graph from a query, `job.rs` runs it, `explain.rs` tells a person about it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use common::Result;
+use datafusion::common::JoinType;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::LoweredAggregate;
+
+use crate::error;
+
+pub type Expr = Arc<dyn PhysicalExpr>;
+
+/// Operators in topological order; the last one gives the output.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    pub nodes: Vec<Node>,
+    pub output: Output,
+}
+
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub schema: SchemaRef,
+    pub key: OutputKey,
+}
+
+/// What tells one row of the output from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutputKey {
+    /// Rows only come, and have no identity.
+    Append,
+    /// At most one row for each value of these columns (NULL is a value). No columns: at most
+    /// one row.
+    Columns(Vec<usize>),
+    /// A multiset of whole rows.
+    Rows,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub kind: NodeKind,
+    /// Positions of the nodes this one reads, all before it.
+    pub inputs: Vec<usize>,
+    /// Columns of what it gives.
+    pub schema: SchemaRef,
+    /// Rows only come, none goes.
+    pub append_only: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum NodeKind {
+    Source(Source),
+    Calc(Calc),
+    Aggregate(Aggregate),
+    Join(Join),
+    /// All rows of all inputs. Without inputs: no rows.
+    Union,
+}
+
+/// A topic. `schema` is what has to be decoded; the first `width` columns go on.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub topic: String,
+    pub schema: SchemaRef,
+    pub width: usize,
+    pub partitions: i32,
+    /// Set when the graph has windows that close.
+    pub watermark: Option<Watermark>,
+    pub late: Vec<LateRule>,
+}
+
+/// Event time as far as known: the greatest value of `column` seen, less `delay_us`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watermark {
+    pub column: String,
+    pub delay_us: i64,
+}
+
+/// A row of the source that passes `predicate` is late when the end of its `window` is not after
+/// the watermark. Both read the source's `schema`.
+#[derive(Clone, Debug)]
+pub struct LateRule {
+    pub window: Expr,
+    pub predicate: Option<Expr>,
+    /// The window is over the event time column itself, so a row not older than the watermark
+    /// can't be late.
+    pub direct: bool,
+}
+
+/// Filters and projections one after the other, in one operator.
+#[derive(Clone, Debug)]
+pub struct Calc {
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Filter(Expr),
+    Project { exprs: Vec<Expr>, schema: SchemaRef },
+}
+
+/// `GROUP BY`: gives the keys, then a column for each call. Without keys: always one row.
+#[derive(Clone, Debug)]
+pub struct Aggregate {
+    pub keys: Vec<Key>,
+    pub calls: Vec<Call>,
+}
+
+/// An aggregate function with its arguments, as DataFusion would run it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub lowered: LoweredAggregate,
+    pub args: Vec<Arg>,
+    pub order_by: Vec<Arg>,
+    /// As the user wrote it, for `EXPLAIN`.
+    pub text: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Arg {
+    pub expr: Expr,
+    pub data_type: DataType,
+}
+
+impl Call {
+    /// `input` is the schema that the arguments read.
+    pub fn new(lowered: LoweredAggregate, input: &Schema, text: String) -> Result<Self> {
+        let arg = |expr: Expr| {
+            let data_type = expr.data_type(input).map_err(error::datafusion)?;
+            Ok(Arg { expr, data_type })
+        };
+        let args = lowered.aggregate.expressions().into_iter().map(arg).collect::<Result<_>>()?;
+        let order_by = lowered.order_bys.iter().map(|s| arg(s.expr.clone()));
+        let order_by = order_by.collect::<Result<_>>()?;
+        Ok(Self { lowered, args, order_by, text })
+    }
+
+    /// Of the function.
+    pub fn name(&self) -> &str {
+        self.lowered.aggregate.fun().name()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub expr: Expr,
+    pub data_type: DataType,
+    pub window: Option<KeyWindow>,
+    /// As the user wrote it, for `EXPLAIN`.
+    pub text: String,
+}
+
+/// A key column that stands for a window of `size_us`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyWindow {
+    pub part: WindowPart,
+    pub size_us: i64,
+    /// Nothing changes for windows that end at or before the watermark, so their state may go.
+    pub closes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowPart {
+    /// The struct of both.
+    Whole,
+    Start,
+    End,
+}
+
+/// Two inputs matched on equal keys. Pairs have the columns of both; semi and anti joins those
+/// of one side.
+#[derive(Clone, Debug)]
+pub struct Join {
+    pub kind: JoinType,
+    pub left: Vec<Key>,
+    pub right: Vec<Key>,
+    /// NULL matches NULL (`IS NOT DISTINCT FROM`).
+    pub null_equals_null: bool,
+    /// Further condition over the columns of both sides; inner joins only.
+    pub filter: Option<Expr>,
+    /// As the user wrote it, for `EXPLAIN`.
+    pub text: String,
+}
+
+impl Graph {
+    /// The topics read, each with the columns that have to be decoded for it.
+    pub fn topics(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut topics: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for source in self.sources() {
+            let columns = topics.entry(&source.topic).or_default();
+            for field in source.schema.fields() {
+                if !columns.contains(&field.name().as_str()) {
+                    columns.push(field.name());
+                }
+            }
+        }
+        topics
+    }
+
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.nodes.iter().filter_map(|n| match &n.kind {
+            NodeKind::Source(s) => Some(s),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,418 @@
+//! A running graph: a state machine that is told what came and asked at the end of an epoch what
+//! changed. No I/O, no clock, no threads: the engine reads the log, calls this, and commits what
+//! `seal` gives in one atomic write. `restore` makes the same job from what was committed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use common::{Error, Offset, Partition, Result};
+
+use crate::aggregate::AggregateOp;
+use crate::calc::CalcOp;
+use crate::change::{Change, consolidate};
+use crate::error;
+use crate::explain::title;
+use crate::graph::{Graph, Node, NodeKind, OutputKey, Source};
+use crate::join::JoinOp;
+use crate::late::{self, LateRows};
+use crate::operator::Operator;
+use crate::rows::as_type;
+use crate::snapshot::damaged;
+use crate::union::UnionAll;
+use crate::watermark::{self, TopicTime};
+
+/// Number under which offsets and watermarks are saved; operators have the number of their node.
+pub const TIME_OPERATOR: u32 = u32::MAX;
+
+/// A row left out because all its windows had closed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LateRow {
+    pub topic: String,
+    pub partition: Partition,
+    pub offset: Offset,
+    /// In force when the row came.
+    pub watermark_us: i64,
+    pub window_end_us: i64,
+}
+
+/// What an operator has done since the job began or was restored, and what it keeps now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorStats {
+    pub operator: u32,
+    pub name: String,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub groups: usize,
+    pub state_bytes: usize,
+}
+
+/// One epoch of a job, to be made true in one write.
+#[derive(Clone, Debug)]
+pub struct Sealed {
+    pub deltas: Vec<state::Delta>,
+    /// Of the output: no row both comes and goes; rows that go stand before rows that come.
+    pub changes: Vec<Change>,
+    pub late: Vec<LateRow>,
+    /// To be read next.
+    pub offsets: BTreeMap<(String, Partition), Offset>,
+    pub watermarks: BTreeMap<(String, Partition), i64>,
+    /// The least of all topics with a watermark.
+    pub watermark: Option<i64>,
+    /// Rows taken in this epoch.
+    pub rows_in: u64,
+    pub state_bytes: usize,
+    pub operators: Vec<OperatorStats>,
+}
+
+struct Running {
+    /// None for sources.
+    operator: Option<Box<dyn Operator>>,
+    /// (node, port) of those that read this one.
+    readers: Vec<(usize, usize)>,
+    /// Topics it comes from.
+    topics: Vec<String>,
+    rows_in: u64,
+    rows_out: u64,
+}
+
+pub struct Job {
+    graph: Graph,
+    nodes: Vec<Running>,
+    topics: BTreeMap<String, TopicTime>,
+    output: Vec<Change>,
+    late: Vec<LateRow>,
+    rows_in: u64,
+    /// After an error the state is not to be trusted.
+    failed: bool,
+}
+
+impl Job {
+    /// A job that has read nothing yet.
+    pub fn new(graph: &Graph) -> Result<Job> {
+        let mut nodes: Vec<Running> = vec![];
+        for (i, node) in graph.nodes.iter().enumerate() {
+            let mut topics = vec![];
+            for (port, input) in node.inputs.iter().enumerate() {
+                let Some(input) = nodes.get_mut(*input) else {
+                    return Err(Error::internal("a graph is not in topological order"));
+                };
+                input.readers.push((i, port));
+                topics.extend(input.topics.iter().cloned());
+            }
+            if let NodeKind::Source(source) = &node.kind {
+                topics.push(source.topic.clone());
+            }
+            let operator = create(graph, node)?;
+            nodes.push(Running { operator, readers: vec![], topics, rows_in: 0, rows_out: 0 });
+        }
+        let mut topics: BTreeMap<String, TopicTime> = BTreeMap::new();
+        for source in graph.sources() {
+            let time = topics
+                .entry(source.topic.clone())
+                .or_insert_with(|| TopicTime::new(None, source.partitions));
+            if source.watermark.is_some() {
+                time.spec = source.watermark.clone();
+            }
+        }
+        let graph = graph.clone();
+        Ok(Job { graph, nodes, topics, output: vec![], late: vec![], rows_in: 0, failed: false })
+    }
+
+    /// The job that gave these deltas. They have to be in the order of their epochs; deltas
+    /// before a full one of the same operator may be left out. Offsets and watermarks are among
+    /// them; those of the checkpoint have to agree.
+    pub fn restore(
+        graph: &Graph,
+        checkpoint: &state::Checkpoint,
+        deltas: impl IntoIterator<Item = state::Delta>,
+    ) -> Result<Job> {
+        let mut job = Job::new(graph)?;
+        let of_epoch =
+            |e: Error| e.context(format!("restoring state of epoch {}", checkpoint.epoch));
+        for delta in deltas {
+            job.take_up(graph, delta).map_err(of_epoch)?;
+        }
+        job.topics.values_mut().for_each(|t| t.changed = false);
+        if job.offsets() != checkpoint.offsets {
+            return Err(of_epoch(damaged("its offsets are not those of the checkpoint")));
+        }
+        Ok(job)
+    }
+
+    fn take_up(&mut self, graph: &Graph, delta: state::Delta) -> Result<()> {
+        if delta.operator == TIME_OPERATOR {
+            return watermark::load(&mut self.topics, &delta.batch);
+        }
+        let at = delta.operator as usize;
+        let Some(node) = self.nodes.get_mut(at).filter(|n| n.operator.is_some()) else {
+            return Err(damaged("it is of another plan"));
+        };
+        if delta.full {
+            node.operator = create(graph, &graph.nodes[at])?;
+        }
+        match &mut node.operator {
+            Some(operator) => operator.restore(&delta.batch),
+            None => Ok(()),
+        }
+    }
+
+    /// Decoded rows of a topic, each column of `Graph::topics` among them; `next` is the offset
+    /// after them. A batch may be empty to move the offset on.
+    pub fn push(
+        &mut self,
+        topic: &str,
+        partition: Partition,
+        batch: &RecordBatch,
+        next: Offset,
+    ) -> Result<()> {
+        self.check()?;
+        let done = self.take(topic, partition, batch, next);
+        self.failed = done.is_err();
+        done
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.failed {
+            true => Err(Error::internal("the job failed before").hint("restore it")),
+            false => Ok(()),
+        }
+    }
+
+    fn take(
+        &mut self,
+        topic: &str,
+        partition: Partition,
+        batch: &RecordBatch,
+        next: Offset,
+    ) -> Result<()> {
+        let Some(time) = self.topics.get(topic) else {
+            return Err(Error::internal(format!("the graph does not read topic '{topic}'")));
+        };
+        let sources: Vec<(usize, Source)> = self
+            .graph
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(i, n)| match &n.kind {
+                NodeKind::Source(s) if s.topic == topic => Some((i, s.clone())),
+                _ => None,
+            })
+            .collect();
+        let mut late = LateRows::new();
+        if let Some(watermark) = time.watermark {
+            for (_, source) in sources.iter().filter(|(_, s)| !s.late.is_empty()) {
+                let columns = select(source, source.schema.fields().len(), batch)?;
+                late::find(source, &columns, watermark, &mut late)?;
+            }
+            for (row, end) in &late {
+                self.late.push(LateRow {
+                    topic: topic.to_string(),
+                    partition,
+                    offset: late::offset(batch, *row)?,
+                    watermark_us: watermark,
+                    window_end_us: *end,
+                });
+            }
+        }
+        self.rows_in += batch.num_rows() as u64;
+        let rows = if late.is_empty() { batch.clone() } else { late::without(batch, &late)? };
+        if rows.num_rows() > 0 {
+            for (node, source) in &sources {
+                let columns = select(source, source.width, &rows)?;
+                self.nodes[*node].rows_in += batch.num_rows() as u64;
+                self.route(*node, vec![Change::insert(columns)])?;
+            }
+        }
+        match self.topics.get_mut(topic) {
+            Some(time) => time.observe(partition, batch, next),
+            None => Ok(()),
+        }
+    }
+
+    /// Caught up and quiet, or not: an idle partition does not hold the watermark back.
+    pub fn set_idle(&mut self, topic: &str, partition: Partition, idle: bool) {
+        if let Some(time) = self.topics.get_mut(topic) {
+            time.set_idle(partition, idle);
+        }
+    }
+
+    /// Moves a partition's watermark on as if an event of that time had been seen.
+    pub fn advance_watermark(&mut self, topic: &str, partition: Partition, event_us: i64) {
+        if let Some(time) = self.topics.get_mut(topic) {
+            time.raise(partition, event_us);
+        }
+    }
+
+    /// Hands on what a node gave, until nothing is left to hand on.
+    fn route(&mut self, from: usize, changes: Vec<Change>) -> Result<()> {
+        let mut waiting: VecDeque<(usize, Change)> =
+            changes.into_iter().map(|c| (from, c)).collect();
+        let mut out = vec![];
+        while let Some((node, change)) = waiting.pop_front() {
+            let rows = change.batch.num_rows() as u64;
+            self.nodes[node].rows_out += rows;
+            if node + 1 == self.nodes.len() {
+                self.output.push(change);
+                continue;
+            }
+            for (reader, port) in self.nodes[node].readers.clone() {
+                let running = &mut self.nodes[reader];
+                running.rows_in += rows;
+                if let Some(operator) = &mut running.operator {
+                    let done = operator.push(port, change.clone(), &mut out);
+                    done.map_err(|e| e.context(title(&self.graph.nodes[reader])))?;
+                }
+                waiting.extend(out.drain(..).map(|c| (reader, c)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the epoch: what changed since the last one. `full` asks for all state instead of
+    /// what changed, to take the place of all deltas before.
+    pub fn seal(&mut self, full: bool) -> Result<Sealed> {
+        self.check()?;
+        let sealed = self.end_epoch(full);
+        self.failed = sealed.is_err();
+        sealed
+    }
+
+    fn end_epoch(&mut self, full: bool) -> Result<Sealed> {
+        for node in 0..self.nodes.len() {
+            let mut out = vec![];
+            if let Some(operator) = &mut self.nodes[node].operator {
+                let done = operator.flush(&mut out);
+                done.map_err(|e| e.context(title(&self.graph.nodes[node])))?;
+            }
+            self.route(node, out)?;
+        }
+        let mut deltas = vec![];
+        for node in 0..self.nodes.len() {
+            let watermark = self.watermark_of(node);
+            let Some(operator) = &mut self.nodes[node].operator else { continue };
+            if let Some(watermark) = watermark {
+                operator.close(watermark)?;
+            }
+            let batch = operator.delta(full)?;
+            deltas.extend(batch.map(|b| state::Delta { operator: node as u32, batch: b, full }));
+        }
+        if full || self.topics.values().any(|t| t.changed) {
+            let batch = watermark::save(&self.topics)?;
+            deltas.push(state::Delta { operator: TIME_OPERATOR, batch, full: true });
+            self.topics.values_mut().for_each(|t| t.changed = false);
+        }
+        let changes = self.changes()?;
+        let operators = self.stats();
+        Ok(Sealed {
+            deltas,
+            changes,
+            late: std::mem::take(&mut self.late),
+            offsets: self.per_partition(|p| p.next),
+            watermarks: self.per_partition(|p| p.watermark),
+            watermark: self.watermark(),
+            rows_in: std::mem::take(&mut self.rows_in),
+            state_bytes: operators.iter().map(|o| o.state_bytes).sum(),
+            operators,
+        })
+    }
+
+    fn changes(&mut self) -> Result<Vec<Change>> {
+        let output = std::mem::take(&mut self.output);
+        let schema = &self.graph.output.schema;
+        let mut changes = Vec::with_capacity(output.len());
+        for change in output {
+            let columns = change.batch.columns().iter().zip(schema.fields());
+            let columns = columns.map(|(c, f)| as_type(c, f.data_type())).collect::<Result<_>>()?;
+            let options = RecordBatchOptions::new().with_row_count(Some(change.batch.num_rows()));
+            let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+                .map_err(error::arrow)?;
+            changes.push(Change { batch, weights: change.weights });
+        }
+        match self.graph.output.key {
+            OutputKey::Append => Ok(changes),
+            _ => consolidate(schema, changes),
+        }
+    }
+
+    /// The least watermark of the topics a node comes from; none if one has none.
+    fn watermark_of(&self, node: usize) -> Option<i64> {
+        let topics = self.nodes[node].topics.iter();
+        topics.map(|t| self.topics.get(t).and_then(|t| t.watermark)).min().flatten()
+    }
+
+    /// The least of all topics with a watermark.
+    pub fn watermark(&self) -> Option<i64> {
+        let topics = self.topics.values().filter(|t| t.spec.is_some());
+        topics.map(|t| t.watermark).min().flatten()
+    }
+
+    /// What to read next from each partition that was read.
+    pub fn offsets(&self) -> BTreeMap<(String, Partition), Offset> {
+        self.per_partition(|p| p.next)
+    }
+
+    fn per_partition<T>(
+        &self,
+        value: impl Fn(&watermark::PartitionTime) -> Option<T>,
+    ) -> BTreeMap<(String, Partition), T> {
+        let topics = self.topics.iter();
+        topics
+            .flat_map(|(name, t)| t.partitions.iter().map(move |(p, s)| (name, p, s)))
+            .filter_map(|(name, p, s)| Some(((name.clone(), *p), value(s)?)))
+            .collect()
+    }
+
+    pub fn stats(&self) -> Vec<OperatorStats> {
+        let stats = self.nodes.iter().zip(&self.graph.nodes).enumerate();
+        stats
+            .map(|(i, (running, node))| {
+                let size = running.operator.as_ref().map(|o| o.size()).unwrap_or_default();
+                OperatorStats {
+                    operator: i as u32,
+                    name: title(node),
+                    rows_in: running.rows_in,
+                    rows_out: running.rows_out,
+                    groups: size.groups,
+                    state_bytes: size.bytes,
+                }
+            })
+            .collect()
+    }
+}
+
+fn create(graph: &Graph, node: &Node) -> Result<Option<Box<dyn Operator>>> {
+    let input = |i: usize| {
+        let node = node.inputs.get(i).and_then(|n| graph.nodes.get(*n));
+        node.ok_or_else(|| Error::internal("a node of a graph lacks an input"))
+    };
+    let schema = node.schema.clone();
+    Ok(match &node.kind {
+        NodeKind::Source(_) => None,
+        NodeKind::Union => Some(Box::new(UnionAll::new(schema))),
+        NodeKind::Calc(calc) => Some(Box::new(CalcOp::new(calc))),
+        NodeKind::Aggregate(a) => {
+            Some(Box::new(AggregateOp::new(a, schema, input(0)?.append_only)?))
+        }
+        NodeKind::Join(join) => {
+            let inputs = [&input(0)?.schema, &input(1)?.schema];
+            Some(Box::new(JoinOp::new(join, inputs, schema)?))
+        }
+    })
+}
+
+/// The first `width` columns of a source, found by name.
+fn select(source: &Source, width: usize, batch: &RecordBatch) -> Result<RecordBatch> {
+    let fields = source.schema.fields().iter().take(width).cloned().collect::<Vec<_>>();
+    let columns = fields.iter().map(|f| match batch.column_by_name(f.name()) {
+        Some(column) => as_type(column, f.data_type()),
+        None => Err(Error::internal(format!(
+            "a batch of topic '{}' lacks column '{}'",
+            source.topic,
+            f.name()
+        ))),
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(fields));
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(schema, columns, &options).map_err(error::arrow)
+}

@@ -1,0 +1,98 @@
+//! Which rows of a batch are late: all their windows ended before the batch came. Asked once for
+//! all branches of a graph that read the topic, and before any of them sees the batch, so a row
+//! is in the view wholly or not at all; what is left out goes to the dead letters.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::Int64Type;
+use common::{Error, Offset, Result};
+
+use crate::aggregate::WindowEnds;
+use crate::calc::{evaluate, truth};
+use crate::error;
+use crate::graph::{KeyWindow, LateRule, Source, WindowPart};
+use crate::rows::micros;
+
+/// The end of the window of each late row, by row number.
+pub(crate) type LateRows = BTreeMap<usize, i64>;
+
+/// Adds the rows of `batch` (in the schema of `source`) that are late.
+pub(crate) fn find(
+    source: &Source,
+    batch: &RecordBatch,
+    watermark: i64,
+    late: &mut LateRows,
+) -> Result<()> {
+    let mut before = None;
+    for rule in &source.late {
+        if !rule.direct {
+            check(rule, batch, None, watermark, late)?;
+            continue;
+        }
+        let rows = match &before {
+            Some(rows) => rows,
+            None => before.insert(rows_before(source, batch, watermark)?),
+        };
+        if !rows.is_empty() {
+            let some = take_record_batch(batch, rows).map_err(error::arrow)?;
+            check(rule, &some, Some(rows), watermark, late)?;
+        }
+    }
+    Ok(())
+}
+
+/// Rows older than the watermark: in order they are none, and nothing else has to be looked at.
+fn rows_before(source: &Source, batch: &RecordBatch, watermark: i64) -> Result<UInt64Array> {
+    let column = source.watermark.as_ref().and_then(|w| batch.column_by_name(&w.column));
+    let Some(column) = column else {
+        return Err(Error::internal("a source with windows lacks its event time"));
+    };
+    let times = micros(column)?;
+    let rows = times.iter().enumerate().filter(|(_, t)| t.is_some_and(|t| t < watermark));
+    Ok(UInt64Array::from_iter_values(rows.map(|(i, _)| i as u64)))
+}
+
+fn check(
+    rule: &LateRule,
+    batch: &RecordBatch,
+    rows: Option<&UInt64Array>,
+    watermark: i64,
+    late: &mut LateRows,
+) -> Result<()> {
+    let windows = evaluate(&rule.window, batch)?;
+    let Some(window) = windows.as_struct_opt() else {
+        return Err(Error::internal("a window is not a struct"));
+    };
+    let end = KeyWindow { part: WindowPart::End, size_us: 0, closes: true };
+    let ends = WindowEnds::of(window.column(1), end)?;
+    let counts: Option<BooleanArray> = match &rule.predicate {
+        None => None,
+        Some(predicate) => Some(truth(predicate, batch)?),
+    };
+    for i in 0..batch.num_rows() {
+        let Some(end) = ends.get(i).filter(|_| window.is_valid(i)) else { continue };
+        if end <= watermark && counts.as_ref().is_none_or(|c| c.value(i)) {
+            let row = rows.map_or(i, |r| r.value(i) as usize);
+            late.entry(row).and_modify(|e| *e = end.max(*e)).or_insert(end);
+        }
+    }
+    Ok(())
+}
+
+/// The batch without its late rows.
+pub(crate) fn without(batch: &RecordBatch, late: &LateRows) -> Result<RecordBatch> {
+    let keep: BooleanArray =
+        (0..batch.num_rows()).map(|i| Some(!late.contains_key(&i))).collect();
+    arrow::compute::filter_record_batch(batch, &keep).map_err(error::arrow)
+}
+
+/// The log position of a row.
+pub(crate) fn offset(batch: &RecordBatch, row: usize) -> Result<Offset> {
+    let column = batch.column_by_name("_offset");
+    match column.and_then(|c| c.as_primitive_opt::<Int64Type>()) {
+        Some(offsets) => Ok(Offset(offsets.value(row))),
+        None => Err(Error::internal("a batch from a topic lacks its column '_offset'")),
+    }
+}

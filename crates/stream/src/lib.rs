@@ -1,0 +1,32 @@
+//! Continuous operators: what batch would answer, kept up to date as rows come and go. Pure and
+//! synchronous: a `Graph` (made by `sql`) is run by a `Job` (driven by `engine`), which takes
+//! decoded batches and gives changes and state; no I/O, no clock, no threads in here.
+//! Read `graph.rs`, then `job.rs`, then an operator.
+
+mod accumulators;
+mod aggregate;
+mod calc;
+mod change;
+mod error;
+mod explain;
+mod graph;
+mod group_index;
+mod job;
+mod join;
+mod late;
+mod multiset;
+mod operator;
+mod rows;
+mod snapshot;
+mod union;
+mod watermark;
+
+pub use change::{Change, consolidate};
+pub use explain::{ExplainRow, explain};
+pub use graph::{
+    Aggregate, Arg, Calc, Call, Expr, Graph, Join, Key, KeyWindow, LateRule, Node, NodeKind,
+    Output, OutputKey, Source, Step, Watermark, WindowPart,
+};
+pub use job::{Job, LateRow, OperatorStats, Sealed, TIME_OPERATOR};
+pub use snapshot::STATE_FORMAT;
+pub use state::{Checkpoint, Delta};

@@ -1,0 +1,153 @@
+//! For each group a sorted multiset of row bytes, which remembers what changed since it was
+//! last saved. Joins keep their rows in it, and aggregates what they can't compute from sums.
+
+use std::collections::BTreeMap;
+
+/// Bytes of bookkeeping for one item, roughly: two pointers, count, share of the tree's nodes.
+const ITEM_OVERHEAD: usize = 56;
+
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    count: i64,
+    touched: bool,
+}
+
+#[derive(Default)]
+struct Items {
+    map: BTreeMap<Box<[u8]>, Entry>,
+}
+
+#[derive(Default)]
+pub(crate) struct Multiset {
+    groups: Vec<Items>,
+    touched: Vec<(u32, Box<[u8]>)>,
+    bytes: usize,
+}
+
+impl Multiset {
+    pub fn grow(&mut self, groups: usize) {
+        if self.groups.len() < groups {
+            self.groups.resize_with(groups, Items::default);
+        }
+    }
+
+    /// Changes the count of an item and gives it (before, after).
+    pub fn add(&mut self, group: u32, item: &[u8], weight: i64) -> (i64, i64) {
+        let items = &mut self.groups[group as usize];
+        let entry = match items.map.get_mut(item) {
+            Some(entry) => entry,
+            None => {
+                self.bytes += item.len() + ITEM_OVERHEAD;
+                items.map.entry(item.into()).or_default()
+            }
+        };
+        let before = entry.count;
+        entry.count += weight;
+        let after = entry.count;
+        if !entry.touched {
+            entry.touched = true;
+            self.touched.push((group, item.into()));
+        }
+        (before, after)
+    }
+
+    /// Items with their counts, in order; never a count of 0.
+    pub fn items(&self, group: u32) -> impl DoubleEndedIterator<Item = (&[u8], i64)> {
+        let items = self.groups.get(group as usize).map(|g| g.map.iter());
+        items.into_iter().flatten().filter(|(_, e)| e.count != 0).map(|(k, e)| (&**k, e.count))
+    }
+
+    pub fn count(&self, group: u32, item: &[u8]) -> i64 {
+        let items = self.groups.get(group as usize);
+        items.and_then(|g| g.map.get(item)).map_or(0, |e| e.count)
+    }
+
+    pub fn clear(&mut self, group: u32) {
+        if let Some(items) = self.groups.get_mut(group as usize) {
+            let gone = std::mem::take(items);
+            self.bytes -= gone.map.keys().map(|k| k.len() + ITEM_OVERHEAD).sum::<usize>();
+        }
+    }
+
+    /// Hands out (group, item, count) of all items touched since the last call, or of all items
+    /// there are; forgets those whose count became 0.
+    pub fn drain(&mut self, full: bool, mut save: impl FnMut(u32, &[u8], i64)) {
+        for (group, item) in std::mem::take(&mut self.touched) {
+            let items = &mut self.groups[group as usize];
+            // The group may have been cleared, and its number used again.
+            let Some(entry) = items.map.get_mut(&item).filter(|e| e.touched) else { continue };
+            entry.touched = false;
+            let count = entry.count;
+            if count == 0 {
+                items.map.remove(&item);
+                self.bytes -= item.len() + ITEM_OVERHEAD;
+            }
+            if !full {
+                save(group, &item, count);
+            }
+        }
+        if full {
+            for (group, items) in self.groups.iter().enumerate() {
+                for (item, entry) in &items.map {
+                    save(group as u32, item, entry.count);
+                }
+            }
+        }
+    }
+
+    /// Sets the count of an item as it was saved.
+    pub fn load(&mut self, group: u32, item: &[u8], count: i64) {
+        self.grow(group as usize + 1);
+        let items = &mut self.groups[group as usize];
+        let entry = Entry { count, touched: false };
+        let old = match count {
+            0 => items.map.remove(item),
+            _ => items.map.insert(item.into(), entry),
+        };
+        let size = item.len() + ITEM_OVERHEAD;
+        match (old.is_some(), count != 0) {
+            (false, true) => self.bytes += size,
+            (true, false) => self.bytes -= size,
+            _ => {}
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drained(set: &mut Multiset, full: bool) -> Vec<(u32, Vec<u8>, i64)> {
+        let mut out = vec![];
+        set.drain(full, |g, item, n| out.push((g, item.to_vec(), n)));
+        out.sort();
+        out
+    }
+
+    #[test]
+    fn remembers_what_changed() {
+        let mut set = Multiset::default();
+        set.grow(2);
+        assert_eq!(set.add(0, b"x", 1), (0, 1));
+        set.add(0, b"x", 1);
+        set.add(0, b"y", 1);
+        set.add(1, b"x", 1);
+        assert_eq!(set.items(0).collect::<Vec<_>>(), [(&b"x"[..], 2), (&b"y"[..], 1)]);
+        assert_eq!(drained(&mut set, false).len(), 3);
+        assert!(drained(&mut set, false).is_empty());
+        set.add(0, b"y", -1);
+        set.clear(1);
+        assert_eq!(set.count(0, b"y"), 0);
+        assert_eq!(drained(&mut set, false), [(0, b"y".to_vec(), 0)]);
+        assert_eq!(drained(&mut set, true), [(0, b"x".to_vec(), 2)]);
+        let mut copy = Multiset::default();
+        copy.load(0, b"x", 2);
+        assert_eq!(copy.bytes(), set.bytes());
+        copy.load(0, b"x", 0);
+        assert_eq!((copy.bytes(), copy.count(0, b"x")), (0, 0));
+    }
+}

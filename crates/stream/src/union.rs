@@ -1,0 +1,35 @@
+//! `UNION ALL`: every row of every input goes on as it is, under the names of the first input.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use common::Result;
+
+use crate::change::Change;
+use crate::error;
+use crate::operator::Operator;
+use crate::rows::as_type;
+
+pub(crate) struct UnionAll {
+    schema: SchemaRef,
+}
+
+impl UnionAll {
+    pub fn new(schema: SchemaRef) -> Self {
+        Self { schema }
+    }
+}
+
+impl Operator for UnionAll {
+    fn push(&mut self, _port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+        let fields = self.schema.fields();
+        let columns = change.batch.columns().iter().zip(fields);
+        let columns =
+            columns.map(|(c, f)| as_type(c, f.data_type())).collect::<Result<Vec<_>>>()?;
+        let options = arrow::array::RecordBatchOptions::new()
+            .with_row_count(Some(change.batch.num_rows()));
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .map_err(error::arrow)?;
+        out.push(Change { batch, weights: change.weights });
+        Ok(())
+    }
+}
