@@ -121,7 +121,10 @@ fn client(c: u64, port: u16, ledger: &Mutex<Ledger>, stop: &AtomicBool, alive: &
             Ok((status, _)) if status < 500 => {
                 lock(ledger).unknown.push(format!("status {status}"))
             }
-            _ => lock(ledger).unknown.extend(ids),
+            _ => {
+                lock(ledger).unknown.extend(ids);
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 }

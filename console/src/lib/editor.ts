@@ -3,13 +3,13 @@
 // security policy allows, where style elements would need 'unsafe-inline'.
 import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
-import { PostgreSQL, sql, SQLDialect, type SQLNamespace } from '@codemirror/lang-sql';
+import { sql, SQLDialect, type SQLNamespace } from '@codemirror/lang-sql';
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from '@codemirror/language';
 import { type Diagnostic, lintKeymap, setDiagnostics } from '@codemirror/lint';
 import { Compartment, EditorState, Prec } from '@codemirror/state';
 import { drawSelection, EditorView, keymap, lineNumbers, placeholder } from '@codemirror/view';
 import { tags } from '@lezer/highlight';
-import { EXTRA_KEYWORDS } from './sqltext.ts';
+import { KEYWORDS, TYPES } from './sqltext.ts';
 import type { Column, Problem } from './types.ts';
 
 export interface Editor {
@@ -23,10 +23,12 @@ export interface Editor {
   destroy: () => void;
 }
 
+// Only the words of our own dialect: names like "percent" or "value" are columns, not keywords.
 const dialect = SQLDialect.define({
-  ...PostgreSQL.spec,
-  keywords: `${PostgreSQL.spec.keywords} ${EXTRA_KEYWORDS}`,
-  builtin: `${PostgreSQL.spec.builtin ?? ''} window session_window`,
+  keywords: [...KEYWORDS].filter((k) => !TYPES.includes(k)).join(' '),
+  types: TYPES.join(' '),
+  builtin: 'count sum avg min max first_value last_value coalesce now date_trunc round abs',
+  doubleQuotedStrings: false,
 });
 
 const colors = HighlightStyle.define([
@@ -38,7 +40,7 @@ const colors = HighlightStyle.define([
 ]);
 
 const look = EditorView.theme({
-  '&': { backgroundColor: 'var(--surface)', color: 'var(--text)', fontSize: '13.5px' },
+  '&': { backgroundColor: 'transparent', color: 'var(--text)', fontSize: '13.5px' },
   '&.cm-focused': { outline: '2px solid var(--accent)', outlineOffset: '-1px', borderRadius: '9px' },
   '.cm-scroller': { fontFamily: 'var(--mono)', lineHeight: '1.6', minHeight: '132px', maxHeight: '44vh' },
   '.cm-content': { caretColor: 'var(--accent)', padding: '10px 0' },

@@ -52,6 +52,11 @@ export function duration(ms: Maybe): string {
   return two(Math.floor(h / 24), 'd', h % 24, 'h');
 }
 
+/** A time without the fraction of its second. */
+export function clock(v: string | number): string {
+  return time(Math.floor(new Date(v).getTime() / 1000) * 1000);
+}
+
 /** How far a view is behind, in time where a rate allows it. */
 export function lag(events: Maybe, perSecond: Maybe): string {
   if (!known(events)) return UNKNOWN;
@@ -160,7 +165,7 @@ function digits(n: number): string {
   const abs = Math.abs(n);
   if (Number.isInteger(n)) return String(n);
   if (abs >= 100) return String(Math.round(n));
-  if (abs >= 10) return String(Number(n.toFixed(1)));
+  if (abs >= 10) return n.toFixed(1);
   if (abs >= 1) return String(Number(n.toFixed(2)));
   return String(Number(n.toPrecision(2)));
 }

@@ -136,9 +136,9 @@ export function toNumber(v: unknown): number | null {
 
 const natural = new Intl.Collator('en', { numeric: true });
 
-export function plot(rows: Row[], axes: Axes, fields: Field[]): Plot {
+export function plot(rows: Row[], axes: Axes, fields: Field[], unit?: string): Plot {
   const kind = fields.find((f) => f.path === axes.x)?.kind ?? 'text';
-  const base = { unit: unitFor(rows, axes.y), y: axes.y };
+  const base = { unit: unit || unitFor(rows, axes.y), y: axes.y };
   if (kind !== 'time' && kind !== 'number') return { ...base, ...bars(rows, axes) };
 
   const names = [...new Set(rows.map((r) => seriesName(r, axes.series)))].sort(natural.compare);

@@ -5,16 +5,16 @@ export interface Token {
   kind: 'keyword' | 'string' | 'number' | 'comment' | 'name' | 'other';
 }
 
-export const EXTRA_KEYWORDS =
-  'topic source sink materialized view watermark delivery refresh into for show describe explain ' +
-  'tumble session_window window interval over qualify asof batch stream';
+export const TYPES =
+  'text double float real bigint int integer smallint boolean timestamp date decimal interval array struct map'
+    .split(' ');
 
-const KEYWORDS = new Set(
+export const KEYWORDS = new Set(
   ('select from where group by having order limit offset as and or not null is in between like case ' +
     'when then else end join left right full outer inner cross on using union all distinct with ' +
-    'create drop insert values update delete set if exists primary key check default cast asc desc ' +
-    'nulls first last filter text double bigint int integer timestamp boolean decimal date array ' +
-    'struct true false ' + EXTRA_KEYWORDS).split(' '),
+    'create drop insert values if exists primary key check default cast asc desc nulls first last ' +
+    'filter true false topic source sink materialized view watermark into for show describe explain ' +
+    'window session_window over partition qualify asof').split(' ').concat(TYPES),
 );
 
 const LEX = /(--[^\n]*|\/\*[\s\S]*?\*\/)|('(?:[^']|'')*')|(\b\d+(?:\.\d+)?\b)|("(?:[^"]|"")*"|\b[A-Za-z_]\w*\b)|([\s\S])/g;

@@ -139,10 +139,13 @@ export interface Panel {
   title: string;
   query?: string | null;
   view?: string | null;
-  chart: 'line' | 'bar' | 'table' | 'number';
+  chart?: 'line' | 'bar' | 'table' | 'number';
   x?: string | null;
   y?: string | null;
   series?: string | null;
+  /** Rows of the view that belong to the panel: column = value. */
+  where?: Record<string, string> | null;
+  unit?: string | null;
   live?: boolean;
 }
 

@@ -129,9 +129,9 @@ fn encode(definitions: &[Stored]) -> Result<String> {
     list.push_str("\n]");
     let mut text = String::new();
     let crc = checksum(&list);
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "{{\"watershed_catalog\":{FORMAT_VERSION},\"crc32c\":\"{crc}\",\"definitions\":{list}}}\n"
+        "{{\"watershed_catalog\":{FORMAT_VERSION},\"crc32c\":\"{crc}\",\"definitions\":{list}}}"
     );
     Ok(text)
 }

@@ -60,28 +60,27 @@ impl Faults {
 fn render(renderer: &Renderer, problem: &Value) -> String {
     let detail = problem["detail"].as_str().unwrap_or("failed without saying why");
     let title = Level::ERROR.primary_title(detail);
+    let hint = problem["hint"].as_str().map(|h| Group::with_title(Level::HELP.primary_title(h)));
     let place = &problem["place"];
-    let mut groups = vec![];
-    match place["text"].as_str() {
-        Some(text) if !text.trim().is_empty() => {
-            let number = |name: &str| place[name].as_u64().unwrap_or(1) as usize;
-            let start = byte_of(text, number("column"));
-            let one_line = number("end_line") == number("line");
-            let end = if one_line { byte_of(text, number("end_column")) } else { text.len() };
-            let end = end.max((start + 1).min(text.len())).max(start);
-            let mut snippet = Snippet::source(text).line_start(number("line"));
-            if let Some(file) = place["file"].as_str() {
-                snippet = snippet.path(file);
-            }
-            let annotation = AnnotationKind::Primary.span(start..end);
-            groups.push(title.element(snippet.annotation(annotation)));
-        }
-        _ => groups.push(Group::with_title(title)),
+    let Some(text) = place["text"].as_str().filter(|t| !t.trim().is_empty()) else {
+        // Rendered apart: together they would get an empty margin between them.
+        let groups = [Some(Group::with_title(title)), hint];
+        let parts = groups.into_iter().flatten().map(|g| renderer.render(&[g]));
+        return parts.collect::<Vec<_>>().join("\n");
+    };
+    let number = |name: &str| place[name].as_u64().unwrap_or(1) as usize;
+    let start = byte_of(text, number("column"));
+    let one_line = number("end_line") == number("line");
+    let end = if one_line { byte_of(text, number("end_column")) } else { text.len() };
+    let end = end.max((start + 1).min(text.len())).max(start);
+    let mut snippet = Snippet::source(text).line_start(number("line"));
+    if let Some(file) = place["file"].as_str() {
+        snippet = snippet.path(file);
     }
-    if let Some(hint) = problem["hint"].as_str() {
-        groups.push(Group::with_title(Level::HELP.secondary_title(hint)));
-    }
-    renderer.render(&groups).to_string()
+    let annotation = AnnotationKind::Primary.span(start..end);
+    let mut groups = vec![title.element(snippet.annotation(annotation))];
+    groups.extend(hint);
+    renderer.render(&groups)
 }
 
 /// Byte position of a column counted in characters from 1.

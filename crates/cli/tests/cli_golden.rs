@@ -28,7 +28,7 @@ fn run(path: &Path) {
 fn session(server: &Server, command: &str) -> String {
     server.wait_until("caught up", |s| {
         let views = s.get("/api/views").json();
-        views.as_array().is_some_and(|v| v.iter().all(|v| v["lag_events"] == 0))
+        views.as_array().is_some_and(|v| v.iter().all(|v| v["state"] == "running" && v["lag_events"] == 0))
     });
     let folder = Path::new(PROGRAM).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());

@@ -47,7 +47,7 @@ fn exchange(server: &Server, request: &str) -> String {
 fn settle(server: &Server) {
     server.wait_until("caught up", |s| {
         let views = s.get("/api/views").json();
-        views.as_array().is_some_and(|v| v.iter().all(|v| v["lag_events"] == 0))
+        views.as_array().is_some_and(|v| v.iter().all(|v| v["state"] == "running" && v["lag_events"] == 0))
     });
 }
 

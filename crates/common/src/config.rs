@@ -205,7 +205,7 @@ config! {
     /// Events further in the future than this go to the dead letters.
     future_max: DurationUs = "5 minutes", "stream.future_max";
     /// Longest time until an event is in the archive.
-    archive_interval: DurationUs = "10 s", "lake.archive_interval";
+    archive_interval: DurationUs = "1 minute", "lake.archive_interval";
     /// Archive at once when this much is waiting.
     archive_bytes: Bytes = "32 MiB", "lake.archive_bytes";
     /// Memory for all queries together.

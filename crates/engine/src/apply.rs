@@ -508,12 +508,11 @@ pub(crate) fn parse_all(texts: &[sql::Text]) -> Result<Vec<Definition>, Vec<Erro
 }
 
 fn only_create(text: &sql::Text, statement: &sql::Statement) -> Error {
-    let at =
-        text.place(match statement {
-            sql::Statement::Drop { span, .. } | sql::Statement::Describe { span, .. } => span.clone(),
-            sql::Statement::Query { start, text } => *start..*start + text.trim_end().len(),
-            _ => 0..text.text.trim_end().len(),
-        });
+    let at = text.place(match statement {
+        sql::Statement::Drop { span, .. } | sql::Statement::Describe { span, .. } => span.clone(),
+        sql::Statement::Query { start, text } => *start..*start + text.trim_end().len(),
+        _ => 0..text.text.trim_end().len(),
+    });
     Error::invalid("only CREATE statements can stand in the project's files")
         .hint("run queries with: watershed sql \"SELECT …\"")
         .at(at)

@@ -76,7 +76,16 @@ async fn archive_some(platform: &Platform, inlet: &Arc<Inlet>) -> Result<bool> {
         inner.archive.set(&name, done);
         return Ok(false);
     }
-    inner.lake.append(&name, &inlet.topic.schema(), batches, &ranges).await?;
+    let appended = inner.lake.append(&name, &inlet.topic.schema(), batches, &ranges).await?;
+    for gap in appended.gaps {
+        tracing::warn!(
+            topic = name,
+            partition = gap.partition.0,
+            "offsets {} to {} were never archived and are gone from the log",
+            gap.from,
+            gap.to
+        );
+    }
     done.extend(ranges.iter().map(|(p, _, to)| (*p, *to)));
     inner.archive.set(&name, done);
     Ok(true)

@@ -66,9 +66,10 @@ impl History {
         let bad = |e: datafusion::error::DataFusionError| {
             Error::internal(format!("reading the archive of '{}': {e}", topic.name))
         };
-        let snapshot = self.lake.snapshot(&topic.name, &topic.schema()).await?.ok_or_else(|| {
-            Error::not_found(format!("topic '{}' has no archive", topic.name))
-        })?;
+        let snapshot =
+            self.lake.snapshot(&topic.name, &topic.schema()).await?.ok_or_else(|| {
+                Error::not_found(format!("topic '{}' has no archive", topic.name))
+            })?;
         let schema = snapshot.provider.schema();
         let config = SessionConfig::new().with_target_partitions(1);
         let ctx = SessionContext::new_with_config_rt(config, self.runtime.clone());

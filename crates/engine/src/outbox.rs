@@ -58,7 +58,10 @@ impl Outbox {
     }
 
     /// Call after the write.
-    pub fn notify(&self) {
+    pub fn notify(&self, changes: &[Change]) {
+        if changes.iter().all(|c| c.batch.num_rows() == 0) {
+            return;
+        }
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_one();
     }

@@ -58,6 +58,15 @@ pub struct Env {
     pub epoch_max: Duration,
 }
 
+/// An epoch ready to be written.
+pub struct Prepared {
+    pub batch: kv::Batch,
+    sealed: Sealed,
+    stored: Checkpoint,
+    meta: ViewMeta,
+    letters: usize,
+}
+
 /// A pipeline without its thread.
 pub struct Runner {
     spec: Arc<Spec>,
@@ -232,21 +241,20 @@ impl Runner {
         self.dirty
     }
 
-    /// Ends the epoch. On an error that may pass (a full disk) the sealed epoch is kept by the
-    /// caller's retry: `pending` is what to pass to `write` again.
+    /// Ends the epoch.
     pub fn seal(&mut self) -> Result<Sealed> {
         self.job.seal(state::should_compact(&self.stored))
     }
 
-    /// The one atomic write of an epoch.
-    pub fn write(&mut self, sealed: &Sealed) -> Result<()> {
+    /// Puts the sealed epoch into one batch.
+    pub fn prepare(&self, sealed: Sealed) -> Result<Prepared> {
         let epoch = self.epoch.next();
-        let letters = self.late_letters(sealed);
+        let letters = self.late_letters(&sealed);
         let mut batch = self.env.kv.batch();
         let checkpoint = Checkpoint {
             epoch,
             fingerprint: self.spec.fingerprint.clone(),
-            offsets: self.next.clone(),
+            offsets: sealed.offsets.clone(),
             watermarks: sealed.watermarks.clone(),
             watermark: sealed.watermark,
             stored: self.stored.stored.clone(),
@@ -263,30 +271,31 @@ impl Runner {
             }
         };
         self.env.dead_letters.stage(&mut batch, &letters)?;
-        batch.commit_durable()?;
-        self.env.dead_letters.committed(letters.len());
+        Ok(Prepared { batch, sealed, stored, meta, letters: letters.len() })
+    }
+
+    /// The one atomic write of an epoch is done: what follows from it.
+    pub fn committed(&mut self, prepared: Prepared) {
+        let Prepared { sealed, stored, meta, letters, .. } = prepared;
+        self.env.dead_letters.committed(letters);
+        self.epoch = stored.epoch;
         self.stored = stored;
-        self.epoch = epoch;
         self.meta = meta;
         self.dirty = false;
         self.watermark = sealed.watermark;
         self.state_bytes = sealed.state_bytes;
-        Ok(())
-    }
-
-    /// Tells readers; call after `write`.
-    pub fn publish(&self, sealed: Sealed) {
         match &self.spec.target {
             Target::View { publisher, .. } => publisher.publish(self.epoch, sealed.changes),
-            Target::Sink(outbox) => outbox.notify(),
+            Target::Sink(outbox) => outbox.notify(&sealed.changes),
         }
     }
 
     /// Seals, writes and publishes.
     pub fn commit(&mut self) -> Result<()> {
         let sealed = self.seal()?;
-        self.write(&sealed)?;
-        self.publish(sealed);
+        let prepared = self.prepare(sealed)?;
+        prepared.batch.commit_durable()?;
+        self.committed(prepared);
         Ok(())
     }
 
@@ -431,11 +440,13 @@ fn run(spec: &Arc<Spec>, env: &Arc<Env>, shared: &Shared, stop: &AtomicBool) -> 
 /// False when told to stop while the write still failed.
 fn commit_with_retry(runner: &mut Runner, shared: &Shared, stop: &AtomicBool) -> Result<bool> {
     let sealed = runner.seal()?;
+    // The same batch is tried again: a commit in doubt may have been made.
+    let prepared = runner.prepare(sealed)?;
     let mut pause = Duration::from_millis(100);
     loop {
-        match runner.write(&sealed) {
+        match prepared.batch.commit_durable() {
             Ok(()) => {
-                runner.publish(sealed);
+                runner.committed(prepared);
                 return Ok(true);
             }
             Err(e) if e.kind().may_retry() || e.kind() == Kind::Exhausted => {

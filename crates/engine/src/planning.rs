@@ -105,10 +105,10 @@ impl Planning {
             self.topics.get(name).map(|t| SourceInfo {
                 topic: t.name.clone(),
                 partitions: t.partitions,
-                watermark: t.watermark.as_ref().map(|w| stream::Watermark {
-                    column: w.column.clone(),
-                    delay_us: w.delay_us,
-                }),
+                watermark: t
+                    .watermark
+                    .as_ref()
+                    .map(|w| stream::Watermark { column: w.column.clone(), delay_us: w.delay_us }),
             })
         };
         let graph = sql::stream_plan::plan(&self.state, &plan, &resolve)

@@ -23,7 +23,7 @@ pub struct Dashboard {
     #[serde(default)]
     pub name: String,
     pub title: String,
-    #[serde(default, rename = "panel", alias = "panels")]
+    #[serde(default, rename(deserialize = "panel"), alias = "panels")]
     pub panels: Vec<Panel>,
 }
 

@@ -206,8 +206,9 @@ async fn compare(replay: &Replay, test: &Test) -> Result<Vec<String>> {
 
 /// Rows as JSON objects.
 fn objects(batch: &RecordBatch) -> Result<Vec<Value>> {
-    let mut bytes = vec![];
+    let mut bytes = vec![b'['];
     formats::json::write_rows(batch, formats::json::Shape::Objects, &mut bytes)?;
+    bytes.push(b']');
     serde_json::from_slice(&bytes)
         .map_err(|e| Error::internal(format!("reading back the rows of a view: {e}")))
 }

@@ -265,8 +265,7 @@ impl Replay {
                     if v.name == view {
                         let frame = DataFrame::new(state.clone(), plan);
                         let out = Arc::new(frame.schema().as_arrow().clone());
-                        let batches =
-                            frame.collect().await.map_err(|e| sql::error(e, place))?;
+                        let batches = frame.collect().await.map_err(|e| sql::error(e, place))?;
                         return concat(&out, &batches);
                     }
                     let table = Arc::new(ViewTable::new(plan, None));

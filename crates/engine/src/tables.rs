@@ -93,7 +93,7 @@ impl TableProvider for TopicProvider {
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         // Archive first: an offset archived in between is then read from the log, never twice.
-        let snapshot = 
+        let snapshot =
             self.lake.snapshot(&self.topic.name, &self.topic.schema()).await.map_err(external)?;
         let archived = snapshot.as_ref().map(|s| s.archived.clone()).unwrap_or_default();
         let tail = self.tail(archived).await.map_err(external)?;

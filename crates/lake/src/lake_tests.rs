@@ -238,6 +238,16 @@ async fn types_come_back_as_declared() {
     let batch = batch.unwrap();
     lake.append("plays", &schema, vec![batch.clone()], &[range(0, 0, 3)]).await.unwrap();
 
+    // Any Delta reader since the first opens it, and skips files by offset.
+    let commit = |n: u32| {
+        let path = lake.table_folder("plays").join(format!("_delta_log/{n:020}.json"));
+        fs::read_to_string(path).unwrap()
+    };
+    assert!(commit(0).contains(r#""minReaderVersion":1,"minWriterVersion":2"#), "{}", commit(0));
+    assert!(!commit(0).contains("Features"));
+    assert!(commit(1).contains(r#"\"_offset\":2"#), "{}", commit(1));
+    assert!(commit(1).contains(r#""appId":"watershed/plays/0","version":2"#));
+
     let provider = lake.snapshot("plays", &schema).await.unwrap().unwrap().provider;
     let names: Vec<_> = provider.schema().fields().iter().map(|f| f.name().clone()).collect();
     assert_eq!(names[10..], HIDDEN);

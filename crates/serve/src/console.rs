@@ -64,8 +64,11 @@ pub async fn fallback(method: Method, uri: Uri, headers: HeaderMap) -> Response 
 const HTML: (header::HeaderName, &str) = (header::CONTENT_TYPE, "text/html; charset=utf-8");
 
 fn unknown_path(path: &str) -> Error {
-    let known = rest::ROUTES.iter().map(|r| r.path);
-    Error::unknown("path", path, known).hint("all paths stand in /api/openapi.json")
+    let e = Error::unknown("path", path, rest::ROUTES.iter().map(|r| r.path));
+    match e.hint_text() {
+        Some(_) => e,
+        None => e.hint("all paths stand in /api/openapi.json"),
+    }
 }
 
 fn serve(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {

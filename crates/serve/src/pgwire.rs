@@ -219,6 +219,13 @@ impl SimpleQueryHandler for Session {
     }
 }
 
+/// First words of statements about the session; everything else, nonsense too, is the engine's.
+const SESSION_WORDS: [&str; 25] = [
+    "abort", "analyze", "begin", "close", "commit", "copy", "deallocate", "declare", "discard",
+    "end", "execute", "fetch", "listen", "lock", "move", "notify", "prepare", "release", "reset",
+    "rollback", "savepoint", "set", "start", "unlisten", "vacuum",
+];
+
 /// The statement, when it is one that means the platform and not the server behind the protocol.
 fn for_engine(query: &str) -> Option<&str> {
     let statement = query.trim().trim_end_matches(';').trim_end();
@@ -239,20 +246,14 @@ fn for_engine(query: &str) -> Option<&str> {
     ];
     let mut words = lower.split_ascii_whitespace();
     let ours = match (words.next().unwrap_or(""), words.next().unwrap_or("")) {
-        ("select" | "with" | "values" | "explain", _) => {
-            !about_server.iter().any(|name| lower.contains(name))
+        ("", _) => false,
+        ("show", what) => {
+            ["topics", "sources", "views", "sinks", "tables", "create", "materialized"]
+                .contains(&what)
         }
-        ("create" | "drop" | "describe" | "desc", _) => true,
-        ("show", what) => [
-            "topics",
-            "sources",
-            "views",
-            "sinks",
-            "create",
-            "materialized",
-        ]
-        .contains(&what),
-        _ => false,
+        (first, _) => {
+            !SESSION_WORDS.contains(&first) && !about_server.iter().any(|n| lower.contains(n))
+        }
     };
     ours.then_some(statement)
 }
@@ -272,8 +273,13 @@ fn tag(statement: &str) -> String {
 }
 
 fn refused(e: &Error) -> PgWireError {
-    let code = e.kind().sqlstate().to_string();
-    let mut info = ErrorInfo::new("ERROR".into(), code, e.message().to_string());
+    // One kind covers all names; drivers tell them apart.
+    let code = match e.message() {
+        m if m.starts_with("unknown column") => "42703",
+        m if m.starts_with("unknown function") => "42883",
+        _ => e.kind().sqlstate(),
+    };
+    let mut info = ErrorInfo::new("ERROR".into(), code.to_string(), e.message().to_string());
     info.hint = e.hint_text().map(str::to_string);
     // Characters from 1; psql draws the caret from it.
     info.position = e.place().filter(|p| p.file.is_none()).and_then(|place| {
@@ -329,6 +335,7 @@ mod tests {
             ("SELECT c.oid FROM pg_catalog.pg_class c", false),
             ("SHOW TOPICS", true),
             ("SHOW search_path", false),
+            ("SELEC 1", true),
             ("SET client_encoding TO 'UTF8'", false),
             ("BEGIN", false),
             ("CREATE TOPIC t (a INT)", true),

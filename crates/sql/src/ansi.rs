@@ -11,18 +11,22 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, Result, exec_err};
 use datafusion::config::ConfigOptions;
+use datafusion::functions::math::floor;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
+};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, binary_expr, cast, when,
+    Between, BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, GetFieldAccess, LogicalPlan,
+    Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, binary_expr,
+    cast, when,
 };
-use datafusion::functions::math::floor;
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use crate::element_at::ElementAt;
 use crate::micros::{EpochSeconds, ToTimestamp};
 
 /// `5 / 2` is 2.5 and `5 DIV 2` is 2.
@@ -47,6 +51,27 @@ impl ExprPlanner for Division {
         }
         let (left, right) = (cast(e.left, to.clone()), cast(e.right, to));
         Ok(PlannerResult::Planned(binary_expr(left, Operator::Divide, right)))
+    }
+}
+
+/// `array[0]` is the first element, and one outside of the array an error, as on Spark.
+#[derive(Debug)]
+pub struct ArrayIndex;
+
+impl ExprPlanner for ArrayIndex {
+    fn plan_field_access(
+        &self,
+        e: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let GetFieldAccess::ListIndex { key } = &e.field_access else {
+            return Ok(PlannerResult::Original(e));
+        };
+        if !matches!(e.expr.get_type(schema)?, DataType::List(_)) {
+            return Ok(PlannerResult::Original(e));
+        }
+        let args = vec![e.expr.clone(), cast(key.as_ref().clone(), DataType::Int64)];
+        Ok(PlannerResult::Planned(ScalarUDF::from(ElementAt::default()).call(args)))
     }
 }
 
@@ -145,7 +170,7 @@ fn mixed(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 return Ok(Transformed::no(Expr::Case(c)));
             }
             for (_, then) in &mut c.when_then_expr {
-                *then = Box::new(as_double(then.as_ref().clone(), schema)?);
+                **then = as_double(then.as_ref().clone(), schema)?;
             }
             c.else_expr = match c.else_expr {
                 Some(e) => Some(Box::new(as_double(*e, schema)?)),
@@ -208,7 +233,8 @@ fn checked(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 return Ok(Transformed::yes(guarded));
             }
             let (left, right) = (b.left.get_type(schema)?, b.right.get_type(schema)?);
-            if left != right || !can_fail(b.op, &left) {
+            let same = left == right || (left.is_decimal() && right.is_decimal());
+            if !same || !can_fail(b.op, &left) {
                 return Ok(Transformed::no(e));
             }
             let result = e.get_type(schema)?;

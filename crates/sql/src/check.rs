@@ -7,12 +7,12 @@ use std::sync::Arc;
 use catalog::{Check, Definition, Object, Topic};
 use common::{Error, Place};
 use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{EmptyRelation, ExprSchemable, Filter, LogicalPlan, Volatility};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::Expr;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast::ExprWithAlias;
@@ -82,8 +82,10 @@ fn check_expr(
 /// as what they simplify to.
 fn analyzed(state: &SessionState, e: Expr, schema: &DFSchema) -> Result<Expr, DataFusionError> {
     let schema = Arc::new(schema.clone());
-    let input =
-        LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema: schema.clone() });
+    let input = LogicalPlan::EmptyRelation(EmptyRelation {
+        produce_one_row: false,
+        schema: schema.clone(),
+    });
     let plan = LogicalPlan::Filter(Filter::try_new(e, Arc::new(input))?);
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     let LogicalPlan::Filter(filter) = plan else {

@@ -91,7 +91,7 @@ impl AggregateUDFImpl for CheckedSum {
 fn fit(sum: i128) -> Result<i64> {
     match i64::try_from(sum) {
         Ok(sum) => Ok(sum),
-        Err(_) => exec_err!("integer overflow in sum: {sum} does not fit into BIGINT"),
+        Err(_) => exec_err!("integer overflow in sum(): {sum} does not fit into BIGINT"),
     }
 }
 

@@ -47,8 +47,7 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
             .hint("write WITH (connector = '…')");
         return Err(cursor.error(e, start..cursor.end()));
     };
-    let sink =
-        Sink { name, query, connector: connector.value, options: options.into_options() };
+    let sink = Sink { name, query, connector: connector.value, options: options.into_options() };
     Ok(Definition {
         object: Object::Sink(sink),
         origin: cursor.text.origin(start..cursor.end()),

@@ -109,6 +109,12 @@ fn column(cursor: &mut Cursor, parts: &mut Parts, faults: &mut Vec<Error>) -> Re
     let data_type = match formats::types::parse(cursor.slice(type_span.clone())) {
         Ok(t) => t,
         Err(e) => {
+            let e = match cursor.second_word(&type_span) {
+                Some((first, second)) if formats::types::parse(first).is_ok() => {
+                    e.hint(format!("is a comma missing before '{second}'?"))
+                }
+                _ => e,
+            };
             faults.push(cursor.error(e, type_span));
             DataType::Utf8
         }
@@ -290,10 +296,7 @@ fn read_options(
         match o.value.to_lowercase().as_str() {
             "true" => topic.archive = true,
             "false" => topic.archive = false,
-            _ => fault(
-                Error::invalid(format!("'{}' is not true or false", o.value)),
-                o.value_span,
-            ),
+            _ => fault(Error::invalid(format!("'{}' is not true or false", o.value)), o.value_span),
         }
     }
     options.refuse_rest(cursor, &OPTIONS, faults);

@@ -12,6 +12,7 @@ use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 use crate::error_text::{Spot, Told, between, last_part, tell, tidy};
 use crate::functions;
 use crate::plan::Source;
+use crate::tokens::Tok;
 
 /// Arrow puts these before its messages.
 const PREFIXED: [&str; 4] =
@@ -19,10 +20,7 @@ const PREFIXED: [&str; 4] =
 
 /// An error of planning or running a query whose text is known. `place(0..0)` tells where the
 /// query begins.
-pub fn error(
-    e: DataFusionError,
-    place: impl Fn(Range<usize>) -> Place + Send + Sync,
-) -> Error {
+pub fn error(e: DataFusionError, place: impl Fn(Range<usize>) -> Place + Send + Sync) -> Error {
     let start = place(0..0);
     let rest = start.text.get(start.span.start..).unwrap_or("");
     let source = Source::new(rest, &place);
@@ -80,7 +78,11 @@ impl<'a> Explain<'a> {
         }
     }
 
-    fn external(self, inner: &'a (dyn StdError + Send + Sync + 'static), e: &DataFusionError) -> Error {
+    fn external(
+        self,
+        inner: &'a (dyn StdError + Send + Sync + 'static),
+        e: &DataFusionError,
+    ) -> Error {
         if let Some(ours) = inner.downcast_ref::<Error>() {
             return self.ours(ours);
         }
@@ -112,9 +114,12 @@ impl<'a> Explain<'a> {
     /// At what the message quotes first, or at the whole query.
     fn at_quoted(&self, e: Error, message: &str) -> Error {
         let Some(source) = self.source else { return e };
-        let span = quoted(message).into_iter().find_map(|name| {
-            source.find(name).or_else(|| source.find_literal(name))
-        });
+        let span = quoted(message)
+            .into_iter()
+            .find_map(|name| source.find(name).or_else(|| source.find_literal(name)));
+        // `window() takes …`
+        let called = || message.split(' ').find_map(|w| w.strip_suffix("()"));
+        let span = span.or_else(|| called().and_then(|f| source.find(f)));
         let span = span.or_else(|| self.diagnostic_span());
         let whole = || {
             let first = source.tokens.first().map_or(0, |t| t.span.start);
@@ -134,10 +139,11 @@ impl<'a> Explain<'a> {
         let span = column.spans().first().map(|s| source.lines_span(&s));
         // A span covers `t.x`; the name is its last part.
         let last = |span: Range<usize>| {
-            let inside = source.tokens.iter().filter(|t| {
-                t.span.start >= span.start && t.span.end <= span.end
-            });
-            inside.last().map(|t| t.span.clone())
+            let mut inside = source
+                .tokens
+                .iter()
+                .filter(|t| t.span.start >= span.start && t.span.end <= span.end);
+            inside.next_back().map(|t| t.span.clone())
         };
         span.and_then(last).or_else(|| source.find(&column.name)).or_else(|| self.diagnostic_span())
     }
@@ -176,9 +182,8 @@ impl<'a> Explain<'a> {
         let visible = |c: &&Column| !c.name.starts_with("__");
         let valid: Vec<&Column> = valid.iter().filter(visible).collect();
         if let Some(table) = &field.relation {
-            let of_table = |c: &&&Column| {
-                c.relation.as_ref().is_some_and(|r| r.table() == table.table())
-            };
+            let of_table =
+                |c: &&&Column| c.relation.as_ref().is_some_and(|r| r.table() == table.table());
             let columns: Vec<&str> =
                 valid.iter().filter(of_table).map(|c| c.name.as_str()).collect();
             if columns.is_empty() {
@@ -186,8 +191,9 @@ impl<'a> Explain<'a> {
                 let mut tables: Vec<&str> = tables.collect();
                 tables.sort_unstable();
                 tables.dedup();
-                let e = Error::unknown("table", table.table(), tables);
-                return self.at(e, self.source.and_then(|s| s.find(table.table())));
+                let e = Error::unknown("table", &table.to_string(), tables);
+                let first = table.catalog().or(table.schema()).unwrap_or(table.table());
+                return self.at(e, self.source.and_then(|s| s.find(first)));
             }
             return self.unknown_column(field, columns);
         }
@@ -195,7 +201,13 @@ impl<'a> Explain<'a> {
     }
 
     fn unknown_column(&self, field: &Column, known: Vec<&str>) -> Error {
-        let shown = known.into_iter().filter(|n| !n.starts_with('_') || field.name.starts_with('_'));
+        let hidden = field.name.starts_with('_');
+        let mut shown: Vec<&str> = vec![];
+        for name in known.into_iter().filter(|n| hidden || !n.starts_with('_')) {
+            if !shown.contains(&name) {
+                shown.push(name);
+            }
+        }
         let e = Error::unknown("column", &field.name, shown);
         self.at(e, self.column_span(field))
     }
@@ -234,9 +246,8 @@ impl<'a> Explain<'a> {
         let span = match &told.spot {
             Spot::Name(name) => source.find(name),
             Spot::Literal(text) => source.find_literal(text),
-            Spot::Text(text) => {
-                source.find_text(text).or_else(|| source.find(&last_part(text)))
-            }
+            Spot::Text(text) => source.find_text(text).or_else(|| source.find(&last_part(text))),
+            Spot::Operator(op) => operator_span(source, op),
             Spot::Given => self.diagnostic_span(),
         };
         match span {
@@ -257,7 +268,8 @@ impl<'a> Explain<'a> {
                 Error::internal(tidy(&e.to_string()))
             }
             ArrowError::DivideByZero => {
-                Error::invalid("division by zero").hint("nullif(x, 0) gives NULL instead")
+                let e = Error::invalid("division by zero").hint("nullif(x, 0) gives NULL instead");
+                self.at_quoted(e, "")
             }
             ArrowError::IoError(_, inner) => {
                 Error::io("reading", std::io::Error::new(inner.kind(), inner.to_string()))
@@ -272,7 +284,16 @@ impl<'a> Explain<'a> {
     }
 }
 
-fn is_end(t: &crate::tokens::Tok) -> bool {
+/// An operator that is there once, with its neighbours.
+fn operator_span(source: &Source, op: &str) -> Option<Range<usize>> {
+    let is_op = |t: &Tok| source.slice(t.span.clone()) == op;
+    let mut found = source.tokens.iter().enumerate().filter(|(_, t)| is_op(t));
+    let ((at, _), None) = (found.next()?, found.next()) else { return None };
+    let (before, after) = (source.tokens.get(at.checked_sub(1)?)?, source.tokens.get(at + 1)?);
+    Some(before.span.start..after.span.end)
+}
+
+fn is_end(t: &Tok) -> bool {
     t.is(&datafusion::sql::sqlparser::tokenizer::Token::SemiColon)
 }
 

@@ -10,6 +10,8 @@ pub(crate) enum Spot {
     Name(String),
     /// A text literal.
     Literal(String),
+    /// An operator and what stands beside it.
+    Operator(String),
     /// A piece of the query, whatever its blanks.
     Text(String),
     /// The place DataFusion gives, else what the message quotes, else the whole query.
@@ -48,13 +50,16 @@ fn calls(m: &str) -> Option<Told> {
     let function = call.and_then(|c| c.split_once('(')).map(|(f, _)| f);
     let function = function.or_else(|| between(m, "Function '", "'"))?;
     let spot = Spot::Name(function.to_string());
-    if let Some(why) = between(m, "user-defined coercion failed with: ", ". No function matches") {
-        return told(tidy(why), "", spot);
-    }
     if let Some(n) = between(m, "expects ", " arguments but received ") {
         let got = between(m, "but received ", ".").unwrap_or("others");
         let s = if n == "1" { "" } else { "s" };
         return told(format!("{function}() takes {n} argument{s}, got {got}"), "", spot);
+    }
+    if let Some(got) = between(m, "min/max was called with ", " arguments") {
+        return told(format!("{function}() takes 1 argument, got {got}"), "", spot);
+    }
+    if let Some(why) = between(m, "user-defined coercion failed with: ", ". No function matches") {
+        return told(tidy(why), "", spot);
     }
     let (_, types) = call?.split_once('(')?;
     let types = types.strip_suffix(')').unwrap_or(types);
@@ -72,7 +77,8 @@ fn candidates(m: &str, function: &str) -> String {
     let mut all: Vec<String> = vec![];
     for line in list.lines().map(str::trim).filter(|l| l.starts_with(function)) {
         let shown = sql_types(line);
-        if !all.contains(&shown) && !line.contains("UserDefined") && !line.contains("Any") {
+        let vague = ["UserDefined", "Any", "UInt", "Duration"].iter().any(|w| line.contains(w));
+        if !all.contains(&shown) && !vague {
             all.push(shown);
         }
     }
@@ -95,7 +101,7 @@ fn values(m: &str) -> Option<Told> {
     if let Some(value) = between(m, "Cannot cast string '", "' to value of ") {
         let to = sql_types(between(m, "' to value of ", " type").unwrap_or("this"));
         let hint = "try_cast gives NULL instead";
-        return told(format!("'{value}' is not a {to}"), hint, Spot::Literal(value.into()));
+        return told(format!("cannot read '{value}' as {to}"), hint, Spot::Literal(value.into()));
     }
     if let Some(value) = between(m, "Can't cast value ", " to type ") {
         let to = m.rsplit_once(" to type ").map_or("", |(_, t)| t);
@@ -110,7 +116,11 @@ fn values(m: &str) -> Option<Told> {
             "integer overflow" => "compute in a wider type, as in CAST(x AS DECIMAL(38,0))",
             _ => "",
         };
-        return told(m, hint, Spot::Text(text.to_string()));
+        let spot = match text.split_once("(): ") {
+            Some((function, _)) => Spot::Name(function.into()),
+            None => Spot::Text(text.into()),
+        };
+        return told(m, hint, spot);
     }
     if m.contains("Overflow happened on") {
         return told("integer overflow", "", Spot::Given);
@@ -164,11 +174,18 @@ fn clauses(m: &str) -> Option<Told> {
         let message = "the queries of a UNION have different numbers of columns";
         return told(message, "select as many columns in each", Spot::Name("union".into()));
     }
-    if let Some(types) = between(m, "common argument type for comparison operation ", "\u{0}")
-        .or_else(|| m.split_once("common argument type for comparison operation ").map(|p| p.1))
-    {
-        let message = format!("cannot compare {}", sql_types(types));
-        return told(message, "cast one side to the other's type", Spot::Given);
+    if let Some((_, e)) = m.split_once("common argument type for comparison operation ") {
+        let types = sql_types(e);
+        let parts: Vec<&str> = types.splitn(3, ' ').collect();
+        let [left, op, right] = parts.as_slice() else { return None };
+        let message = format!("cannot compare {left} with {right}");
+        return told(message, "cast one side to the other's type", Spot::Operator(op.to_string()));
+    }
+    for clause in ["LIMIT", "OFFSET"] {
+        if m.starts_with(clause) && m.contains("must be >=") {
+            let message = format!("{clause} cannot be negative");
+            return told(message, "", Spot::Name(clause.to_lowercase()));
+        }
     }
     if let Some(e) = between(m, "Cannot coerce arithmetic expression ", " to valid types") {
         return told(format!("cannot compute {}", sql_types(e)), "", Spot::Given);
@@ -231,6 +248,8 @@ fn sql_type(name: &str, after: &str) -> Option<(String, usize)> {
         "Boolean" => D::Boolean,
         "Date32" => D::Date32,
         "Binary" => D::Binary,
+        "Decimal" => return Some(("DECIMAL".into(), 0)),
+        "Interval" if !after.starts_with('(') => return Some(("INTERVAL".into(), 0)),
         "Timestamp" | "Interval" | "Decimal128" | "Decimal256" if after.starts_with('(') => {
             let end = after.find(')')? + 1;
             let sql = match name {

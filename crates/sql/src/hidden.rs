@@ -183,8 +183,10 @@ impl Walk<'_> {
             let before = factors.len();
             self.factor(&mut join.relation, factors)?;
             use JoinOperator as J;
-            if matches!(join.join_operator, J::Semi(_) | J::LeftSemi(_) | J::Anti(_) | J::LeftAnti(_))
-            {
+            if matches!(
+                join.join_operator,
+                J::Semi(_) | J::LeftSemi(_) | J::Anti(_) | J::LeftAnti(_)
+            ) {
                 factors.truncate(before);
                 continue;
             }
@@ -245,7 +247,11 @@ impl Walk<'_> {
             }
             TableFactor::UNNEST { alias: Some(a), .. }
             | TableFactor::Table { alias: Some(a), .. } => {
-                factors.push(Factor { name: plain(&a.name), columns: None, merged: BTreeSet::new() });
+                factors.push(Factor {
+                    name: plain(&a.name),
+                    columns: None,
+                    merged: BTreeSet::new(),
+                });
             }
             _ => {}
         }
@@ -276,7 +282,12 @@ fn qualified_wildcard(name: &Ident, without: Vec<Ident>) -> SelectItem {
 fn constraint(join: &Join) -> Option<&JoinConstraint> {
     use JoinOperator as J;
     match &join.join_operator {
-        J::Join(c) | J::Inner(c) | J::Left(c) | J::LeftOuter(c) | J::Right(c) | J::RightOuter(c)
+        J::Join(c)
+        | J::Inner(c)
+        | J::Left(c)
+        | J::LeftOuter(c)
+        | J::Right(c)
+        | J::RightOuter(c)
         | J::FullOuter(c) => Some(c),
         _ => None,
     }

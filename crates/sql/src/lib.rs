@@ -15,6 +15,7 @@ mod create_topic;
 mod create_view;
 mod dialect;
 mod drop;
+mod element_at;
 mod error;
 mod error_text;
 mod explain;
@@ -50,8 +51,14 @@ pub use topic_table::{TopicTable, hidden_fields, shown_columns, table_schema};
 pub use view_rules::check_view;
 
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod error_tests;
 #[cfg(test)]
 mod session_tests;
+#[cfg(test)]
+mod statement_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod view_tests;
+#[cfg(test)]
+mod window_tests;

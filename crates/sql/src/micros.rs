@@ -65,7 +65,8 @@ impl ScalarUDFImpl for InMicros {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let result = args.return_field.data_type().clone();
-        self.inner.invoke_with_args(args)?.cast_to(&result, Some(&strict()))
+        // The implementation, not the function around it, which would insist on its own type.
+        self.inner.inner().invoke_with_args(args)?.cast_to(&result, Some(&strict()))
     }
 }
 
@@ -166,10 +167,8 @@ impl ScalarUDFImpl for Now {
         let _ = args;
         // Sessions that mark the start of a query give one time to all its calls.
         let start = info.query_execution_start_time().unwrap_or_else(chrono::Utc::now);
-        let value = ScalarValue::TimestampMicrosecond(
-            Some(start.timestamp_micros()),
-            Some("UTC".into()),
-        );
+        let value =
+            ScalarValue::TimestampMicrosecond(Some(start.timestamp_micros()), Some("UTC".into()));
         Ok(ExprSimplifyResult::Simplified(Expr::Literal(value, None)))
     }
 }

@@ -37,11 +37,11 @@ impl OptionList {
             let (name, name_span) = option_name(cursor)?;
             cursor.expect_symbol(&Token::Eq)?;
             let (value, value_span) = option_value(cursor)?;
-            if list.entries.contains_key(&name) {
-                let e = Error::invalid(format!("option '{name}' is given twice"));
-                faults.push(cursor.error(e, name_span));
-            } else {
-                list.entries.insert(name, Entry { value, name_span, value_span });
+            let twice = Error::invalid(format!("option '{name}' is given twice"));
+            let twice = cursor.error(twice, name_span.clone());
+            let entry = Entry { value, name_span, value_span };
+            if list.entries.insert(name, entry).is_some() {
+                faults.push(twice);
             }
             if cursor.symbol(&Token::RParen) {
                 return Ok(list);

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use catalog::{Definition, Object};
 use common::Error;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use crate::{Text, tokens};
 
 pub fn order(definitions: Vec<Definition>) -> Result<Vec<Definition>, Vec<Error>> {
     let mut faults = vec![];
@@ -44,14 +47,16 @@ fn twice(d: &Definition, first: Option<&Definition>) -> Error {
     e.at(d.origin.place(name_span(d)))
 }
 
-/// The place of the defined name: its first occurrence in the statement, or all of that.
+/// The place of the defined name, behind CREATE and the kind.
 fn name_span(d: &Definition) -> std::ops::Range<usize> {
-    let statement = d.origin.statement().to_lowercase();
-    match statement.find(&d.object.name().to_lowercase()) {
-        Some(i) => {
-            let start = d.origin.span.start + i;
-            start..start + d.object.name().len()
-        }
+    let (tokens, _) = tokens::tokens(&Text::new(None, d.origin.statement()));
+    let name = d.object.name();
+    let is = |t: &&tokens::Tok| match &t.inner.token {
+        Token::Word(w) if w.quote_style.is_some() => w.value == name,
+        _ => t.is_word(name),
+    };
+    match tokens.iter().skip(2).find(is) {
+        Some(t) => d.origin.span.start + t.span.start..d.origin.span.start + t.span.end,
         None => d.origin.span.clone(),
     }
 }
@@ -133,8 +138,9 @@ impl Sort<'_> {
                 let mut path: Vec<&str> =
                     self.open[from..].iter().map(|o| all[*o].object.name()).collect();
                 path.push(name);
-                let e = Error::invalid(format!("views depend on each other: {}", path.join(" -> ")))
-                    .hint("a view cannot read itself; take one of these references out");
+                let e =
+                    Error::invalid(format!("views depend on each other: {}", path.join(" -> ")))
+                        .hint("a view cannot read itself; take one of these references out");
                 return Err(e.at(all[i].origin.place(span.clone())));
             }
             self.visit(next)?;

@@ -24,10 +24,7 @@ pub(crate) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(
-        text: &'a str,
-        place: &'a (dyn Fn(Range<usize>) -> Place + Send + Sync),
-    ) -> Self {
+    pub fn new(text: &'a str, place: &'a (dyn Fn(Range<usize>) -> Place + Send + Sync)) -> Self {
         let (tokens, _) = tokens::tokens(&Text::new(None, text));
         Self { text, tokens, lines: Lines::new(text), place }
     }
@@ -64,9 +61,11 @@ impl<'a> Source<'a> {
 
     /// Where an expression stands, whatever its blanks and case.
     pub fn find_text(&self, wanted: &str) -> Option<Range<usize>> {
-        let wanted: String = letters(wanted).map(|(_, c)| c).collect();
+        let full: String = letters(wanted).map(|(_, c)| c).collect();
+        let bare: String = letters(&unqualified(wanted)).map(|(_, c)| c).collect();
         let (at, have): (Vec<usize>, String) = letters(self.text).unzip();
-        let start = have.find(&wanted).filter(|_| !wanted.is_empty())?;
+        let found = [full, bare].into_iter().filter(|w| !w.is_empty());
+        let (start, wanted) = found.filter_map(|w| Some((have.find(&w)?, w))).next()?;
         let first = have.get(..start)?.chars().count();
         let last = at.get(first + wanted.chars().count() - 1)?;
         Some(*at.get(first)?..tokens::next_char(self.text, *last))
@@ -81,7 +80,21 @@ impl<'a> Source<'a> {
 }
 
 fn letters(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
-    text.char_indices().filter(|(_, c)| !c.is_whitespace()).map(|(i, c)| (i, c.to_ascii_lowercase()))
+    text.char_indices()
+        .filter(|(_, c)| !c.is_whitespace())
+        .map(|(i, c)| (i, c.to_ascii_lowercase()))
+}
+
+/// `a.x / b.y` as `x / y`.
+fn unqualified(text: &str) -> String {
+    let mut out = String::new();
+    for part in text.split_inclusive(['.', ' ', '(', ',']) {
+        let name = part.strip_suffix('.').filter(|n| !n.chars().all(|c| c.is_ascii_digit()));
+        if name.is_none() {
+            out.push_str(part);
+        }
+    }
+    out
 }
 
 /// The checked but not yet optimised plan of a query. Tables come from the state's catalog;

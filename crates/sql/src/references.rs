@@ -11,10 +11,7 @@ use crate::Text;
 use crate::tokens::{self, Lines, Tok};
 
 /// Name and place of each table in the order of the text; a table is named each time it is used.
-pub(crate) fn of_tokens(
-    text: &Text,
-    tokens: &[Tok],
-) -> Result<Vec<(String, Range<usize>)>, Error> {
+pub(crate) fn of_tokens(text: &Text, tokens: &[Tok]) -> Result<Vec<(String, Range<usize>)>, Error> {
     let query = tokens::query(text, tokens)?;
     Ok(of_query(&text.text, &query))
 }

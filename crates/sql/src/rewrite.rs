@@ -5,12 +5,14 @@ use std::ops::ControlFlow;
 
 use common::Error;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments,
-    Ident, ObjectName, Query, SelectItem, SetExpr, Spanned, Subscript, TableFactor, Value, Visit, VisitMut,
-    Visitor, VisitorMut, visit_expressions_mut,
+    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Spanned, Subscript,
+    TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    visit_expressions_mut,
 };
 
 use crate::plan::Source;
+use crate::references::ident;
 
 /// What the parser takes and nothing here can do.
 pub(crate) fn refuse(query: &Query, source: &Source) -> Result<(), Error> {
@@ -143,7 +145,10 @@ impl VisitorMut for NameColumns<'_> {
 impl NameColumns<'_> {
     fn body(&self, body: &mut SetExpr) {
         match body {
-            SetExpr::Select(select) => select.projection.iter_mut().for_each(|i| self.item(i)),
+            SetExpr::Select(select) => {
+                let tables = tables(select);
+                select.projection.iter_mut().for_each(|i| self.item(i, &tables));
+            }
             SetExpr::SetOperation { left, right, .. } => {
                 self.body(left);
                 self.body(right);
@@ -152,10 +157,16 @@ impl NameColumns<'_> {
         }
     }
 
-    fn item(&self, item: &mut SelectItem) {
+    fn item(&self, item: &mut SelectItem, tables: &[String]) {
         let SelectItem::UnnamedExpr(e) = item else { return };
         let name = match e {
-            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => return,
+            Expr::Identifier(_) => return,
+            // `t.column` has its name; `column.field` gets that of the field.
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [table, _] if tables.contains(&ident(table)) => return,
+                [.., last] => ident(last),
+                [] => return,
+            },
             // `call(…).field` is called by its field, as on Spark.
             Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
                 Some(AccessExpr::Subscript(Subscript::Index { index: Expr::Value(v) })) => {
@@ -176,6 +187,27 @@ impl NameColumns<'_> {
         let alias = Ident::with_quote('"', name);
         *item = SelectItem::ExprWithAlias { expr: e.clone(), alias };
     }
+}
+
+/// What the tables of a FROM are called.
+fn tables(select: &Select) -> Vec<String> {
+    let mut names = vec![];
+    let mut open: Vec<&TableWithJoins> = select.from.iter().collect();
+    while let Some(t) = open.pop() {
+        for factor in std::iter::once(&t.relation).chain(t.joins.iter().map(|j| &j.relation)) {
+            match factor {
+                TableFactor::NestedJoin { table_with_joins, .. } => open.push(table_with_joins),
+                TableFactor::Table { alias: Some(a), .. }
+                | TableFactor::Derived { alias: Some(a), .. }
+                | TableFactor::UNNEST { alias: Some(a), .. } => names.push(ident(&a.name)),
+                TableFactor::Table { name, .. } => {
+                    names.extend(name.0.last().and_then(|p| p.as_ident()).map(ident));
+                }
+                _ => {}
+            }
+        }
+    }
+    names
 }
 
 fn same(a: &str, b: &str) -> bool {

@@ -14,7 +14,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast;
 use datafusion_spark::planner::SparkFunctionPlanner;
 
-use crate::ansi::{CheckedArithmetic, Division, MixedNumbers};
+use crate::ansi::{ArrayIndex, CheckedArithmetic, Division, MixedNumbers};
 use crate::functions;
 use crate::time_windows::TimeWindows;
 
@@ -37,7 +37,7 @@ impl Default for SessionOptions {
 
 pub fn batch_state(runtime: Arc<RuntimeEnv>, options: SessionOptions) -> SessionState {
     let mut planners: Vec<Arc<dyn ExprPlanner>> =
-        vec![Arc::new(Division), Arc::new(SparkFunctionPlanner)];
+        vec![Arc::new(Division), Arc::new(ArrayIndex), Arc::new(SparkFunctionPlanner)];
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(MixedNumbers));
@@ -64,7 +64,8 @@ fn config(options: SessionOptions) -> SessionConfig {
         .with_target_partitions(options.target_partitions)
         .with_batch_size(options.batch_size);
     let o = config.options_mut();
-    o.sql_parser.dialect = Dialect::Spark;
+    // Our own texts are parsed by `plan`; this is for doors that let DataFusion parse.
+    o.sql_parser.dialect = Dialect::PostgreSQL;
     o.sql_parser.parse_float_as_decimal = true;
     o.sql_parser.default_null_ordering = "nulls_min".into();
     o.sql_parser.map_string_types_to_utf8view = false;

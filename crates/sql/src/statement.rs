@@ -69,13 +69,31 @@ impl ObjectKind {
 
 #[derive(Clone, Debug)]
 pub enum Statement {
-    Create { definition: Box<Definition>, if_not_exists: bool, or_replace: bool },
-    Drop { kind: ObjectKind, name: String, if_exists: bool, span: Range<usize> },
+    Create {
+        definition: Box<Definition>,
+        if_not_exists: bool,
+        or_replace: bool,
+    },
+    Drop {
+        kind: ObjectKind,
+        name: String,
+        if_exists: bool,
+        span: Range<usize>,
+    },
     Show(Show),
-    Describe { name: String, span: Range<usize> },
-    Explain { analyze: bool, what: ExplainWhat },
+    Describe {
+        name: String,
+        span: Range<usize>,
+    },
+    Explain {
+        analyze: bool,
+        what: ExplainWhat,
+    },
     /// Any query; `start` is where its text begins in the whole.
-    Query { text: String, start: usize },
+    Query {
+        text: String,
+        start: usize,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +107,11 @@ pub enum Show {
     Pipelines,
     Functions,
     /// The text that made an object; of whatever kind when none is named.
-    Create { kind: Option<ObjectKind>, name: String, span: Range<usize> },
+    Create {
+        kind: Option<ObjectKind>,
+        name: String,
+        span: Range<usize>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -117,9 +139,8 @@ pub fn parse(text: &Text) -> Result<Vec<Statement>, Vec<Error>> {
     Err(faults)
 }
 
-const STARTS: [&str; 10] = [
-    "CREATE", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "SELECT", "WITH", "VALUES", "TABLE", "FROM",
-];
+const STARTS: [&str; 10] =
+    ["CREATE", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "SELECT", "WITH", "VALUES", "TABLE", "FROM"];
 
 fn statement(text: &Text, tokens: &[Tok], faults: &mut Vec<Error>) -> Result<Statement, Error> {
     let mut cursor = Cursor::new(text, tokens);
@@ -226,7 +247,7 @@ fn unknown_kind(cursor: &Cursor) -> Error {
 /// The name of an object that a statement makes: one part, and usable without quotes.
 pub(crate) fn object_name(cursor: &mut Cursor, what: &str) -> Result<String, Error> {
     let (name, span) = cursor.name(what)?;
-    if cursor.peek_symbol(0, &Token::Period) {
+    if cursor.symbol(&Token::Period) {
         let e = Error::syntax("names have one part here").hint("leave out the schema");
         return Err(cursor.error(e, span.start..cursor.span().end));
     }

@@ -18,9 +18,9 @@ use datafusion::optimizer::{
     eliminate_cross_join::EliminateCrossJoin, eliminate_duplicated_expr::EliminateDuplicatedExpr,
     eliminate_filter::EliminateFilter, eliminate_group_by_constant::EliminateGroupByConstant,
     eliminate_join::EliminateJoin, eliminate_outer_join::EliminateOuterJoin,
-    extract_equijoin_predicate::ExtractEquijoinPredicate, optimize_projections::OptimizeProjections,
-    optimize_unions::OptimizeUnions, push_down_filter::PushDownFilter,
-    replace_distinct_aggregate::ReplaceDistinctWithAggregate,
+    extract_equijoin_predicate::ExtractEquijoinPredicate,
+    optimize_projections::OptimizeProjections, optimize_unions::OptimizeUnions,
+    push_down_filter::PushDownFilter, replace_distinct_aggregate::ReplaceDistinctWithAggregate,
     rewrite_set_comparison::RewriteSetComparison, scalar_subquery_to_join::ScalarSubqueryToJoin,
     simplify_expressions::SimplifyExpressions,
 };
@@ -46,9 +46,8 @@ pub fn plan(
         .map_err(plan_error)?;
     refuse::changing_functions(&analyzed)?;
     refuse::repeated_columns(&analyzed)?;
-    let optimized = Optimizer::with_rules(rules())
-        .optimize(analyzed, state, |_, _| {})
-        .map_err(plan_error)?;
+    let optimized =
+        Optimizer::with_rules(rules()).optimize(analyzed, state, |_, _| {}).map_err(plan_error)?;
     let graph = build::Builder::new(state, resolve).graph(&optimized)?;
     // Says now, not when the first event comes, if a type can't be kept in state.
     stream::Job::new(&graph)?;

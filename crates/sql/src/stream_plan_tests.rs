@@ -12,64 +12,13 @@ use datafusion::arrow::array::*;
 use datafusion::arrow::compute::{concat_batches, filter_record_batch};
 use datafusion::arrow::datatypes::*;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::SessionContext;
 use stream::{Checkpoint, Delta, Graph, Job, OutputKey, Sealed};
 
 use super::{SourceInfo, plan};
-
-const MINUTE: i64 = 60_000_000;
-
-/// `window(ts, size)` as far as the tests need it; the real one is in `window.rs`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Window(Signature);
-
-fn window_fields(time: &DataType) -> Fields {
-    let field = |name: &str| Field::new(name, time.clone(), true);
-    Fields::from(vec![field("start"), field("end")])
-}
-
-impl ScalarUDFImpl for Window {
-    fn name(&self) -> &str {
-        "window"
-    }
-    fn signature(&self) -> &Signature {
-        &self.0
-    }
-    fn coerce_types(&self, args: &[DataType]) -> datafusion::common::Result<Vec<DataType>> {
-        let interval = DataType::Interval(IntervalUnit::MonthDayNano);
-        let rest = args.iter().skip(1).map(|_| interval.clone());
-        Ok(std::iter::once(args[0].clone()).chain(rest).collect())
-    }
-    fn return_type(&self, args: &[DataType]) -> datafusion::common::Result<DataType> {
-        Ok(DataType::Struct(window_fields(&args[0])))
-    }
-    fn invoke_with_args(
-        &self,
-        args: ScalarFunctionArgs,
-    ) -> datafusion::common::Result<ColumnarValue> {
-        let time = args.args[0].clone().into_array(args.number_rows)?;
-        let ColumnarValue::Scalar(ScalarValue::IntervalMonthDayNano(Some(size))) = &args.args[1]
-        else {
-            panic!("the size is a constant")
-        };
-        let size = size.nanoseconds / 1_000 + i64::from(size.days) * 1_440 * MINUTE;
-        let micros = time.as_primitive::<TimestampMicrosecondType>();
-        let start: TimestampMicrosecondArray = micros.unary(|t| t - t.rem_euclid(size));
-        let end: TimestampMicrosecondArray = start.unary(|t| t + size);
-        let nulls = start.nulls().cloned();
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(start.with_timezone("UTC")),
-            Arc::new(end.with_timezone("UTC")),
-        ];
-        let fields = window_fields(time.data_type());
-        Ok(ColumnarValue::Array(Arc::new(StructArray::try_new(fields, columns, nulls)?)))
-    }
-}
+use crate::{SessionOptions, batch_state, hidden_fields};
 
 struct Random(u64);
 
@@ -92,24 +41,26 @@ fn utc() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
+/// Where the hidden columns `_partition` and `_offset` are.
+const PARTITION: usize = 6;
+const OFFSET: usize = 7;
+
 fn readings_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
+    let declared = vec![
         Field::new("sensor", DataType::Utf8, true),
         Field::new("v", DataType::Int64, true),
         Field::new("d", DataType::Decimal128(10, 2), true),
         Field::new("f", DataType::Float64, true),
         Field::new("ok", DataType::Boolean, true),
         Field::new("at", utc(), true),
-        Field::new("_partition", DataType::Int32, false),
-        Field::new("_offset", DataType::Int64, false),
-    ]))
+    ];
+    Arc::new(Schema::new(declared.into_iter().chain(hidden_fields()).collect::<Vec<_>>()))
 }
 
 /// Rows of one partition whose times go forward with some disorder.
 fn readings(random: &mut Random, partition: i32, rows: usize) -> RecordBatch {
-    let mut r = |null: u64| random.next() % null != 0;
-    let valid: Vec<[bool; 6]> =
-        (0..rows).map(|_| [r(9), r(7), r(7), r(7), r(7), r(23)]).collect();
+    let mut r = |null: u64| !random.one_in(null);
+    let valid: Vec<[bool; 6]> = (0..rows).map(|_| [r(9), r(7), r(7), r(7), r(7), r(23)]).collect();
     let opt = |on: bool, v: i64| on.then_some(v);
     let mut n = |below: u64| random.below(below);
     let mut columns: [Vec<i64>; 6] = Default::default();
@@ -141,6 +92,9 @@ fn readings(random: &mut Random, partition: i32, rows: usize) -> RecordBatch {
             Arc::new(TimestampMicrosecondArray::from(column(5)).with_timezone("UTC")),
             Arc::new(Int32Array::from(vec![partition; rows])),
             Arc::new(Int64Array::from_iter_values(0..rows as i64)),
+            new_null_array(&DataType::Binary, rows),
+            new_null_array(&DataType::Utf8, rows),
+            Arc::new(TimestampMicrosecondArray::from(vec![0; rows]).with_timezone("UTC")),
         ],
     )
     .unwrap()
@@ -157,20 +111,34 @@ fn resolve(name: &str) -> Option<SourceInfo> {
     Some(SourceInfo { topic: topic.into(), partitions, watermark: Some(watermark) })
 }
 
+thread_local! {
+    /// Costs more to make than a query here, so each test has one. (Tests don't share threads.)
+    static CONTEXT: SessionContext = SessionContext::new_with_state(batch_state(
+        Default::default(),
+        SessionOptions { target_partitions: 1, batch_size: 8192 },
+    ));
+}
+
 fn context(tables: &BTreeMap<&str, Vec<RecordBatch>>) -> SessionContext {
-    let ctx = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-    ctx.register_udf(ScalarUDF::from(Window(Signature::user_defined(Volatility::Immutable))));
+    let ctx = CONTEXT.with(|c| c.clone());
     for (name, batches) in tables {
         let table = MemTable::try_new(readings_schema(), vec![batches.clone()]).unwrap();
+        ctx.deregister_table(*name).unwrap();
         ctx.register_table(*name, Arc::new(table)).unwrap();
     }
     ctx
 }
 
+async fn logical(ctx: &SessionContext, sql: &str) -> common::Result<LogicalPlan> {
+    let text: Arc<str> = sql.into();
+    let place = |span| common::Place { file: None, text: text.clone(), span };
+    crate::plan(&ctx.state(), sql, place).await
+}
+
 async fn graph(sql: &str) -> common::Result<Graph> {
     let ctx = context(&topics().map(|(t, _)| (t, vec![])).into());
-    let logical = ctx.sql(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-    plan(&ctx.state(), logical.logical_plan(), &resolve)
+    let logical = logical(&ctx, sql).await?;
+    plan(&ctx.state(), &logical, &resolve)
 }
 
 /// A row as text; doubles with ten digits.
@@ -233,13 +201,15 @@ async fn batch(
     let mut tables: BTreeMap<&str, Vec<RecordBatch>> = BTreeMap::new();
     for (name, batches) in read {
         let all = concat_batches(&readings_schema(), batches).unwrap();
-        let (p, o) = (all.column(6).as_primitive::<Int32Type>(), all.column(7));
-        let o = o.as_primitive::<Int64Type>();
+        let p = all.column(PARTITION).as_primitive::<Int32Type>();
+        let o = all.column(OFFSET).as_primitive::<Int64Type>();
         let kept = |i: usize| !late.contains(&(name.to_string(), p.value(i), o.value(i)));
         let keep = BooleanArray::from_iter((0..all.num_rows()).map(|i| Some(kept(i))));
         tables.insert(name, vec![filter_record_batch(&all, &keep).unwrap()]);
     }
-    let result = context(&tables).sql(sql).await.unwrap().collect().await.unwrap();
+    let ctx = context(&tables);
+    let plan = logical(&ctx, sql).await.unwrap();
+    let result = ctx.execute_logical_plan(plan).await.unwrap().collect().await.unwrap();
     let mut counted = BTreeMap::new();
     for row in result.iter().flat_map(rows) {
         *counted.entry(row).or_default() += 1;
@@ -359,7 +329,7 @@ async fn stateless() {
 
 #[tokio::test]
 async fn every_aggregate_over_rows_that_only_come() {
-    let keys = ["", "sensor", "sensor, ok"];
+    let keys = ["", "sensor, ok"];
     for key in keys {
         let (select, group) = match key {
             "" => (String::new(), String::new()),
@@ -394,7 +364,8 @@ const AGGREGATES: [&str; 9] = [
 #[tokio::test]
 async fn every_aggregate_over_rows_that_also_go() {
     let inner = "(SELECT sensor AS k, count(*) AS n, sum(v) AS v, sum(d) AS d, avg(f) AS f, \
-                 max(ok) AS ok, max(at) AS at, max(sensor) AS sensor FROM readings GROUP BY sensor)";
+                 max(ok) AS ok, max(at) AS at, max(sensor) AS sensor FROM readings \
+                 GROUP BY sensor)";
     let by_pairs = "(SELECT sensor, v, count(*) AS n, max(d) AS d, min(f) AS f, max(ok) AS ok, \
                     max(at) AS at FROM readings GROUP BY sensor, v)";
     for aggregates in AGGREGATES {
@@ -457,10 +428,8 @@ async fn joins_of_topics() {
     .await;
 }
 
-const WINDOWED: &str = "(SELECT *, window(at, interval '1 minute') AS w FROM readings \
-                        WHERE at IS NOT NULL)";
-const WINDOWED_ALARMS: &str = "(SELECT *, window(at, interval '1 minute') AS w FROM alarms \
-                               WHERE at IS NOT NULL)";
+const WINDOWED: &str = "(SELECT *, window(at, '1 minute') AS w FROM readings)";
+const WINDOWED_ALARMS: &str = "(SELECT *, window(at, '1 minute') AS w FROM alarms)";
 
 /// The queries, and that they did have late rows and did drop the state of windows.
 async fn check_windows(queries: &[String]) {
@@ -485,6 +454,12 @@ async fn tumbling_windows_with_late_rows() {
              WHERE v > 0 GROUP BY sensor, w"
         ),
         format!("SELECT DISTINCT w, sensor FROM {WINDOWED}"),
+        "SELECT sensor, window.start, window.end, avg(f) AS a FROM readings WHERE v > 0 \
+         GROUP BY sensor, window(at, '1 minute')"
+            .to_string(),
+        "SELECT window(at, '1 minute', '1 minute', '20 seconds') AS w, max(v) AS m FROM readings \
+         GROUP BY window(at, '1 minute', '1 minute', '20 seconds') HAVING max(v) > 5"
+            .to_string(),
         format!("SELECT s, count(*) AS n FROM (SELECT w['end'] AS s FROM {WINDOWED}) GROUP BY s"),
         format!(
             "SELECT w, max(n) AS m FROM (SELECT w, sensor, count(*) AS n FROM {WINDOWED} \
@@ -526,6 +501,16 @@ async fn window_joins_with_late_rows() {
         "SELECT r.w, r.sensor, n, m FROM (SELECT w, sensor, count(*) AS n FROM {WINDOWED} \
          GROUP BY w, sensor) r JOIN (SELECT w, sensor, sum(v) AS m FROM {WINDOWED_ALARMS} \
          GROUP BY w, sensor) a ON r.w = a.w AND r.sensor = a.sensor"
+    ));
+    // Twice the same topic: a row is late for both sides or for none.
+    queries.push(format!(
+        "SELECT a.w, count(*) AS n, max(b.v) AS m FROM {WINDOWED} a JOIN {WINDOWED} b \
+         ON a.w = b.w AND a.sensor = b.sensor GROUP BY a.w"
+    ));
+    // Late for the minute is late for the view, though the five minutes are still open.
+    queries.push(format!(
+        "SELECT w.start AS s, count(*) AS n FROM {WINDOWED} GROUP BY w UNION ALL SELECT \
+         window.start AS s, sum(v) AS n FROM readings GROUP BY window(at, '5 minutes')"
     ));
     // The other side has no window, so nothing of it ever closes.
     queries.push(format!(
@@ -575,14 +560,22 @@ async fn refuses_with_the_reason_and_what_works() {
             "filter the input",
         ),
         ("SELECT v FROM readings WHERE v NOT IN (SELECT v FROM alarms)", "NOT IN", "NOT EXISTS"),
-        ("SELECT v FROM readings WHERE v > (SELECT avg(v) FROM alarms)", "", "ON a.key = b.key"),
-        ("SELECT sensor, ok, count(*) AS n FROM readings GROUP BY ROLLUP (sensor, ok)", "ROLLUP", ""),
+        ("SELECT v FROM readings WHERE v > (SELECT avg(v) FROM alarms)", "subquery", "a JOIN b"),
+        (
+            "SELECT sensor, ok, count(*) AS n FROM readings GROUP BY ROLLUP (sensor, ok)",
+            "ROLLUP",
+            "",
+        ),
         ("SELECT 1 AS one", "reads no topic", "topic"),
         ("SELECT r.v, a.v FROM readings r JOIN alarms a ON r.v = a.v", "twice", "AS"),
         (
-            "SELECT count(*) AS n FROM readings GROUP BY window(at, interval '2 minutes', interval \
-             '1 minute')",
+            "SELECT count(*) AS n FROM readings GROUP BY window(at, '2 minutes', '1 minute')",
             "sliding",
+            "tumbling",
+        ),
+        (
+            "SELECT count(*) AS n FROM readings GROUP BY session_window(at, '1 minute')",
+            "session",
             "tumbling",
         ),
     ] {
@@ -608,6 +601,40 @@ async fn overflow_of_a_sum_stops_the_job() {
     assert_eq!(e.kind(), Kind::Invalid);
     assert!(e.message().contains("overflow"), "{e}");
     assert!(job.seal(false).is_err(), "a failed job stays failed");
+}
+
+#[tokio::test]
+async fn damaged_or_foreign_state_is_told() {
+    let by_sensor =
+        graph("SELECT sensor, max(v) AS m FROM readings GROUP BY sensor").await.unwrap();
+    let mut run = Run::new(by_sensor);
+    let rows = readings(&mut Random(3), 0, 40);
+    run.job.push("readings", Partition(0), &rows, Offset(40)).unwrap();
+    let sealed = run.seal(false);
+    let offsets = sealed.offsets.clone();
+    let good = Checkpoint { offsets, ..Checkpoint::default() };
+    assert!(Job::restore(&run.graph, &good, run.deltas.clone()).is_ok());
+    let other = graph("SELECT sensor FROM readings").await.unwrap();
+    let halved = |mut d: Delta| {
+        let state = d.batch.column(4).as_binary::<i32>();
+        let cut = state.iter().map(|s| s.map(|s| &s[..s.len() / 2])).collect::<BinaryArray>();
+        let mut columns = d.batch.columns().to_vec();
+        columns[4] = Arc::new(cut);
+        d.batch = RecordBatch::try_new(d.batch.schema(), columns).unwrap();
+        d
+    };
+    let damaged = vec![halved(run.deltas[0].clone()), run.deltas[1].clone()];
+    let behind = Checkpoint { offsets: BTreeMap::new(), ..Checkpoint::default() };
+    for (what, result) in [
+        ("another plan", Job::restore(&other, &good, run.deltas.clone())),
+        ("ends too early", Job::restore(&run.graph, &good, damaged)),
+        ("offsets", Job::restore(&run.graph, &behind, run.deltas.clone())),
+    ] {
+        let e = result.err().unwrap_or_else(|| panic!("{what}"));
+        assert_eq!(e.kind(), Kind::Corrupt, "{e}");
+        assert!(e.message().contains(what), "{e}");
+        assert!(e.hint_text().is_some());
+    }
 }
 
 #[tokio::test]

@@ -27,9 +27,9 @@ pub(crate) fn error(
     };
     let (message, location) = split_location(&message);
     let found = location.and_then(|(line, column)| {
-        tokens.iter().position(|t| {
-            t.inner.span.start.line == line && t.inner.span.start.column == column
-        })
+        tokens
+            .iter()
+            .position(|t| t.inner.span.start.line == line && t.inner.span.start.column == column)
     });
     let end = tokens.last().map_or(0, |t| t.span.end);
     // For some faults the parser names the word it has just taken and the place behind it.
@@ -67,7 +67,8 @@ fn split_location(message: &str) -> (&str, Option<(u64, u64)>) {
 }
 
 fn expectation(message: &str) -> Option<String> {
-    let wanted = message.strip_prefix("Expected: ").or_else(|| message.strip_prefix("Expected "))?;
+    let wanted =
+        message.strip_prefix("Expected: ").or_else(|| message.strip_prefix("Expected "))?;
     let (wanted, _) = wanted.rsplit_once(", found")?;
     Some(match wanted {
         "end of statement" => "the end of the statement".into(),
@@ -103,7 +104,9 @@ fn repair(
             return Some(format!("take out the comma before '{shown}'"));
         }
     }
-    if before.is_some_and(|t| t.is_word("SELECT")) && tokens[at].is_word("FROM") {
+    if before.is_some_and(|t| t.is_word("SELECT") || t.is_word("DISTINCT"))
+        && tokens[at].is_word("FROM")
+    {
         return Some("name the columns, or write * for all".into());
     }
     if at > 0 {

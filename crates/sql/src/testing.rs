@@ -25,10 +25,13 @@ pub fn topic(sql: &str) -> Topic {
 
 /// With the topics `readings`, `rooms` (no rows) and the table `events` (rows).
 pub async fn state() -> SessionState {
-    let state = crate::batch_state(
-        Arc::default(),
-        SessionOptions { target_partitions: 2, batch_size: 3 },
-    );
+    static STATE: tokio::sync::OnceCell<SessionState> = tokio::sync::OnceCell::const_new();
+    STATE.get_or_init(new_state).await.clone()
+}
+
+async fn new_state() -> SessionState {
+    let state =
+        crate::batch_state(Arc::default(), SessionOptions { target_partitions: 2, batch_size: 3 });
     let schema = state.schema_for_ref("x").unwrap();
     for sql in [
         "CREATE TOPIC readings (sensor TEXT NOT NULL, celsius DOUBLE, at TIMESTAMP, n BIGINT,

@@ -83,7 +83,7 @@ fn row_by_row(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         return plan_err!("session_window() can only stand in GROUP BY");
     }
     if !WindowSize::of(args)?.tumbling() {
-        return plan_err!("a sliding window can only stand in GROUP BY");
+        return plan_err!("a sliding window() can only stand in GROUP BY");
     }
     let known = ts.clone().is_not_null();
     let input = match plan.inputs().first() {
@@ -103,8 +103,8 @@ fn aggregate(a: Aggregate) -> Result<Transformed<LogicalPlan>> {
         return plan_err!("a query block can have one time window only");
     }
     let (name, args, ts) = parts(call)?;
-    let input = LogicalPlanBuilder::from(a.input.as_ref().clone())
-        .filter(ts.clone().is_not_null())?;
+    let input =
+        LogicalPlanBuilder::from(a.input.as_ref().clone()).filter(ts.clone().is_not_null())?;
     let columns: Vec<Expr> = a.input.schema().columns().into_iter().map(Expr::Column).collect();
     let input = if name == SESSION_WINDOW {
         let keys = a.group_expr.iter().filter(|g| *g != call).cloned().collect();
@@ -156,7 +156,7 @@ fn sessions(
     keys: Vec<Expr>,
 ) -> Result<LogicalPlan> {
     if literal_us(gap)? <= 0 {
-        return plan_err!("the gap of a session_window must be above zero");
+        return plan_err!("the gap of session_window() must be above zero");
     }
     let following = || frame(WindowFrameBound::Following(ScalarValue::UInt64(None)));
     let running = || frame(WindowFrameBound::CurrentRow);
@@ -173,7 +173,8 @@ fn sessions(
         .otherwise(lit(0i64))?;
     let plan = plan.project(columns.iter().cloned().chain([begins.alias("__begins")]))?;
     let number = over_aggregate(sum_udaf(), col("__begins"));
-    let plan = plan.window(vec![over(number, keys.clone(), true, running())?.alias("__session")])?;
+    let plan =
+        plan.window(vec![over(number, keys.clone(), true, running())?.alias("__session")])?;
     let mut session = keys;
     session.push(col("__session"));
     let first = over_aggregate(min_udaf(), ts.clone());

@@ -248,6 +248,13 @@ impl<'a> Cursor<'a> {
         Err(self.error(e, self.tokens[open].span.clone()))
     }
 
+    /// The first two tokens inside a stretch of the text.
+    pub fn second_word(&self, span: &Range<usize>) -> Option<(&'a str, &'a str)> {
+        let mut inside = self.tokens.iter().filter(|t| span.contains(&t.span.start));
+        let (first, second) = (inside.next()?, inside.next()?);
+        Some((self.slice(first.span.clone()), self.slice(second.span.clone())))
+    }
+
     pub fn expect_end(&self) -> Result<(), Error> {
         if self.done() { Ok(()) } else { Err(self.expected("the end of the statement")) }
     }
@@ -299,7 +306,6 @@ fn parse_with<T>(
         })
     };
     let list: Vec<TokenWithSpan> = tokens.iter().map(|t| t.inner.clone()).collect();
-    run(list.clone()).map_err(|e| {
-        crate::syntax::error(text, tokens, e, &|changed| run(changed).is_ok())
-    })
+    run(list.clone())
+        .map_err(|e| crate::syntax::error(text, tokens, e, &|changed| run(changed).is_ok()))
 }

@@ -86,13 +86,13 @@ impl WindowSize {
         let slide_us = durations.get(1).copied().unwrap_or(size_us);
         let offset_us = durations.get(2).copied().unwrap_or(0);
         if size_us <= 0 || slide_us <= 0 {
-            return plan_err!("the size and the slide of a window must be above zero");
+            return plan_err!("size and slide of window() must be above zero");
         }
         if slide_us > size_us {
-            return plan_err!("the slide of a window cannot be larger than its size");
+            return plan_err!("the slide of window() cannot be larger than its size");
         }
         if offset_us.unsigned_abs() >= slide_us.unsigned_abs() {
-            return plan_err!("the offset of a window must be smaller than its slide");
+            return plan_err!("the offset of window() must be smaller than its slide");
         }
         Ok(WindowSize { size_us, slide_us, offset_us })
     }
@@ -114,14 +114,14 @@ pub fn literal_us(e: &Expr) -> Result<i64> {
         Expr::Literal(v, _) => micros(v),
         Expr::Cast(c) => literal_us(&c.expr),
         Expr::Alias(a) => literal_us(&a.expr),
-        _ => plan_err!("the durations of a window must be literals, as in '1 minute'; got {e}"),
+        _ => plan_err!("the durations of window() must be literals, as in '1 minute'; got {e}"),
     }
 }
 
 fn micros(v: &ScalarValue) -> Result<i64> {
     match v {
         ScalarValue::IntervalMonthDayNano(Some(i)) if i.months != 0 => {
-            plan_err!("months differ in length; a window needs days or smaller units")
+            plan_err!("months differ in length; window() needs days or smaller units")
         }
         ScalarValue::IntervalMonthDayNano(Some(i)) => {
             let days = i64::from(i.days).checked_mul(86_400_000_000);
@@ -134,7 +134,7 @@ fn micros(v: &ScalarValue) -> Result<i64> {
             Ok(us) => Ok(us),
             Err(e) => plan_err!("{}", e.message()),
         },
-        _ => plan_err!("the durations of a window must be literals, as in '1 minute'"),
+        _ => plan_err!("the durations of window() must be literals, as in '1 minute'"),
     }
 }
 
@@ -235,7 +235,7 @@ fn sizes(args: &[ColumnarValue]) -> Result<WindowSize> {
         .map(|a| match a {
             ColumnarValue::Scalar(s) => micros(s),
             ColumnarValue::Array(_) => {
-                exec_err!("the durations of a window must be literals, as in '1 minute'")
+                exec_err!("the durations of window() must be literals, as in '1 minute'")
             }
         })
         .collect::<Result<_>>()?;

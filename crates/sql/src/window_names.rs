@@ -17,13 +17,11 @@ use crate::window::{SESSION_WINDOW, WINDOW};
 
 pub(crate) fn resolve(query: &mut Query, source: &Source) -> Result<(), Error> {
     let mut fault: Option<Error> = None;
-    let _ = visit_expressions_mut(query, |e| {
-        match call(e, source) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(e) => {
-                fault = Some(e);
-                ControlFlow::Break(())
-            }
+    let _ = visit_expressions_mut(query, |e| match call(e, source) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(e) => {
+            fault = Some(e);
+            ControlFlow::Break(())
         }
     });
     if let Some(e) = fault {
@@ -181,7 +179,8 @@ impl Walk<'_> {
                 continue;
             }
             let name = ident(alias);
-            let grouped = group.iter().any(|g| matches!(g, Expr::Identifier(i) if ident(i) == name));
+            let grouped =
+                group.iter().any(|g| matches!(g, Expr::Identifier(i) if ident(i) == name));
             if found.is_none() && grouped {
                 found = Some(expr.clone());
             }

@@ -23,10 +23,8 @@ const MINUTE: i64 = 60_000_000;
 
 fn schema() -> SchemaRef {
     let time = DataType::Timestamp(TimeUnit::Microsecond, None);
-    let window = Fields::from(vec![
-        Field::new("start", time.clone(), true),
-        Field::new("end", time, true),
-    ]);
+    let window =
+        Fields::from(vec![Field::new("start", time.clone(), true), Field::new("end", time, true)]);
     Arc::new(Schema::new(vec![
         Field::new("w", DataType::Struct(window), true),
         Field::new("key", DataType::Int64, true),

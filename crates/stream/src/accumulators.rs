@@ -76,7 +76,7 @@ impl Input<'_> {
 }
 
 /// State of one aggregate call for all groups.
-pub(crate) trait Accumulator: Send {
+pub(crate) trait Accumulator: Send + Sync {
     fn update(&mut self, input: &Input<'_>) -> Result<()>;
 
     /// The values of these groups; nothing changes by being read.
@@ -112,7 +112,11 @@ pub(crate) fn kept(call: &Call, append_only: bool) -> Kept {
     let distinct = call.lowered.aggregate.is_distinct();
     match call.name() {
         "count" | "sum" | "avg" if linear(call).is_some() => {
-            if distinct { Kept::Values } else { Kept::Fixed }
+            if distinct {
+                Kept::Values
+            } else {
+                Kept::Fixed
+            }
         }
         "min" | "max" if append_only => Kept::Fixed,
         "min" | "max" => Kept::Values,

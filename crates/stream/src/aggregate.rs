@@ -4,9 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
+};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::filter_record_batch;
+use arrow::compute::kernels::cmp::not_distinct;
+use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
 use common::{Error, Result};
 
@@ -49,7 +52,6 @@ pub(crate) struct AggregateOp {
     codec: KeyCodec,
     calls: Vec<CallState>,
     schema: SchemaRef,
-    output: RowCodec,
     index: GroupIndex,
     groups: Vec<Group>,
     /// (window end, group) of groups that can close.
@@ -74,12 +76,12 @@ impl AggregateOp {
             Ok(CallState { args, filter: call.lowered.filter.clone(), accumulator })
         });
         let calls = calls.collect::<Result<Vec<_>>>()?;
-        let types = schema.fields().iter().map(|f| f.data_type().clone());
+        // Results are compared and may become state of the next operator, so they have to fit.
+        RowCodec::new(schema.fields().iter().map(|f| f.data_type().clone()))?;
         let mut op = Self {
             codec: key_codec(&spec.keys)?,
             keys: spec.keys.clone(),
             calls,
-            output: RowCodec::new(types)?,
             schema,
             index: GroupIndex::new(),
             groups: vec![],
@@ -184,50 +186,72 @@ impl AggregateOp {
         self.removed.push(key);
     }
 
-    /// Of old and new rows those that differ.
-    fn difference(&mut self, new: &RecordBatch, alive: &[u32], out: &mut Vec<Change>) -> Result<()> {
+    /// Of old and new rows those that differ. Both have the same keys, so the calls decide.
+    fn difference(
+        &mut self,
+        new: &RecordBatch,
+        alive: &[u32],
+        out: &mut Vec<Change>,
+    ) -> Result<()> {
         let mut keep_new = vec![true; alive.len()];
-        if self.schema.fields().is_empty() {
-            // Rows without columns can't differ.
-            keep_new.fill(self.old.is_empty());
-            self.old.clear();
-        }
-        let old = std::mem::take(&mut self.old);
-        if !old.is_empty() {
-            let mut at = vec![NONE; self.index.capacity()];
-            for (i, group) in alive.iter().enumerate() {
-                at[*group as usize] = i as u32;
+        let mut at = vec![];
+        for (groups, old) in std::mem::take(&mut self.old) {
+            if at.is_empty() {
+                at.resize(self.index.capacity(), NONE);
+                for (i, group) in alive.iter().enumerate() {
+                    at[*group as usize] = i as u32;
+                }
             }
-            let new_rows = self.output.encode(new.columns())?;
-            for (groups, batch) in old {
-                let rows = self.output.encode(batch.columns())?;
-                let keep_old: BooleanArray = groups
-                    .iter()
-                    .enumerate()
-                    .map(|(i, group)| {
-                        let j = at[*group as usize];
-                        let same = j != NONE && new_rows.row(j as usize) == rows.row(i);
-                        if same {
-                            keep_new[j as usize] = false;
-                        }
-                        Some(!same)
-                    })
-                    .collect();
-                push_kept(&batch, &keep_old, Change::delete, out)?;
+            let places = groups.iter().map(|g| Some(at[*g as usize]).filter(|at| *at != NONE));
+            let places: UInt32Array = places.collect();
+            let equal = self.equal(&old, new, &places)?;
+            let mut keep_old = Vec::with_capacity(groups.len());
+            for (i, same) in equal.iter().enumerate() {
+                let same = same && places.is_valid(i);
+                if same {
+                    keep_new[places.value(i) as usize] = false;
+                }
+                keep_old.push(!same);
             }
+            push_kept(&old, &BooleanArray::from(keep_old), Change::delete, out)?;
         }
         push_kept(new, &BooleanArray::from(keep_new), Change::insert, out)
     }
 
-    fn save_group(&self, group: u32, writer: &mut Writer) {
-        let mut state = vec![];
-        let Group { rows, end, .. } = self.groups[group as usize];
-        bytes::put(&mut state, rows.to_le_bytes());
-        bytes::put(&mut state, end.unwrap_or(NEVER).to_le_bytes());
-        for call in &self.calls {
-            call.accumulator.save(group, &mut state);
+    /// Where the values of `old` are those of `new` at `places`.
+    fn equal(
+        &self,
+        old: &RecordBatch,
+        new: &RecordBatch,
+        at: &UInt32Array,
+    ) -> Result<BooleanBuffer> {
+        let mut equal = BooleanBuffer::new_set(old.num_rows());
+        for column in self.keys.len()..self.schema.fields().len() {
+            let new = take(new.column(column), at, None).map_err(error::arrow)?;
+            let old = old.column(column);
+            let same = match old.data_type().is_nested() {
+                false => not_distinct(old, &new).map_err(error::arrow)?.values().clone(),
+                true => {
+                    let codec = RowCodec::new([old.data_type().clone()])?;
+                    let old = codec.encode(std::slice::from_ref(old))?;
+                    let new = codec.encode(&[new])?;
+                    old.iter().zip(new.iter()).map(|(a, b)| a == b).collect()
+                }
+            };
+            equal = &equal & &same;
         }
-        writer.group(self.index.key(group), Some(&state));
+        Ok(equal)
+    }
+
+    fn save_group(&self, group: u32, state: &mut Vec<u8>, writer: &mut Writer) {
+        state.clear();
+        let Group { rows, end, .. } = self.groups[group as usize];
+        bytes::put(state, rows.to_le_bytes());
+        bytes::put(state, end.unwrap_or(NEVER).to_le_bytes());
+        for call in &self.calls {
+            call.accumulator.save(group, state);
+        }
+        writer.group(self.index.key(group), Some(state));
     }
 
     fn load_group(&mut self, key: &[u8], mut state: &[u8]) -> Result<()> {
@@ -267,7 +291,13 @@ impl Operator for AggregateOp {
                 Some(filter) => Some(truth(filter, &change.batch)?.values().clone()),
             };
             let mask = mask.as_ref();
-            call.accumulator.update(&Input { groups: &groups, weights, args: &args, mask, total })?;
+            call.accumulator.update(&Input {
+                groups: &groups,
+                weights,
+                args: &args,
+                mask,
+                total,
+            })?;
         }
         self.scratch = groups;
         Ok(())
@@ -313,19 +343,19 @@ impl Operator for AggregateOp {
     }
 
     fn delta(&mut self, full: bool) -> Result<Option<RecordBatch>> {
-        let mut writer = Writer::default();
+        let (mut writer, mut state) = (Writer::default(), vec![]);
         let removed = std::mem::take(&mut self.removed);
         let unsaved = std::mem::take(&mut self.unsaved);
         if full {
             for group in self.index.groups() {
-                self.save_group(group, &mut writer);
+                self.save_group(group, &mut state, &mut writer);
             }
         } else {
             for key in removed {
                 writer.group(&key, None);
             }
             for group in unsaved.into_iter().filter(|g| self.index.is_live(*g)) {
-                self.save_group(group, &mut writer);
+                self.save_group(group, &mut state, &mut writer);
             }
         }
         let index = &self.index;

@@ -100,11 +100,9 @@ fn kind(kind: JoinType) -> &'static str {
 fn time(source: &Source) -> String {
     match &source.watermark {
         None => "its offsets".into(),
-        Some(w) => format!(
-            "its offsets, and the watermark: {} less {}",
-            w.column,
-            duration(w.delay_us)
-        ),
+        Some(w) => {
+            format!("its offsets, and the watermark: {} less {}", w.column, duration(w.delay_us))
+        }
     }
 }
 

@@ -83,8 +83,7 @@ fn check(
 
 /// The batch without its late rows.
 pub(crate) fn without(batch: &RecordBatch, late: &LateRows) -> Result<RecordBatch> {
-    let keep: BooleanArray =
-        (0..batch.num_rows()).map(|i| Some(!late.contains_key(&i))).collect();
+    let keep: BooleanArray = (0..batch.num_rows()).map(|i| Some(!late.contains_key(&i))).collect();
     arrow::compute::filter_record_batch(batch, &keep).map_err(error::arrow)
 }
 

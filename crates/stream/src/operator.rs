@@ -6,7 +6,7 @@ use common::Result;
 
 use crate::change::Change;
 
-pub(crate) trait Operator: Send {
+pub(crate) trait Operator: Send + Sync {
     /// Takes rows that came or went on input `port`; puts what follows at once into `out`.
     fn push(&mut self, port: usize, change: Change, out: &mut Vec<Change>) -> Result<()>;
 

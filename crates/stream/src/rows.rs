@@ -1,7 +1,9 @@
 //! Arrow's row format: the columns of a row as bytes that compare like the row. Keys, rows and
 //! distinct values are kept in state as such bytes: one allocation each, and no typed code.
 
-use arrow::array::{Array, ArrayRef, AsArray, StructArray, TimestampMicrosecondArray, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, StructArray, TimestampMicrosecondArray, new_null_array,
+};
 use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{DataType, Fields, TimeUnit, TimestampMicrosecondType};
 use arrow::row::{RowConverter, RowParser, Rows, SortField};
@@ -35,11 +37,8 @@ impl RowCodec {
     }
 
     pub fn encode(&self, columns: &[ArrayRef]) -> Result<Rows> {
-        let columns: Vec<ArrayRef> = columns
-            .iter()
-            .zip(&self.types)
-            .map(|(c, t)| as_type(c, t))
-            .collect::<Result<_>>()?;
+        let columns: Vec<ArrayRef> =
+            columns.iter().zip(&self.types).map(|(c, t)| as_type(c, t)).collect::<Result<_>>()?;
         self.converter.convert_columns(&columns).map_err(error::arrow)
     }
 
@@ -130,8 +129,9 @@ fn window_of(start: &ArrayRef, fields: &Fields, size: i64) -> Result<ArrayRef> {
 pub(crate) fn micros(column: &ArrayRef) -> Result<TimestampMicrosecondArray> {
     let micros = match column.data_type() {
         DataType::Timestamp(TimeUnit::Microsecond, _) => column.clone(),
-        _ => cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None))
-            .map_err(error::arrow)?,
+        _ => {
+            cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None)).map_err(error::arrow)?
+        }
     };
     Ok(micros.as_primitive::<TimestampMicrosecondType>().clone())
 }

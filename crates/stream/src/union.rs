@@ -25,8 +25,8 @@ impl Operator for UnionAll {
         let columns = change.batch.columns().iter().zip(fields);
         let columns =
             columns.map(|(c, f)| as_type(c, f.data_type())).collect::<Result<Vec<_>>>()?;
-        let options = arrow::array::RecordBatchOptions::new()
-            .with_row_count(Some(change.batch.num_rows()));
+        let options =
+            arrow::array::RecordBatchOptions::new().with_row_count(Some(change.batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map_err(error::arrow)?;
         out.push(Change { batch, weights: change.weights });

@@ -5,9 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::compute::max;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use common::{Offset, Partition, Result};
@@ -44,7 +42,12 @@ impl TopicTime {
 
     /// A batch was taken; call after its late rows were found, so that it never makes its own
     /// rows late.
-    pub fn observe(&mut self, partition: Partition, batch: &RecordBatch, next: Offset) -> Result<()> {
+    pub fn observe(
+        &mut self,
+        partition: Partition,
+        batch: &RecordBatch,
+        next: Offset,
+    ) -> Result<()> {
         let state = self.partitions.entry(partition).or_default();
         state.next = Some(next);
         self.changed = true;

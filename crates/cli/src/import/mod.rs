@@ -87,17 +87,34 @@ struct Total {
 pub fn run(arguments: &Arguments) -> Outcome {
     let platform = arguments.target.connect()?;
     let mut source = Source::open(arguments)?;
-    let known = schema::ensure_topic(&platform, &arguments.into, &mut source)?;
-    let mut progress = Progress::load(arguments, known)?;
-    if progress.done {
-        return already(arguments, &progress);
-    }
+    let topic_is_new = schema::ensure_topic(&platform, &arguments.into, &mut source)?;
+    let start = source.place();
+    let mut progress = Progress::load(arguments, topic_is_new)?;
+    let import = Import { platform, arguments };
     if progress.sequence > 0 {
-        terminal::complain(&format!("going on behind row {}", progress.rows));
-        source.skip_to(&progress)?;
+        source.seek((progress.position, progress.line))?;
+        let first = match progress.done {
+            true => None,
+            false => source.next_batch()?,
+        };
+        if import.is_known(first, &mut source, &progress)? {
+            if progress.done {
+                return already(arguments, &progress);
+            }
+            terminal::complain(&format!("going on behind row {}", grouped(progress.rows)));
+            source.seek((progress.position, progress.line))?;
+        } else {
+            progress.restart();
+            source.seek(start)?;
+        }
     }
-    let total = send_all(&platform, arguments, &mut source, &mut progress)?;
+    let total = import.send_all(&mut source, &mut progress)?;
     report(arguments, &total)
+}
+
+struct Import<'a> {
+    platform: Platform,
+    arguments: &'a Arguments,
 }
 
 fn already(arguments: &Arguments, progress: &Progress) -> Outcome {
@@ -113,40 +130,112 @@ fn already(arguments: &Arguments, progress: &Progress) -> Outcome {
     Ok(0)
 }
 
-fn send_all(
-    platform: &Platform,
-    arguments: &Arguments,
-    source: &mut Source,
-    progress: &mut Progress,
-) -> Result<Total, Faults> {
-    let bar = bar(source, progress, arguments.json);
-    let started = Instant::now();
-    let mut shown = vec![];
-    while let Some(batch) = source.next_batch()? {
-        let sequence = progress.sequence + 1;
-        let ingested = send(platform, arguments, &batch, &progress.id, sequence, &bar)?;
-        progress.sequence = sequence;
-        progress.position = batch.position;
-        progress.line = batch.next_line;
-        progress.rows += batch.rows;
-        progress.accepted += ingested.accepted;
-        progress.refused += ingested.refused;
-        progress.save()?;
-        for refusal in ingested.errors {
-            if shown.len() < REFUSALS_SHOWN {
-                let line = batch.source_line(refusal.line);
-                let column = refusal.column.map(|c| format!(", column {c}")).unwrap_or_default();
-                shown.push(format!("line {line}{column}: {}", refusal.reason));
+impl Import<'_> {
+    /// Whether the platform still knows this import: it takes the next batch, or the last one
+    /// again when there is no next. One that was made anew knows no number but the first, and
+    /// taking that is right there too.
+    fn is_known(
+        &self,
+        next: Option<Batch>,
+        source: &mut Source,
+        progress: &Progress,
+    ) -> Result<bool, Faults> {
+        let (batch, sequence) = match next {
+            Some(batch) => (Some(batch), progress.sequence + 1),
+            None => {
+                source.seek(progress.last)?;
+                (source.next_batch()?, progress.sequence)
             }
+        };
+        let Some(batch) = batch else { return Ok(false) };
+        match self.send(&batch, &progress.id, sequence, &ProgressBar::hidden()) {
+            Ok(_) => Ok(true),
+            Err(faults) if faults.first()["code"] == "conflict" => Ok(false),
+            Err(faults) => Err(faults),
         }
-        bar.set_position(progress.position);
-        bar.set_message(format!("{} rows", grouped(progress.rows)));
     }
-    bar.finish_and_clear();
-    progress.done = true;
-    progress.save()?;
-    let (accepted, refused) = (progress.accepted, progress.refused);
-    Ok(Total { accepted, refused, shown, took: started.elapsed() })
+
+    fn send_all(
+        &self,
+        source: &mut Source,
+        progress: &mut Progress,
+    ) -> Result<Total, Faults> {
+        let bar = bar(source, progress, self.arguments.json);
+        let started = Instant::now();
+        let mut shown = vec![];
+        loop {
+            let place = source.place();
+            let Some(batch) = source.next_batch()? else { break };
+            let sequence = progress.sequence + 1;
+            let sent = self.send(&batch, &progress.id, sequence, &bar);
+            let ingested = sent.inspect_err(|_| {
+                bar.finish_and_clear();
+                terminal::complain("stopped; the same command goes on from here");
+            })?;
+            progress.sequence = sequence;
+            progress.last = place;
+            progress.position = batch.position;
+            progress.line = batch.next_line;
+            progress.rows += batch.rows;
+            progress.accepted += ingested.accepted;
+            progress.refused += ingested.refused;
+            progress.save()?;
+            for refusal in ingested.errors {
+                if shown.len() < REFUSALS_SHOWN {
+                    shown.push(refusal.text(&batch));
+                }
+            }
+            bar.set_position(progress.position);
+            bar.set_message(format!("{} rows", grouped(progress.rows)));
+        }
+        bar.finish_and_clear();
+        progress.done = true;
+        progress.save()?;
+        let (accepted, refused) = (progress.accepted, progress.refused);
+        Ok(Total { accepted, refused, shown, took: started.elapsed() })
+    }
+
+    /// Sends one batch until it is acknowledged; a repeat is harmless because batches are
+    /// numbered.
+    fn send(
+        &self,
+        batch: &Batch,
+        id: &str,
+        sequence: u64,
+        bar: &ProgressBar,
+    ) -> Result<Ingested, Faults> {
+        let path = format!("/api/topics/{}", segment(&self.arguments.into));
+        let mark = format!("{id};{sequence}");
+        let headers = [("content-type", batch.content_type), ("watershed-import", &mark)];
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(200);
+        loop {
+            let sent = self.platform.post::<Ingested>(&path, &headers, batch.body.clone());
+            let faults = match sent {
+                Ok(ingested) => return Ok(ingested),
+                Err(faults) => faults,
+            };
+            // All lines refused: an answer like any other, only with a status of its own.
+            if faults.first()["refused"].is_u64() {
+                return serde_json::from_value(faults.first().clone())
+                    .map_err(|e| Error::invalid(format!("the answer does not parse: {e}")).into());
+            }
+            if !faults.may_retry() || started.elapsed() > PATIENCE {
+                return Err(faults);
+            }
+            bar.set_message("waiting for the platform");
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+}
+
+impl Refusal {
+    fn text(&self, batch: &Batch) -> String {
+        let line = batch.source_line(self.line);
+        let column = self.column.as_ref().map(|c| format!(", column {c}")).unwrap_or_default();
+        format!("line {line}{column}: {}", self.reason)
+    }
 }
 
 fn bar(source: &Source, progress: &Progress, json: bool) -> ProgressBar {
@@ -167,40 +256,6 @@ fn bar(source: &Source, progress: &Progress, json: bool) -> ProgressBar {
     bar.with_position(progress.position)
 }
 
-/// Sends one batch until it is acknowledged; a repeat is harmless because batches are numbered.
-fn send(
-    platform: &Platform,
-    arguments: &Arguments,
-    batch: &Batch,
-    id: &str,
-    sequence: u64,
-    bar: &ProgressBar,
-) -> Result<Ingested, Faults> {
-    let path = format!("/api/topics/{}", segment(&arguments.into));
-    let mark = format!("{id};{sequence}");
-    let headers = [("content-type", batch.content_type), ("watershed-import", &mark)];
-    let started = Instant::now();
-    let mut pause = Duration::from_millis(200);
-    loop {
-        let faults = match platform.post::<Ingested>(&path, &headers, batch.body.clone()) {
-            Ok(ingested) => return Ok(ingested),
-            Err(faults) => faults,
-        };
-        // All lines refused: an answer like any other, only with a status of its own.
-        if faults.first()["refused"].is_u64() {
-            return serde_json::from_value(faults.first().clone())
-                .map_err(|e| Error::invalid(format!("the answer does not parse: {e}")).into());
-        }
-        if !faults.may_retry() || started.elapsed() > PATIENCE {
-            terminal::complain("stopped; the same command goes on from here");
-            return Err(faults);
-        }
-        bar.set_message("waiting for the platform");
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_secs(5));
-    }
-}
-
 fn report(arguments: &Arguments, total: &Total) -> Outcome {
     let (accepted, refused) = (total.accepted, total.refused);
     if arguments.json {
@@ -218,7 +273,8 @@ fn report(arguments: &Arguments, total: &Total) -> Outcome {
         ));
     }
     if refused > 0 {
-        terminal::complain(&format!("{} rows were refused:", grouped(refused)));
+        let rows = if refused == 1 { "row was" } else { "rows were" };
+        terminal::complain(&format!("{} {rows} refused:", grouped(refused)));
         for line in &total.shown {
             terminal::complain(&format!("  {line}"));
         }

@@ -19,7 +19,8 @@ pub struct ParquetFile {
     pub schema: SchemaRef,
     pub rows: u64,
     reader: ParquetRecordBatchReader,
-    position: u64,
+    /// Rows before the next one.
+    pub position: u64,
 }
 
 impl ParquetFile {

@@ -11,7 +11,6 @@ use common::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Arguments;
-use super::schema::Known;
 
 /// So much of a file's beginning belongs to its identity.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -26,6 +25,8 @@ pub struct Progress {
     /// Byte (row, for Parquet) behind it, and the line that begins there.
     pub position: u64,
     pub line: u64,
+    /// Where that batch begins: sent again to see whether the platform still knows this import.
+    pub last: (u64, u64),
     pub rows: u64,
     pub accepted: u64,
     pub refused: u64,
@@ -36,39 +37,44 @@ pub struct Progress {
 
 impl Progress {
     /// What is known of this file, topic and platform; a fresh start when nothing is, when asked
-    /// for, or when the topic is gone or was made anew since.
-    pub fn load(arguments: &Arguments, topic: Known) -> Result<Progress> {
+    /// for, or when the topic had to be made.
+    pub fn load(arguments: &Arguments, topic_is_new: bool) -> Result<Progress> {
         let path = note_path(arguments)?;
-        let fresh = Progress {
+        if arguments.again || topic_is_new {
+            return Ok(Progress::fresh(path));
+        }
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Progress::fresh(path)),
+            Err(e) => return Err(Error::io(format!("reading '{}'", path.display()), e)),
+        };
+        let mut found: Progress = serde_json::from_str(&text).map_err(|e| {
+            let shown = path.display();
+            Error::corrupt(format!("the note '{shown}' of an import does not parse: {e}"))
+                .hint("remove it if the topic holds nothing of this file; else count first")
+        })?;
+        found.path = path;
+        Ok(found)
+    }
+
+    fn fresh(path: PathBuf) -> Progress {
+        Progress {
             id: uuid::Uuid::new_v4().simple().to_string(),
             sequence: 0,
             position: 0,
             line: 1,
+            last: (0, 1),
             rows: 0,
             accepted: 0,
             refused: 0,
             done: false,
-            path: path.clone(),
-        };
-        if arguments.again {
-            return Ok(fresh);
+            path,
         }
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(fresh),
-            Err(e) => return Err(Error::io(format!("reading '{}'", path.display()), e)),
-        };
-        let mut found: Progress = serde_json::from_str(&text).map_err(|e| {
-            Error::corrupt(format!("the note '{}' of an import does not parse: {e}", path.display()))
-                .hint("remove it if the topic holds nothing of this file; else count first")
-        })?;
-        // Fewer records than this import brought: the data was removed, or it is another platform.
-        let gone = topic.created || (topic.records < found.accepted && !topic.has_retention);
-        if gone {
-            return Ok(fresh);
-        }
-        found.path = path;
-        Ok(found)
+    }
+
+    /// Forgets all: the platform does not know this import.
+    pub fn restart(&mut self) {
+        *self = Progress::fresh(std::mem::take(&mut self.path));
     }
 
     /// Durable before the next batch is sent.

@@ -14,35 +14,14 @@ use crate::render::Faults;
 use crate::terminal;
 use crate::topic::quoted;
 
-/// What is known of the topic before the import.
-#[derive(Clone, Copy, Debug)]
-pub struct Known {
-    pub created: bool,
-    pub records: u64,
-    pub has_retention: bool,
-}
-
-/// Makes the topic when it is missing and tells the source by which names its fields go.
-pub fn ensure_topic(
-    platform: &Platform,
-    topic: &str,
-    source: &mut Source,
-) -> Result<Known, Faults> {
+/// Makes the topic when it is missing, and tells the source by which names its fields go. True
+/// when the topic was made.
+pub fn ensure_topic(platform: &Platform, topic: &str, source: &mut Source) -> Result<bool, Faults> {
     let topics: Vec<Value> = platform.get("/api/topics")?;
-    let found = topics.iter().find(|t| t["name"] == topic);
-    let known = match found {
-        Some(info) => Known {
-            created: false,
-            records: info["records"].as_u64().unwrap_or_default(),
-            has_retention: ["retention", "retention_ms", "retention_bytes"]
-                .iter()
-                .any(|name| !info[*name].is_null()),
-        },
-        None => {
-            create(platform, topic, source)?;
-            Known { created: true, records: 0, has_retention: false }
-        }
-    };
+    let is_new = topics.iter().all(|t| t["name"] != topic);
+    if is_new {
+        create(platform, topic, source)?;
+    }
     if let Source::Delimited(file) = source {
         let path = format!("/api/topics/{}/schema", segment(topic));
         let info: Value = platform.get(&path)?;
@@ -54,7 +33,7 @@ pub fn ensure_topic(
             .collect();
         match_columns(file, topic, &columns)?;
     }
-    Ok(known)
+    Ok(is_new)
 }
 
 fn create(platform: &Platform, topic: &str, source: &mut Source) -> Result<(), Faults> {

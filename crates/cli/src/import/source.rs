@@ -12,7 +12,6 @@ use super::Arguments;
 use super::delimited::Delimited;
 use super::lines::Lines;
 use super::parquet_file::ParquetFile;
-use super::resume::Progress;
 
 /// A batch is closed at about this size: large enough for the disk, small enough to repeat.
 pub const BATCH_BYTES: usize = 1 << 20;
@@ -88,12 +87,21 @@ impl Source {
         }
     }
 
-    /// Goes behind what was acknowledged.
-    pub fn skip_to(&mut self, progress: &Progress) -> Result<()> {
+    /// Byte (row, for Parquet) and line of what comes next.
+    pub fn place(&self) -> (u64, u64) {
         match self {
-            Source::Delimited(s) => s.reader.seek(progress.position, progress.line),
-            Source::Lines(s) => s.reader.seek(progress.position, progress.line),
-            Source::Parquet(s) => s.seek(progress.position),
+            Source::Delimited(s) => (s.reader.position, s.reader.line),
+            Source::Lines(s) => (s.reader.position, s.reader.line),
+            Source::Parquet(s) => (s.position, s.position + 1),
+        }
+    }
+
+    /// Goes to a place that `place` gave.
+    pub fn seek(&mut self, (position, line): (u64, u64)) -> Result<()> {
+        match self {
+            Source::Delimited(s) => s.reader.seek(position, line),
+            Source::Lines(s) => s.reader.seek(position, line),
+            Source::Parquet(s) => s.seek(position),
         }
     }
 

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use common::{Error, Offset, Partition, Result};
+use common::{Error, Kind, Offset, Partition, Result};
 use engine::{Event, Ingested, TopicInfo};
 use formats::BodyKind;
 use serde_json::value::RawValue;
@@ -59,10 +59,13 @@ pub async fn ingest(
                 .map_err(|_| Error::invalid("the content type is not text"))?,
         ),
     };
-    let kind = BodyKind::of(content_type)?;
+    let kind = BodyKind::of(content_type).map_err(unsupported_media)?;
     let import = import_mark(&headers)?;
     find(&app, &topic)?;
-    let unpacked = body::read(&app, &headers, body).await?;
+    let unpacked = body::read(&app, &headers, body).await.map_err(|e| match e.kind() {
+        Kind::Unsupported => unsupported_media(e),
+        _ => e.into(),
+    })?;
     let ingested = match import {
         None => {
             app.platform
@@ -95,6 +98,10 @@ fn answer(ingested: Ingested) -> Answer<Response> {
     let members = serde_json::to_value(&ingested)
         .map_err(|e| Error::internal(format!("encoding the answer: {e}")))?;
     Err(Problem::with_members(error, members))
+}
+
+fn unsupported_media(e: Error) -> Problem {
+    Problem::status(e, StatusCode::UNSUPPORTED_MEDIA_TYPE)
 }
 
 fn import_mark(headers: &HeaderMap) -> Result<Option<(String, u64)>> {

@@ -49,10 +49,7 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(
-        state: &'a SessionState,
-        resolve: &'a dyn Fn(&str) -> Option<SourceInfo>,
-    ) -> Self {
+    pub fn new(state: &'a SessionState, resolve: &'a dyn Fn(&str) -> Option<SourceInfo>) -> Self {
         Self { state, resolve, nodes: vec![], topics: vec![], rules: vec![] }
     }
 
@@ -93,7 +90,13 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn add(&mut self, kind: NodeKind, inputs: Vec<usize>, schema: &DFSchema, append: bool) -> usize {
+    fn add(
+        &mut self,
+        kind: NodeKind,
+        inputs: Vec<usize>,
+        schema: &DFSchema,
+        append: bool,
+    ) -> usize {
         let schema = plain(schema);
         self.nodes.push(Node { kind, inputs, schema, append_only: append });
         self.nodes.len() - 1
@@ -122,9 +125,10 @@ impl<'a> Builder<'a> {
             late: vec![],
         };
         let node = self.add(NodeKind::Source(source), vec![], &schema, true);
-        let exprs = schema.columns().into_iter().map(|c| {
-            Expr::Column(Column::new(Some(scan.table_name.clone()), c.name))
-        });
+        let exprs = schema
+            .columns()
+            .into_iter()
+            .map(|c| Expr::Column(Column::new(Some(scan.table_name.clone()), c.name)));
         let path = Path {
             source: node,
             event_time: info.watermark.as_ref().map(|w| w.column.clone()),
@@ -274,7 +278,8 @@ impl<'a> Builder<'a> {
             let (l, r) = &plan.on[at];
             self.close_by(l, &left)?;
             self.close_by(r, &right)?;
-            let offset = if left_only(plan.join_type) { None } else { Some(left.known.windows.len()) };
+            let offset =
+                if left_only(plan.join_type) { None } else { Some(left.known.windows.len()) };
             keep.extend(position(l, &left).filter(|_| !right_only(plan.join_type)));
             let offset = if right_only(plan.join_type) { Some(0) } else { offset };
             keep.extend(offset.and_then(|o| Some(o + position(r, &right)?)));
@@ -284,7 +289,8 @@ impl<'a> Builder<'a> {
             None => None,
             Some(filter) => Some(self.physical(filter, &plan.schema)?),
         };
-        let append_only = plan.join_type == JoinType::Inner && left.append_only && right.append_only;
+        let append_only =
+            plan.join_type == JoinType::Inner && left.append_only && right.append_only;
         let kind = NodeKind::Join(stream::Join {
             kind: plan.join_type,
             left: left_keys,

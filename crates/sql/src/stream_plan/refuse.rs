@@ -93,7 +93,7 @@ pub(super) fn node(plan: &LogicalPlan) -> Error {
             "LIMIT is not kept up to date in a view yet",
             "leave it out, and limit when you read: SELECT * FROM the_view ORDER BY … LIMIT …",
         ),
-        LogicalPlan::Window(w) if mentions_session(plan, &w.window_expr) => session_window(),
+        LogicalPlan::Window(_) if mentions(plan, "__session") => session_window(),
         LogicalPlan::Window(_) => refuse(
             "functions with OVER are not kept up to date in a view yet",
             "use GROUP BY, with window(ts, '1 minute') for a span of time; or keep the rows in \
@@ -149,10 +149,6 @@ fn mentions(plan: &LogicalPlan, word: &str) -> bool {
     plan.display_indent().to_string().contains(word)
 }
 
-fn mentions_session(plan: &LogicalPlan, _: &[Expr]) -> bool {
-    mentions(plan, "session_window")
-}
-
 pub(super) fn unknown_table(name: &str) -> Error {
     refuse(
         format!("'{name}' is not a topic or a view, so it has no changes to follow"),
@@ -173,6 +169,10 @@ pub(super) fn join(join: &datafusion::logical_expr::Join) -> Result<()> {
             "EXISTS or IN inside OR is not kept up to date in a view yet",
             "write a view for each of the conditions and combine them with UNION",
         ));
+    }
+    if join.on.is_empty() && join.join_type == JoinType::Left {
+        // What became of a subquery with one value for all rows.
+        return Err(subquery());
     }
     if join.on.is_empty() {
         return Err(refuse(
@@ -225,10 +225,9 @@ pub(super) fn expression(expr: &Expr) -> Result<()> {
             | Expr::SetComparison(_)
             | Expr::OuterReferenceColumn(_, _) => Some(subquery()),
             Expr::ScalarFunction(f) if f.name() == "session_window" => Some(session_window()),
-            Expr::Placeholder(_) => Some(refuse(
-                "a view can't have parameters",
-                "write the value itself into the view",
-            )),
+            Expr::Placeholder(_) => {
+                Some(refuse("a view can't have parameters", "write the value itself into the view"))
+            }
             _ => return Ok(TreeNodeRecursion::Continue),
         };
         Ok(TreeNodeRecursion::Stop)

@@ -5,11 +5,12 @@ use std::collections::HashSet;
 
 use common::{Error, Result};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::Expr;
 use stream::{KeyWindow, WindowPart};
 
 use super::{plan_error, refuse};
+use crate::window::WindowSize;
 
 /// A way from a topic through filters and projections.
 #[derive(Clone)]
@@ -159,28 +160,9 @@ pub(super) fn window_call(expr: &Expr) -> Option<Expr> {
 
 /// Size in microseconds of `window(ts, size [, slide [, offset]])`.
 fn window_size(args: &[Expr]) -> Result<i64> {
-    let Some(size) = args.get(1).and_then(micros) else {
-        return Err(Error::invalid("the size of a window is not a constant duration")
-            .hint("write it as in window(ts, '5 minutes'); months have no fixed size"));
-    };
-    match args.get(2).map(micros) {
-        Some(slide) if slide != Some(size) => Err(refuse::sliding_window()),
-        _ => Ok(size),
-    }
-}
-
-fn micros(expr: &Expr) -> Option<i64> {
-    match expr {
-        Expr::Alias(a) => micros(&a.expr),
-        Expr::Cast(c) => micros(&c.expr),
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(i)), _) if i.months == 0 => {
-            i64::from(i.days).checked_mul(86_400_000_000)?.checked_add(i.nanoseconds / 1_000)
-        }
-        Expr::Literal(ScalarValue::IntervalDayTime(Some(i)), _) => {
-            let days = i64::from(i.days).checked_mul(86_400_000_000)?;
-            days.checked_add(i64::from(i.milliseconds) * 1_000)
-        }
-        Expr::Literal(v, _) => common::units::parse_duration_us(v.try_as_str()??).ok(),
-        _ => None,
+    let size = WindowSize::of(args).map_err(|e| Error::invalid(e.strip_backtrace()))?;
+    match size.tumbling() {
+        true => Ok(size.size_us),
+        false => Err(refuse::sliding_window()),
     }
 }

@@ -32,7 +32,9 @@ impl AvgDecimal {
         }
         let overflow = || {
             let (p, s) = (self.precision, self.scale);
-            Error::invalid(format!("decimal overflow: an average does not fit into DECIMAL({p}, {s})"))
+            Error::invalid(format!(
+                "decimal overflow: an average does not fit into DECIMAL({p}, {s})"
+            ))
         };
         let sum = i256::from_i128(exact.sum).checked_mul(self.factor).ok_or_else(overflow)?;
         let value = sum.checked_div(i256::from_i128(i128::from(exact.count)));

@@ -108,8 +108,11 @@ impl SumInteger {
                 return Ok(None);
             }
             T::Native::try_from(exact.sum).map(Some).map_err(|_| {
-                Error::invalid(format!("integer overflow: the sum {} needs more than 64 bits", exact.sum))
-                    .hint("sum a decimal instead: sum(CAST(x AS DECIMAL(38, 0)))")
+                Error::invalid(format!(
+                    "integer overflow: the sum {} needs more than 64 bits",
+                    exact.sum
+                ))
+                .hint("sum a decimal instead: sum(CAST(x AS DECIMAL(38, 0)))")
             })
         };
         let values = groups.iter().map(value).collect::<Result<Vec<_>>>()?;
@@ -265,7 +268,13 @@ impl SumFloat {
 
 #[cold]
 fn special(specials: &mut HashMap<u32, Specials, RandomState>, group: usize, v: f64, w: i64) {
-    let which = if v.is_nan() { 0 } else if v > 0.0 { 1 } else { 2 };
+    let which = if v.is_nan() {
+        0
+    } else if v > 0.0 {
+        1
+    } else {
+        2
+    };
     specials.entry(group as u32).or_default().0[which] += w;
 }
 
@@ -320,8 +329,7 @@ impl Accumulator for SumFloat {
         let sum = f64::from_le_bytes(bytes::take(from)?);
         let lost = f64::from_le_bytes(bytes::take(from)?);
         self.groups[at] = Float { sum, lost, count: bytes::take_i64(from)? };
-        let specials =
-            [bytes::take_i64(from)?, bytes::take_i64(from)?, bytes::take_i64(from)?];
+        let specials = [bytes::take_i64(from)?, bytes::take_i64(from)?, bytes::take_i64(from)?];
         match specials {
             [0, 0, 0] => self.specials.remove(&group),
             n => self.specials.insert(group, Specials(n)),

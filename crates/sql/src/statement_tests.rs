@@ -1,0 +1,399 @@
+//! Reading of our statements, good and bad.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use catalog::{Definition, Object};
+use datafusion::arrow::datatypes::DataType;
+
+use crate::testing::{rendered, topic};
+use crate::{ExplainWhat, ObjectKind, Show, Statement, Text, order, parse};
+
+fn one(sql: &str) -> Statement {
+    match parse(&Text::new(None, sql)) {
+        Ok(mut all) => all.remove(0),
+        Err(e) => panic!("{sql}\n{}", rendered(&e[0])),
+    }
+}
+
+fn definition(sql: &str) -> Definition {
+    match one(sql) {
+        Statement::Create { definition, .. } => *definition,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_topic_with_everything() {
+    let t = topic(
+        "-- sensors\nCREATE TOPIC IF NOT EXISTS Readings (
+           sensor TEXT NOT NULL, \"Celsius\" DOUBLE, at TIMESTAMP, tags MAP<TEXT, ARRAY<INT>>,
+           price DECIMAL(10, 2) NULL, place STRUCT<room: TEXT, floor: INT> /* nested */,
+           WATERMARK FOR at AS at - INTERVAL '1 minute 5 seconds',
+           CHECK (\"Celsius\" BETWEEN -60 AND 200), CONSTRAINT cheap CHECK (price < (10 + 5))
+         ) WITH (format = 'json', key = 'sensor', partitions = 4, retention = '3 days',
+           retention_bytes = '1 GB', archive = false);",
+    );
+    assert_eq!(t.name, "readings");
+    let columns: Vec<(&str, bool)> =
+        t.columns.iter().map(|c| (c.name.as_str(), c.nullable)).collect();
+    assert_eq!(
+        columns,
+        [
+            ("sensor", false),
+            ("Celsius", true),
+            ("at", true),
+            ("tags", true),
+            ("price", true),
+            ("place", true)
+        ]
+    );
+    assert_eq!(t.columns[4].data_type, DataType::Decimal128(10, 2));
+    assert_eq!(t.watermark.unwrap().delay_us, 65_000_000);
+    assert_eq!(t.checks[0].sql, "\"Celsius\" BETWEEN -60 AND 200");
+    assert_eq!((t.checks[0].name.as_str(), t.checks[1].name.as_str()), ("check_1", "cheap"));
+    assert_eq!((t.key.as_deref(), t.partitions, t.archive), (Some("sensor"), 4, false));
+    assert_eq!((t.retention_us, t.retention_bytes), (Some(259_200_000_000), Some(1_000_000_000)));
+}
+
+#[test]
+fn words_of_sql_can_be_columns() {
+    let t = topic(
+        "CREATE TOPIC t (at TIMESTAMP, window TEXT, value INT, key TEXT, time TEXT,
+        date DATE, watermark INT, name TEXT, type TEXT, \"order\" INT, start INT, check_in TEXT,
+        WATERMARK FOR at AS at)",
+    );
+    assert_eq!(t.columns.len(), 12);
+    assert_eq!(t.watermark.unwrap().delay_us, 0);
+    for delay in ["INTERVAL 5 SECONDS", "INTERVAL '5' SECOND", "interval '5 seconds'"] {
+        let t = topic(&format!("CREATE TOPIC t (at TIMESTAMP, WATERMARK FOR at AS at - {delay})"));
+        assert_eq!(t.watermark.unwrap().delay_us, 5_000_000, "{delay}");
+    }
+    let forever = topic("CREATE TOPIC t (a INT) WITH (retention = 'forever')");
+    assert_eq!(forever.retention_us, None);
+}
+
+#[test]
+fn sources_views_and_sinks() {
+    let d = definition(
+        "CREATE SOURCE roof WITH (connector = 'mqtt', url = 'x', header.a = 'b') INTO Readings",
+    );
+    let Object::Source(s) = &d.object else { panic!() };
+    assert_eq!((s.connector.as_str(), s.into.as_str()), ("mqtt", "readings"));
+    assert_eq!(s.options.keys().collect::<Vec<_>>(), ["header.a", "url"]);
+    assert_eq!(d.depends_on, [("readings".to_string(), 77..85)]);
+
+    let sql = "SELECT 1; CREATE MATERIALIZED VIEW v AS\n  SELECT a FROM t JOIN \"T\" USING (a) ;";
+    let all = parse(&Text::new(Some("a.sql"), sql)).unwrap();
+    let Statement::Create { definition: d, .. } = &all[1] else { panic!() };
+    let Object::View(v) = &d.object else { panic!() };
+    assert_eq!(v.query, "SELECT a FROM t JOIN \"T\" USING (a)");
+    assert_eq!(&sql[d.query_start..d.query_start + v.query.len()], v.query);
+    assert_eq!(&sql[d.depends_on[1].1.clone()], "\"T\"");
+    assert_eq!(d.origin.statement(), &sql[10..sql.len() - 2]);
+
+    let d = definition(
+        "CREATE SINK out FROM \"V\" WITH (connector = 'file', delivery = 'exactly_once')",
+    );
+    let Object::Sink(s) = &d.object else { panic!() };
+    assert_eq!(s.query, "SELECT * FROM \"V\"");
+    assert_eq!(d.query_start + "SELECT * FROM ".len(), 21);
+    assert_eq!(s.options["delivery"], "exactly_once");
+    let d = definition(
+        "CREATE SINK out FROM (SELECT a FROM v WHERE (a > 1)) WITH (connector = 'file')",
+    );
+    let Object::Sink(s) = &d.object else { panic!() };
+    assert_eq!(s.query, "SELECT a FROM v WHERE (a > 1)");
+}
+
+#[test]
+fn references_leave_out_what_with_defines() {
+    for (query, want) in [
+        ("SELECT * FROM a, b x JOIN (SELECT * FROM c) y ON true", "a b c"),
+        ("WITH w AS (SELECT * FROM a) SELECT * FROM w WHERE x IN (SELECT y FROM d)", "a d"),
+        ("WITH a AS (SELECT * FROM a) SELECT * FROM a", "a"),
+        ("WITH a AS (SELECT * FROM z), b AS (SELECT * FROM a) SELECT * FROM b", "z"),
+        ("SELECT (SELECT max(x) FROM s) FROM a UNION SELECT 1 FROM b", "s a b"),
+        ("SELECT * FROM generate_series(1, 3)", ""),
+    ] {
+        let d = definition(&format!("CREATE MATERIALIZED VIEW v AS {query}"));
+        let names: Vec<&str> = d.depends_on.iter().map(|(n, _)| n.as_str()).collect();
+        assert_eq!(names.join(" "), want, "{query}");
+    }
+}
+
+#[test]
+fn other_statements() {
+    assert!(matches!(one("drop topic if exists T"),
+        Statement::Drop { kind: ObjectKind::Topic, if_exists: true, name, .. } if name == "t"));
+    assert!(matches!(one("DROP VIEW v"), Statement::Drop { kind: ObjectKind::View, .. }));
+    for (sql, want) in [
+        ("SHOW TOPICS", Show::Topics),
+        ("SHOW MATERIALIZED VIEWS;", Show::Views),
+        ("show pipelines", Show::Pipelines),
+        ("SHOW FUNCTIONS", Show::Functions),
+        (
+            "SHOW CREATE MATERIALIZED VIEW v",
+            Show::Create { kind: Some(ObjectKind::View), name: "v".into(), span: 30..31 },
+        ),
+        ("SHOW CREATE v", Show::Create { kind: None, name: "v".into(), span: 12..13 }),
+    ] {
+        assert!(matches!(one(sql), Statement::Show(s) if s == want), "{sql}");
+    }
+    assert!(
+        matches!(one("DESCRIBE readings"), Statement::Describe { name, span } if name == "readings" && span == (9..17))
+    );
+    assert!(
+        matches!(one("DESC TOPIC readings"), Statement::Describe { name, .. } if name == "readings")
+    );
+    assert!(matches!(one("EXPLAIN ANALYZE SELECT 1"),
+        Statement::Explain { analyze: true, what: ExplainWhat::Query { start: 16, text } } if text == "SELECT 1"));
+    for sql in ["EXPLAIN v", "EXPLAIN MATERIALIZED VIEW v"] {
+        assert!(matches!(one(sql),
+            Statement::Explain { what: ExplainWhat::View { name, .. }, .. } if name == "v"));
+    }
+    assert!(
+        matches!(one(" (SELECT 1) ;"), Statement::Query { text, start: 1 } if text == "(SELECT 1)")
+    );
+    assert!(matches!(
+        one("CREATE OR REPLACE TOPIC t (a INT)"),
+        Statement::Create { or_replace: true, .. }
+    ));
+    assert!(parse(&Text::new(None, " -- nothing\n ;; /* at all */")).unwrap().is_empty());
+}
+
+/// The statement, and below it the rendered error.
+fn check_faults(cases: &[(&str, &str)]) {
+    let mut wrong = vec![];
+    for (sql, want) in cases {
+        let got = match parse(&Text::new(None, sql)) {
+            Ok(s) => format!("no error: {s:?}"),
+            Err(all) => all.iter().map(rendered).collect::<Vec<_>>().join("\n"),
+        };
+        let want = format!("{sql}\n{want}");
+        if got != want {
+            wrong.push(format!("got:\n{got}\nwant:\n{want}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn faults_of_topics() {
+    check_faults(&[
+        (
+            "CREATE TOPIC t (a INT, a TEXT)",
+            "                       ^\ninvalid: column 'a' is declared twice",
+        ),
+        (
+            "CREATE TOPIC t (a STRIN)",
+            "                  ^^^^^\nnot_found: unknown type 'STRIN' (did you mean 'STRING'?)",
+        ),
+        (
+            "CREATE TOPIC t (a INT) WITH (partition = 4)",
+            "                             ^^^^^^^^^\nnot_found: unknown option 'partition' (did you mean 'partitions'?)",
+        ),
+        (
+            "CREATE TOPIC t (a INT) WITH (partitions = 5000)",
+            "                                          ^^^^\ninvalid: '5000' is not a number of partitions (write a number from 1 to 1024)",
+        ),
+        (
+            "CREATE TOPIC t (a INT) WITH (key = 'b')",
+            "                                   ^^^\nnot_found: unknown column 'b' (did you mean 'a'?)",
+        ),
+        (
+            "CREATE TOPIC t (a INT) WITH (format = 'avro')",
+            "                                      ^^^^^^\nunsupported: unknown format 'avro' ('json' is the only format yet)",
+        ),
+        (
+            "CREATE TOPIC t (a INT) WITH (retention = 'long')",
+            "                                         ^^^^^^\ninvalid: 'long' is not a duration (write '7 days', another number and unit, or 'forever')",
+        ),
+        (
+            "CREATE TOPIC t (a INT) WITH (archive = 'maybe')",
+            "                                       ^^^^^^^\ninvalid: 'maybe' is not true or false",
+        ),
+        (
+            "CREATE TOPIC t (a INT, WATERMARK FOR a AS a - INTERVAL '5 s')",
+            "                                     ^\ninvalid: 'a' is INT, not TIMESTAMP (a watermark needs a TIMESTAMP column)",
+        ),
+        (
+            "CREATE TOPIC t (at TIMESTAMP, WATERMARK FOR at AS at - INTERVAL '5 fortnights')",
+            "                                                                ^^^^^^^^^^^^^^\ninvalid: '5 fortnights' is not a duration (write a number and a unit, as in '5 seconds', '10 minutes', '7 days')",
+        ),
+        (
+            "CREATE TOPIC t (at TIMESTAMP, WATERMARK FOR et AS et)",
+            "                                            ^^\nnot_found: unknown column 'et' (did you mean 'at'?)",
+        ),
+        (
+            "CREATE TOPIC t (a INT, CHECK (a >))",
+            "                                 ^\nsyntax: expected an expression, found the end of the statement",
+        ),
+        (
+            "CREATE TOPIC t (a INT b TEXT)",
+            "                  ^^^^^^^^^^\nsyntax: expected the end in type 'INT b TEXT', found 'b' (is a comma missing before 'b'?)",
+        ),
+        (
+            "CREATE TOPIC t",
+            "              ^\nsyntax: expected '(' and the columns, found the end of the statement (write CREATE TOPIC name (column TYPE, …))",
+        ),
+        (
+            "CREATE TOPIC from (a INT)",
+            "             ^^^^\nsyntax: 'from' is a reserved word (take another name, or write \"from\" wherever it is used)",
+        ),
+        (
+            "CREATE TOPIC a.b (c INT)",
+            "             ^^^\nsyntax: names have one part here (leave out the schema)",
+        ),
+        (
+            "CREATE TOPIC t (_a INT)",
+            "                ^^\ninvalid: '_a' begins with '_' (such names are kept for hidden columns; take another)",
+        ),
+        (
+            "CREATE TOPIC t (a INT, b TEXT",
+            "                             ^\nsyntax: expected ',' or ')', found the end of the statement",
+        ),
+        (
+            "CREATE TOPIC t (a INT) WITH (key = a)",
+            "                                   ^\nsyntax: expected a value, found 'a' (texts stand in single quotes, as in key = 'sensor')",
+        ),
+        (
+            "CREATE TOPIC t (a INT) extra",
+            "                       ^^^^^\nsyntax: expected the end of the statement, found 'extra'",
+        ),
+    ]);
+}
+
+#[test]
+fn faults_of_other_statements() {
+    check_faults(&[
+        ("SELEC 1", "^^^^^\nsyntax: unknown statement 'SELEC' (did you mean 'SELECT'?)"),
+        (
+            "CREATE TABLE t (a INT)",
+            "       ^^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW or SINK, found 'TABLE' (write CREATE TOPIC name (column TYPE, …))",
+        ),
+        (
+            "CREATE TOPC t (a INT)",
+            "       ^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW or SINK, found 'TOPC' (did you mean 'TOPIC'?)",
+        ),
+        (
+            "CREATE VIEW v AS SELECT 1",
+            "       ^^^^\nunsupported: a view is always materialized (write CREATE MATERIALIZED VIEW …)",
+        ),
+        (
+            "CREATE SOURCE s WITH (url = 'x') INTO t",
+            "^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\ninvalid: source 's' names no connector (write WITH (connector = '…'))",
+        ),
+        (
+            "CREATE SOURCE s WITH (connector = 'x')",
+            "                                      ^\nsyntax: expected INTO and a topic, found the end of the statement (end with INTO topic)",
+        ),
+        (
+            "CREATE SOURCE s WITH (connector = 'x', connector = 'y') INTO t",
+            "                                       ^^^^^^^^^\ninvalid: option 'connector' is given twice",
+        ),
+        (
+            "CREATE SINK s FROM v WITH (connector = 'x', delivery = 'exactly_onc')",
+            "                                                       ^^^^^^^^^^^^^\nnot_found: unknown delivery 'exactly_onc' (did you mean 'exactly_once'?)",
+        ),
+        (
+            "CREATE MATERIALIZED VIEW v WITH (refresh = '0 * * * *') AS SELECT 1",
+            "                                 ^^^^^^^\nunsupported: a view on a schedule is not built yet (leave out 'refresh': the view is kept up to date all the time)",
+        ),
+        (
+            "CREATE MATERIALIZED VIEW v AS SELECT a FROM t WHERE",
+            "                                                   ^\nsyntax: expected an expression, found the end of the statement",
+        ),
+        (
+            "INSERT INTO t VALUES (1)",
+            "^^^^^^\nunsupported: INSERT is not supported (events come in through POST /api/topics/…, `watershed import` or a SOURCE)",
+        ),
+        (
+            "SHOW TOPIC",
+            "     ^^^^^\nsyntax: expected what to show, found 'TOPIC' (did you mean 'SHOW TOPICS'?)",
+        ),
+        (
+            "DROP TABLE t",
+            "     ^^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW or SINK, found 'TABLE' (events are in a TOPIC, results in a MATERIALIZED VIEW)",
+        ),
+        (
+            "SELECT 'abc",
+            "       ^\nsyntax: this string is never closed (close it with \"'\"; a quote inside is written twice)",
+        ),
+        ("SELECT \"abc", "       ^\nsyntax: this quoted name is never closed (close it with '\"')"),
+        (
+            "SELECT 1 /* abc",
+            "         ^\nsyntax: this comment is never closed (close it with '*/')",
+        ),
+        (
+            "SELECT exists FROM t",
+            "              ^^^^\nsyntax: expected '(', found 'FROM' ('exists' is a reserved word; as a name write \"exists\")",
+        ),
+        (
+            "SELECT DISTINCT FROM t",
+            "                ^^^^\nsyntax: expected an expression, found 'FROM' (name the columns, or write * for all)",
+        ),
+    ]);
+}
+
+#[test]
+fn all_faults_of_a_file_at_once() {
+    let sql =
+        "CREATE TOPIC a (x INTT, y DUBLE);\nSELEC 1;\nSELECT 1;\nCREATE SINK s;\nSELECT 'open";
+    let faults = parse(&Text::new(Some("sql/a.sql"), sql)).unwrap_err();
+    let lines: Vec<String> = faults.iter().map(|e| e.to_string()).collect();
+    assert_eq!(
+        lines,
+        [
+            "sql/a.sql:1:19: unknown type 'INTT' (did you mean 'INT'?)",
+            "sql/a.sql:1:27: unknown type 'DUBLE' (did you mean 'DOUBLE'?)",
+            "sql/a.sql:2:1: unknown statement 'SELEC' (did you mean 'SELECT'?)",
+            "sql/a.sql:4:14: expected FROM, found the end of the statement (write FROM view, or FROM (SELECT …))",
+            "sql/a.sql:5:8: this string is never closed (close it with \"'\"; a quote inside is written twice)",
+        ]
+    );
+    // Positions count characters on the screen and bytes in the text.
+    let sql = "-- größer\nSELECT 'é', FROM t";
+    let e = parse(&Text::new(None, sql)).unwrap_err().remove(0);
+    assert_eq!(&sql[e.place().unwrap().span.clone()], "FROM");
+    assert_eq!(e.place().unwrap().line_column(), (2, 13));
+}
+
+fn definitions(sql: &str) -> Vec<Definition> {
+    let all = parse(&Text::new(Some("a.sql"), sql)).unwrap();
+    let all = all.into_iter().map(|s| match s {
+        Statement::Create { definition, .. } => *definition,
+        other => panic!("{other:?}"),
+    });
+    all.collect()
+}
+
+#[test]
+fn definitions_come_in_an_order_that_works() {
+    let sql = "CREATE MATERIALIZED VIEW c AS SELECT * FROM b; CREATE SINK s FROM c WITH (connector='file');
+        CREATE MATERIALIZED VIEW b AS SELECT * FROM a; CREATE SOURCE z WITH (connector='x') INTO a;
+        CREATE TOPIC a (x INT)";
+    let sorted = order(definitions(sql)).unwrap();
+    let names: Vec<&str> = sorted.iter().map(|d| d.object.name()).collect();
+    assert_eq!(names, ["a", "b", "c", "s", "z"]);
+}
+
+#[test]
+fn faults_between_definitions() {
+    for (sql, want) in [
+        ("CREATE TOPIC readings (x INT); CREATE MATERIALIZED VIEW b AS SELECT * FROM reading",
+         "a.sql:1:76: unknown topic or view 'reading' (did you mean 'readings'?)"),
+        ("CREATE TOPIC a (x INT);\nCREATE MATERIALIZED VIEW a AS SELECT 1 AS x",
+         "a.sql:2:26: 'a' is defined twice (the first is a TOPIC in a.sql, line 1)"),
+        ("CREATE MATERIALIZED VIEW a AS SELECT * FROM c; CREATE MATERIALIZED VIEW b AS SELECT * FROM a;
+          CREATE MATERIALIZED VIEW c AS SELECT * FROM b",
+         "views depend on each other: a -> c -> b -> a"),
+        ("CREATE MATERIALIZED VIEW a AS SELECT * FROM a", "views depend on each other: a -> a"),
+        ("CREATE TOPIC t (x INT); CREATE SINK s FROM t WITH (connector='f'); CREATE MATERIALIZED VIEW v AS SELECT * FROM s",
+         "'s' is a sink (only topics and views can be read)"),
+        ("CREATE MATERIALIZED VIEW v AS SELECT 1 AS x; CREATE SOURCE s WITH (connector='f') INTO v",
+         "'v' is a view (a source writes into a topic)"),
+    ] {
+        let faults = order(definitions(sql)).unwrap_err();
+        assert_eq!(faults.len(), 1, "{sql}: {faults:?}");
+        assert!(faults[0].to_string().contains(want), "{}", faults[0]);
+    }
+}
