@@ -2,8 +2,8 @@
 // people who see red and green alike; a test holds both. From the seventh series on the same
 // colours come back with a dashed line, so that colour alone never carries the meaning.
 
-export const LIGHT = ['#0b62c4', '#c2570c', '#00806a', '#a0327d', '#7d6608', '#3f4a57'];
-export const DARK = ['#62aaff', '#ff9d4d', '#35c9a6', '#f48ac8', '#e3cb4a', '#b9c4cf'];
+export const LIGHT = ['#2063e8', '#d0711d', '#159f72', '#c72ea0', '#553e0c', '#34383e'];
+export const DARK = ['#4a86ca', '#e16d39', '#2ee2ab', '#f1afe3', '#e7dd68', '#808a93'];
 
 export interface Stroke {
   color: string;

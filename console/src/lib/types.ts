@@ -38,6 +38,7 @@ export interface Topic {
   watermark?: { column: string; delay_us: number } | null;
   key?: string | string[] | null;
   retention?: string | null;
+  retention_ms?: number | null;
   records?: number | null;
   bytes?: number | null;
   events_per_second?: number | null;

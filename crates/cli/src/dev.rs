@@ -66,8 +66,7 @@ fn show(report: &Result<ApplyReport, Vec<common::Error>>, done: &str) {
     match report {
         Ok(report) => terminal::say(&format!("  {done}{}", summary(report))),
         Err(faults) => {
-            let shown: Vec<serde_json::Value> =
-                faults.iter().map(common::Error::to_json).collect();
+            let shown: Vec<serde_json::Value> = faults.iter().map(common::Error::to_json).collect();
             let problem = serde_json::json!({ "problems": shown });
             terminal::complain(&Faults::from_problem(problem).render());
             terminal::complain("  the last good version goes on running; save to try again");
@@ -76,11 +75,8 @@ fn show(report: &Result<ApplyReport, Vec<common::Error>>, done: &str) {
 }
 
 fn summary(report: &ApplyReport) -> String {
-    let parts = [
-        ("created", &report.created),
-        ("changed", &report.changed),
-        ("dropped", &report.dropped),
-    ];
+    let parts =
+        [("created", &report.created), ("changed", &report.changed), ("dropped", &report.dropped)];
     let mut text = String::new();
     for (what, names) in parts {
         if !names.is_empty() {

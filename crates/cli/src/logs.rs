@@ -13,7 +13,8 @@ pub enum LogFormat {
 /// Starts logging. Libraries below us speak only when something is wrong.
 pub fn start(format: LogFormat, level: &str) {
     let quiet = "fjall=warn,lsm_tree=warn,datafusion=warn,deltalake=warn,deltalake_core=warn,\
-                 delta_kernel=error,buoyant_kernel=error,buoyant_kernel_engine=error,datafusion_postgres=warn,pgwire=warn,hyper=warn,h2=warn";
+                 delta_kernel=error,buoyant_kernel=error,buoyant_kernel_engine=error,\
+                 datafusion_postgres=warn,pgwire=warn,hyper=warn,h2=warn";
     let asked = std::env::var("WATERSHED_LOG_LEVEL").ok().filter(|s| !s.is_empty());
     let directives = match &asked {
         Some(asked) => format!("{quiet},{asked}"),

@@ -19,13 +19,77 @@ use crate::table::{Column, table, value_text};
 use crate::{Outcome, render::Faults, statements, terminal};
 
 const KEYWORDS: &[&str] = &[
-    "ALL", "AND", "ANTI", "AS", "ASC", "AVG", "BETWEEN", "BY", "CASE", "CAST", "CHECK", "COUNT",
-    "CREATE", "CROSS", "DESC", "DESCRIBE", "DISTINCT", "DROP", "ELSE", "END", "EXISTS", "EXPLAIN",
-    "FALSE", "FIRST", "FROM", "FULL", "GROUP", "HAVING", "IN", "INNER", "INTERVAL", "INTO", "IS",
-    "JOIN", "LAST", "LEFT", "LIKE", "LIMIT", "MATERIALIZED", "MAX", "MIN", "NOT", "NULL", "NULLS",
-    "ON", "OR", "ORDER", "OUTER", "PARTITION", "RIGHT", "SELECT", "SHOW", "SINK", "SINKS",
-    "SOURCE", "SOURCES", "SUM", "THEN", "TOPIC", "TOPICS", "TRUE", "UNION", "USING", "VALUES",
-    "VIEW", "VIEWS", "WATERMARK", "WHEN", "WHERE", "WINDOW", "WITH",
+    "ALL",
+    "AND",
+    "ANTI",
+    "AS",
+    "ASC",
+    "AVG",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "CHECK",
+    "COUNT",
+    "CREATE",
+    "CROSS",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DROP",
+    "ELSE",
+    "END",
+    "EXISTS",
+    "EXPLAIN",
+    "FALSE",
+    "FIRST",
+    "FROM",
+    "FULL",
+    "GROUP",
+    "HAVING",
+    "IN",
+    "INNER",
+    "INTERVAL",
+    "INTO",
+    "IS",
+    "JOIN",
+    "LAST",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "MATERIALIZED",
+    "MAX",
+    "MIN",
+    "NOT",
+    "NULL",
+    "NULLS",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "PARTITION",
+    "RIGHT",
+    "SELECT",
+    "SHOW",
+    "SINK",
+    "SINKS",
+    "SOURCE",
+    "SOURCES",
+    "SUM",
+    "THEN",
+    "TOPIC",
+    "TOPICS",
+    "TRUE",
+    "UNION",
+    "USING",
+    "VALUES",
+    "VIEW",
+    "VIEWS",
+    "WATERMARK",
+    "WHEN",
+    "WHERE",
+    "WINDOW",
+    "WITH",
 ];
 
 const HELP: &str = "\
@@ -78,12 +142,7 @@ fn history_file() -> Option<PathBuf> {
 }
 
 /// Runs a line; false ends the shell.
-fn command(
-    platform: &Platform,
-    line: &str,
-    form: Form,
-    words: &RefCell<Vec<String>>,
-) -> bool {
+fn command(platform: &Platform, line: &str, form: Form, words: &RefCell<Vec<String>>) -> bool {
     let ran = match line.split_whitespace().collect::<Vec<_>>().as_slice() {
         ["\\q" | "exit" | "quit"] => return false,
         ["\\h" | "\\?" | "help"] => {
@@ -192,9 +251,9 @@ impl Completer for Completion {
 fn candidates(words: &[String], line: &str, at: usize) -> (usize, Vec<String>) {
     let before = &line[..at];
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    let start = before.rfind(|c| !is_word(c)).map_or(0, |i| {
-        i + before[i..].chars().next().map_or(1, char::len_utf8)
-    });
+    let start = before
+        .rfind(|c| !is_word(c))
+        .map_or(0, |i| i + before[i..].chars().next().map_or(1, char::len_utf8));
     let prefix = before[start..].to_lowercase();
     if prefix.is_empty() {
         return (start, vec![]);

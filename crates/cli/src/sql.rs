@@ -109,9 +109,10 @@ fn show(answer: &Answer, form: Form) -> String {
 
 fn json(answer: &Answer) -> String {
     let object = |row: &Vec<Box<RawValue>>| {
-        let members = answer.columns.iter().zip(row).map(|(column, value)| {
-            format!("{}: {}", serde_json::json!(column.name), value.get())
-        });
+        let members =
+            answer.columns.iter().zip(row).map(|(column, value)| {
+                format!("{}: {}", serde_json::json!(column.name), value.get())
+            });
         format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
     };
     match answer.rows.iter().map(object).collect::<Vec<_>>() {

@@ -112,7 +112,8 @@ mod tests {
         ];
         assert_eq!(
             table(&columns, &rows),
-            " sensor | n\n--------+-------\n roof   |     5\n NULL   | 12345\n a,\"b\"  |  NULL\n(3 rows)"
+            " sensor | n\n--------+-------\n roof   |     5\n NULL   | 12345\n \
+             a,\"b\"  |  NULL\n(3 rows)"
         );
         assert_eq!(csv(&columns, &rows), "sensor,n\nroof,5\n,12345\n\"a,\"\"b\"\"\",");
     }

@@ -111,7 +111,8 @@ fn refused_lines_are_in_the_dead_letters() {
     let server = Project::new(READINGS).serve(&[]);
     let body = format!(
         "{GOOD}\n{{broken\n{{\"sensor\":\"a\",\"celsius\":\"warm\"}}\n{{\"celsius\":1}}\n\
-         {{\"sensor\":\"a\",\"celsius\":999}}\n{{\"sensor\":\"a\",\"at\":\"2999-01-01T00:00:00Z\"}}\n"
+         {{\"sensor\":\"a\",\"celsius\":999}}\n\
+         {{\"sensor\":\"a\",\"at\":\"2999-01-01T00:00:00Z\"}}\n"
     );
     let answer = server.post("/api/topics/readings", body).json();
     let codes: Vec<(u64, &str)> = answer["errors"]

@@ -26,10 +26,6 @@ fn run(path: &Path) {
 }
 
 fn session(server: &Server, command: &str) -> String {
-    server.wait_until("caught up", |s| {
-        let views = s.get("/api/views").json();
-        views.as_array().is_some_and(|v| v.iter().all(|v| v["state"] == "running" && v["lag_events"] == 0))
-    });
     let folder = Path::new(PROGRAM).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
     let output = server
@@ -51,6 +47,9 @@ fn session(server: &Server, command: &str) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap();
+    if command.contains("import") {
+        server.settle();
+    }
     let mut out = mask(&String::from_utf8_lossy(&output.stdout), server);
     let code = output.status.code().unwrap_or(-1);
     if code != 0 {

@@ -100,8 +100,7 @@ fn parquet() {
     ])
     .unwrap();
     let file = std::fs::File::create(server.project.path().join("data.parquet")).unwrap();
-    let mut writer =
-        parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
     for topic in ["readings", "made_new"] {
@@ -153,16 +152,20 @@ fn a_stopped_import_goes_on_without_doubling() {
 #[test]
 fn a_platform_made_anew_gets_everything_again() {
     let server = start();
-    server.project.write("data.csv", "sensor,celsius\na,1\nb,2\n");
-    let arguments = ["import", "data.csv", "--into", "readings"];
+    let rows: String = (0..200_000).map(|i| format!("sensor-{i},{}\n", i % 90)).collect();
+    server.project.write("long.csv", &format!("sensor,celsius\n{rows}"));
+    server.project.write("short.csv", "sensor,celsius\na,1\nb,2\n");
     let port = server.address.rsplit(':').next().unwrap().to_string();
-    server.run(&arguments).ok();
+    for file in ["long.csv", "short.csv"] {
+        server.run(&["import", file, "--into", "readings"]).ok();
+    }
     let (_, project) = server.stop();
     std::fs::remove_dir_all(project.path().join("data")).unwrap();
     let server = project.serve(&["--http-port", &port]);
-    let ran = server.run(&arguments).ok();
-    assert!(ran.out.contains("imported 2 rows"), "{}{}", ran.out, ran.err);
-    assert_eq!(count(&server, "readings"), 2);
+    let ran = server.run(&["import", "long.csv", "--into", "readings"]).ok();
+    assert!(ran.out.contains("imported 200,000 rows"), "{}{}", ran.out, ran.err);
+    server.run(&["import", "short.csv", "--into", "readings"]).ok();
+    assert_eq!(count(&server, "readings"), 200_002);
 }
 
 #[test]

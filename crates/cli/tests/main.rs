@@ -8,6 +8,7 @@ mod support;
 mod bad_input;
 mod cli_golden;
 mod console;
+mod damage;
 mod dev;
 mod http_golden;
 mod import;

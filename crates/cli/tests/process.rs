@@ -57,18 +57,14 @@ fn a_stop_is_graceful_and_a_restart_goes_on() {
     let (code, project) = server.stop();
     assert_eq!(code, Some(0));
     let server = project.serve(&[]);
-    server.wait_until("caught up", |s| {
-        s.get("/api/views/minute_avg").json()["rows"][0]["n"] == 20
-    });
+    server.wait_until("caught up", |s| s.get("/api/views/minute_avg").json()["rows"][0]["n"] == 20);
     // Killed without warning: what was acknowledged is there, once.
     for _ in 0..20 {
         assert_eq!(server.post("/api/topics/readings", event).status, 200);
     }
     let server = server.kill().serve(&[]);
     assert_eq!(server.sql("SELECT count(*) FROM readings")[0][0], 40);
-    server.wait_until("caught up", |s| {
-        s.get("/api/views/minute_avg").json()["rows"][0]["n"] == 40
-    });
+    server.wait_until("caught up", |s| s.get("/api/views/minute_avg").json()["rows"][0]["n"] == 40);
 }
 
 #[test]
@@ -77,10 +73,8 @@ fn a_stop_ends_open_streams() {
     let stream = std::net::TcpStream::connect(&server.address).unwrap();
     use std::io::{Read, Write};
     let mut stream = stream;
-    let head = format!(
-        "GET /api/views/minute_avg/changes HTTP/1.1\r\nhost: {}\r\n\r\n",
-        server.address
-    );
+    let head =
+        format!("GET /api/views/minute_avg/changes HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
     stream.write_all(head.as_bytes()).unwrap();
     let mut some = [0; 64];
     assert!(stream.read(&mut some).unwrap() > 0);

@@ -60,9 +60,7 @@ fn a_view_is_followed_and_resumed() {
         assert_eq!(server.post("/api/topics/readings", event).status, 200);
     };
     send(20.0);
-    server.wait_until("counted", |s| {
-        s.get("/api/views/minute_avg").json()["rows"][0]["n"] == 1
-    });
+    server.wait_until("counted", |s| s.get("/api/views/minute_avg").json()["rows"][0]["n"] == 1);
     let path = "/api/views/minute_avg/changes";
     let mut stream = Stream::open(&server, path, &[]);
     let snapshot = stream.next();
@@ -82,9 +80,7 @@ fn a_view_is_followed_and_resumed() {
     assert_eq!(ops, [("+".to_string(), 2), ("-".to_string(), 1)]);
     drop(stream);
     send(24.0);
-    server.wait_until("counted", |s| {
-        s.get("/api/views/minute_avg").json()["rows"][0]["n"] == 3
-    });
+    server.wait_until("counted", |s| s.get("/api/views/minute_avg").json()["rows"][0]["n"] == 3);
     // Cut off and back: only what was missed.
     let mut stream = Stream::open(&server, path, &[("last-event-id", &changes.id)]);
     let missed = stream.next();

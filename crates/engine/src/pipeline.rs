@@ -109,6 +109,7 @@ impl Runner {
         let now = env.clock.now_us();
         let mut decoders = HashMap::new();
         let mut logs = HashMap::new();
+        let columns = spec.graph.topics();
         let mut last_row_us = HashMap::new();
         for (name, topic) in &spec.topics {
             let log = env.log.topic(name)?;
@@ -117,7 +118,8 @@ impl Runner {
                 next.entry(at.clone()).or_insert(Offset(0));
                 last_row_us.insert(at, now);
             }
-            decoders.insert(name.clone(), RowDecoder::new(topic)?);
+            let wanted = columns.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            decoders.insert(name.clone(), RowDecoder::of_columns(topic, wanted)?);
             logs.insert(name.clone(), log);
         }
         let meta = match &spec.target {

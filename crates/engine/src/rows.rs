@@ -30,27 +30,45 @@ pub fn full_schema(topic: &Topic) -> SchemaRef {
 pub struct RowDecoder {
     schema: SchemaRef,
     decoder: formats::json::Decoder,
+    /// Which of `HIDDEN` are wanted.
+    hidden: [bool; 5],
+}
+
+/// Hidden columns as they grow.
+struct Hidden {
+    offsets: Vec<i64>,
+    arrived: Vec<i64>,
+    keys: BinaryBuilder,
+    headers: StringBuilder,
 }
 
 impl RowDecoder {
+    /// All columns.
     pub fn new(topic: &Topic) -> Result<RowDecoder> {
+        RowDecoder::make(topic, |_| true)
+    }
+
+    /// The columns of these names, and when each row arrived.
+    pub fn of_columns(topic: &Topic, wanted: &[&str]) -> Result<RowDecoder> {
+        RowDecoder::make(topic, |name| name == "_arrived" || wanted.contains(&name))
+    }
+
+    fn make(topic: &Topic, wanted: impl Fn(&str) -> bool) -> Result<RowDecoder> {
         // What was acknowledged was checked then; a column made NOT NULL later must not hide it.
-        let relaxed = Schema::new(
-            topic
-                .columns
-                .iter()
-                .map(|c| Field::new(&c.name, c.data_type.clone(), true))
-                .collect::<Vec<_>>(),
-        );
-        let decoder = formats::json::Decoder::new(Arc::new(relaxed), None)?;
+        let relaxed: Vec<Field> = topic
+            .columns
+            .iter()
+            .map(|c| Field::new(&c.name, c.data_type.clone(), true))
+            .collect();
+        let columns: Vec<usize> =
+            (0..topic.columns.len()).filter(|i| wanted(&topic.columns[*i].name)).collect();
+        let decoder =
+            formats::json::Decoder::new(Arc::new(Schema::new(relaxed)), Some(&columns))?;
         let full = full_schema(topic);
-        let schema = Schema::new(
-            full.fields()
-                .iter()
-                .map(|f| f.as_ref().clone().with_nullable(true))
-                .collect::<Vec<_>>(),
-        );
-        Ok(RowDecoder { schema: Arc::new(schema), decoder })
+        let fields = full.fields().iter().filter(|f| wanted(f.name()));
+        let fields: Vec<Field> = fields.map(|f| f.as_ref().clone().with_nullable(true)).collect();
+        let hidden = HIDDEN.map(wanted);
+        Ok(RowDecoder { schema: Arc::new(Schema::new(fields)), decoder, hidden })
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -65,40 +83,59 @@ impl RowDecoder {
         from: Offset,
         to: Offset,
     ) -> Result<RecordBatch> {
+        let [_, _, want_keys, want_headers, _] = self.hidden;
         let mut values: Vec<&[u8]> = vec![];
-        let mut offsets = vec![];
-        let mut arrived = vec![];
-        let mut keys = BinaryBuilder::new();
-        let mut headers = StringBuilder::new();
+        let mut hidden = Hidden {
+            offsets: vec![],
+            arrived: vec![],
+            keys: BinaryBuilder::new(),
+            headers: StringBuilder::new(),
+        };
         for batch in batches {
             for record in log::records::iter(batch)? {
                 let record = record?;
                 if record.offset < from || record.offset >= to {
                     continue;
                 }
-                offsets.push(record.offset.0);
-                arrived.push(record.timestamp_us());
-                keys.append_option(record.key);
-                headers.append_option(headers_json(&record));
+                hidden.offsets.push(record.offset.0);
+                hidden.arrived.push(record.timestamp_us());
+                if want_keys {
+                    hidden.keys.append_option(record.key);
+                }
+                if want_headers {
+                    hidden.headers.append_option(headers_json(&record));
+                }
                 values.push(record.value.unwrap_or(b"{}"));
             }
         }
         let decoded = self.decoder.decode(&values)?;
         if let Some(refused) = decoded.refused.first() {
-            let at = offsets.get(refused.record as usize).copied().unwrap_or_default();
+            let at = hidden.offsets.get(refused.record as usize).copied().unwrap_or_default();
             return Err(Error::corrupt(format!(
                 "the record at partition {partition}, offset {at} does not decode: {}",
                 refused.reason
             ))
             .hint("was the topic's definition changed by hand?"));
         }
-        let n = offsets.len();
-        let mut columns: Vec<ArrayRef> = decoded.batch.columns().to_vec();
-        columns.push(Arc::new(Int32Array::from(vec![partition.0; n])));
-        columns.push(Arc::new(Int64Array::from(offsets)));
-        columns.push(Arc::new(keys.finish()));
-        columns.push(Arc::new(headers.finish()));
-        columns.push(Arc::new(TimestampMicrosecondArray::from(arrived).with_timezone("UTC")));
+        self.finish(partition, &decoded.batch, hidden)
+    }
+
+    fn finish(
+        &self,
+        partition: Partition,
+        declared: &RecordBatch,
+        mut hidden: Hidden,
+    ) -> Result<RecordBatch> {
+        let n = hidden.offsets.len();
+        let all: [ArrayRef; 5] = [
+            Arc::new(Int32Array::from(vec![partition.0; n])),
+            Arc::new(Int64Array::from(hidden.offsets)),
+            Arc::new(hidden.keys.finish()),
+            Arc::new(hidden.headers.finish()),
+            Arc::new(TimestampMicrosecondArray::from(hidden.arrived).with_timezone("UTC")),
+        ];
+        let mut columns: Vec<ArrayRef> = declared.columns().to_vec();
+        columns.extend(all.into_iter().zip(self.hidden).filter(|(_, w)| *w).map(|(a, _)| a));
         RecordBatch::try_new(self.schema.clone(), columns)
             .map_err(|e| Error::internal(format!("building rows: {e}")))
     }

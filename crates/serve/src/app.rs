@@ -36,6 +36,9 @@ pub struct Limits {
     pub bodies: Arc<Semaphore>,
 }
 
+/// Route, method, status → count and total time.
+pub type Requests = BTreeMap<(String, String, u16), (u64, Duration)>;
+
 /// Figures for `/metrics`.
 #[derive(Default)]
 pub struct Counters {
@@ -44,7 +47,7 @@ pub struct Counters {
     pub streams: AtomicU64,
     pub pg_connections: AtomicU64,
     pub panics: AtomicU64,
-    requests: Mutex<BTreeMap<(String, String, u16), (u64, Duration)>>,
+    requests: Mutex<Requests>,
 }
 
 impl App {
@@ -60,12 +63,7 @@ impl App {
             bodies: Arc::new(Semaphore::new(bodies.min(Semaphore::MAX_PERMITS))),
         };
         let counters = Arc::new(Counters::default());
-        App {
-            platform,
-            limits,
-            counters,
-            stopping,
-        }
+        App { platform, limits, counters, stopping }
     }
 }
 
@@ -78,12 +76,8 @@ impl Counters {
         entry.1 += took;
     }
 
-    /// Snapshot of route, method, status → count and total time.
-    pub fn requests(&self) -> BTreeMap<(String, String, u16), (u64, Duration)> {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub fn requests(&self) -> Requests {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -44,20 +44,12 @@ pub async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Unpacked
             Ok(Some(Err(e))) => return Err(cut_off(&e)),
             Ok(Some(Ok(piece))) => piece,
         };
-        app.counters
-            .body_bytes
-            .fetch_add(piece.len() as u64, Ordering::Relaxed);
+        app.counters.body_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         decoder.push(&piece)?;
         let needed = decoder.held() / BODY_PERMIT_BYTES + 1;
-        let held = permits
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
+        let held = permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         if needed > held {
-            let more = app
-                .limits
-                .bodies
-                .clone()
-                .try_acquire_many_owned((needed - held) as u32);
+            let more = app.limits.bodies.clone().try_acquire_many_owned((needed - held) as u32);
             let more = more.map_err(|_| {
                 Error::unavailable("the bodies of running requests take all memory granted to them")
                     .hint("send fewer or smaller requests at once")
@@ -68,19 +60,11 @@ pub async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Unpacked
             }
         }
     }
-    Ok(Unpacked {
-        bytes: decoder.finish()?.into(),
-        _permits: permits,
-    })
+    Ok(Unpacked { bytes: decoder.finish()?.into(), _permits: permits })
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers
-        .get(header::CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn too_large(max: usize, what: &str) -> Error {
@@ -129,11 +113,7 @@ impl Write for Limited {
 enum Coding {
     Plain(Limited),
     Gzip(Box<flate2::write::MultiGzDecoder<Limited>>),
-    Zstd {
-        decoder: Box<ZstdDecoder<'static>>,
-        out: Limited,
-        frame_open: bool,
-    },
+    Zstd { decoder: Box<ZstdDecoder<'static>>, out: Limited, frame_open: bool },
 }
 
 struct Decoder {
@@ -144,9 +124,7 @@ struct Decoder {
 
 impl Decoder {
     fn new(headers: &HeaderMap, max: usize) -> Result<Decoder> {
-        let name = headers
-            .get(header::CONTENT_ENCODING)
-            .map(|v| v.to_str().unwrap_or("?").trim());
+        let name = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim());
         let out = Limited { bytes: vec![], max };
         let coding = match name.map(str::to_ascii_lowercase).as_deref() {
             None | Some("" | "identity") => Coding::Plain(out),
@@ -159,24 +137,14 @@ impl Decoder {
                 decoder
                     .set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))
                     .map_err(|e| Error::io("starting a zstd decoder", e))?;
-                Coding::Zstd {
-                    decoder: Box::new(decoder),
-                    out,
-                    frame_open: false,
-                }
+                Coding::Zstd { decoder: Box::new(decoder), out, frame_open: false }
             }
             Some(other) => {
-                return Err(
-                    Error::unsupported(format!("unknown content encoding '{other}'"))
-                        .hint("send the body plain, or as gzip or zstd"),
-                );
+                return Err(Error::unsupported(format!("unknown content encoding '{other}'"))
+                    .hint("send the body plain, or as gzip or zstd"));
             }
         };
-        Ok(Decoder {
-            coding,
-            max,
-            any: false,
-        })
+        Ok(Decoder { coding, max, any: false })
     }
 
     fn held(&self) -> usize {
@@ -191,11 +159,9 @@ impl Decoder {
         let (name, pushed) = match &mut self.coding {
             Coding::Plain(out) => ("plain", out.write_all(piece)),
             Coding::Gzip(gzip) => ("gzip", gzip.write_all(piece)),
-            Coding::Zstd {
-                decoder,
-                out,
-                frame_open,
-            } => ("zstd", push_zstd(decoder, out, frame_open, piece)),
+            Coding::Zstd { decoder, out, frame_open } => {
+                ("zstd", push_zstd(decoder, out, frame_open, piece))
+            }
         };
         pushed.map_err(|e| self.fault(name, &e))
     }
@@ -210,20 +176,14 @@ impl Decoder {
                 Err(e) if is_too_much(&e) => Err(too_large(max, "the unpacked body")),
                 Err(_) => Err(half("gzip")),
             },
-            Coding::Zstd {
-                frame_open: true, ..
-            } => Err(half("zstd")),
+            Coding::Zstd { frame_open: true, .. } => Err(half("zstd")),
             Coding::Zstd { out, .. } => Ok(out.bytes),
         }
     }
 
     fn fault(&self, name: &str, e: &io::Error) -> Error {
         if is_too_much(e) {
-            let what = if name == "plain" {
-                "the request body"
-            } else {
-                "the unpacked body"
-            };
+            let what = if name == "plain" { "the request body" } else { "the unpacked body" };
             return too_large(self.max, what);
         }
         Error::invalid(format!("the body is not valid {name}: {e}"))
@@ -232,10 +192,8 @@ impl Decoder {
 }
 
 fn half(name: &str) -> Error {
-    Error::invalid(format!(
-        "the {name} body ends in the middle or fails its checksum"
-    ))
-    .hint("nothing of it was taken; send it again")
+    Error::invalid(format!("the {name} body ends in the middle or fails its checksum"))
+        .hint("nothing of it was taken; send it again")
 }
 
 fn is_too_much(e: &io::Error) -> bool {

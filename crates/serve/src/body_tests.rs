@@ -11,10 +11,7 @@ use super::Decoder;
 
 fn unpack(coding: &str, packed: &[u8], piece: usize, max: usize) -> Result<Vec<u8>> {
     let mut headers = HeaderMap::new();
-    headers.insert(
-        header::CONTENT_ENCODING,
-        HeaderValue::from_str(coding).unwrap(),
-    );
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_str(coding).unwrap());
     let mut decoder = Decoder::new(&headers, max)?;
     for p in packed.chunks(piece) {
         decoder.push(p)?;
@@ -33,9 +30,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn text(n: usize) -> Vec<u8> {
-    (0..n)
-        .flat_map(|i| format!("{{\"n\":{i}}}\n").into_bytes())
-        .collect()
+    (0..n).flat_map(|i| format!("{{\"n\":{i}}}\n").into_bytes()).collect()
 }
 
 #[test]
@@ -43,14 +38,8 @@ fn comes_back_however_the_pieces_fall() {
     let plain = text(3_000);
     for piece in [1, 7, 1_000, 1 << 20] {
         assert_eq!(unpack("identity", &plain, piece, 1 << 20).unwrap(), plain);
-        assert_eq!(
-            unpack("gzip", &gzip(&plain), piece, 1 << 20).unwrap(),
-            plain
-        );
-        assert_eq!(
-            unpack("zstd", &zstd(&plain), piece, 1 << 20).unwrap(),
-            plain
-        );
+        assert_eq!(unpack("gzip", &gzip(&plain), piece, 1 << 20).unwrap(), plain);
+        assert_eq!(unpack("zstd", &zstd(&plain), piece, 1 << 20).unwrap(), plain);
     }
 }
 
@@ -59,14 +48,8 @@ fn several_members_are_one_body() {
     let (a, b) = (text(10), text(20));
     let both = [a.clone(), b.clone()].concat();
     for piece in [3, 1 << 20] {
-        assert_eq!(
-            unpack("gzip", &[gzip(&a), gzip(&b)].concat(), piece, 9_999).unwrap(),
-            both
-        );
-        assert_eq!(
-            unpack("zstd", &[zstd(&a), zstd(&b)].concat(), piece, 9_999).unwrap(),
-            both
-        );
+        assert_eq!(unpack("gzip", &[gzip(&a), gzip(&b)].concat(), piece, 9_999).unwrap(), both);
+        assert_eq!(unpack("zstd", &[zstd(&a), zstd(&b)].concat(), piece, 9_999).unwrap(), both);
     }
 }
 
@@ -94,10 +77,7 @@ fn damaged_bodies_are_refused() {
     let mut packed = gzip(&plain);
     let last = packed.len() - 6;
     packed[last] ^= 1;
-    assert_eq!(
-        unpack("gzip", &packed, 64, 1 << 20).unwrap_err().kind(),
-        Kind::Invalid
-    );
+    assert_eq!(unpack("gzip", &packed, 64, 1 << 20).unwrap_err().kind(), Kind::Invalid);
     for coding in ["gzip", "zstd"] {
         let e = unpack(coding, b"{\"plain\": 1}\n", 64, 1 << 20).unwrap_err();
         assert_eq!(e.kind(), Kind::Invalid, "{coding}: {e}");

@@ -48,11 +48,7 @@ pub async fn fallback(method: Method, uri: Uri, headers: HeaderMap) -> Response 
         return serve(name, &file, &headers);
     }
     // Pages are addressed by paths of their own; a missing file must not look like one.
-    if name
-        .rsplit('/')
-        .next()
-        .is_some_and(|last| last.contains('.'))
-    {
+    if name.rsplit('/').next().is_some_and(|last| last.contains('.')) {
         return Problem::from(unknown_path(path)).into_response();
     }
     match Files::get("index.html") {
@@ -73,9 +69,7 @@ fn unknown_path(path: &str) -> Error {
 
 fn serve(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
     let etag = etag(file);
-    let asked = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|v| v.to_str().ok());
+    let asked = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let cache = if name.starts_with("assets/") {
         "public, max-age=31536000, immutable"
     } else {
@@ -91,9 +85,7 @@ fn serve(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
     } else {
         let builder = builder.header(header::CONTENT_TYPE, content_type(name));
         match packed(name, file).filter(|_| accepts_gzip(headers)) {
-            Some(gzip) => builder
-                .header(header::CONTENT_ENCODING, "gzip")
-                .body(gzip.into()),
+            Some(gzip) => builder.header(header::CONTENT_ENCODING, "gzip").body(gzip.into()),
             None => builder.body(match &file.data {
                 Cow::Borrowed(bytes) => Bytes::from_static(bytes).into(),
                 Cow::Owned(bytes) => bytes.clone().into(),
@@ -108,14 +100,8 @@ fn serve(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
 
 fn with_policy(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(POLICY),
-    );
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
@@ -126,9 +112,7 @@ fn etag(file: &EmbeddedFile) -> String {
 }
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers
-        .get(header::ACCEPT_ENCODING)
-        .and_then(|v| v.to_str().ok());
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
     accepted.unwrap_or("").split(',').any(|c| {
         let mut parts = c.split(';').map(str::trim);
         parts.next() == Some("gzip") && parts.next() != Some("q=0")
@@ -141,10 +125,8 @@ fn packed(name: &str, file: &EmbeddedFile) -> Option<Bytes> {
     if file.data.len() < 512 || content_type(name).starts_with("image/png") {
         return None;
     }
-    let mut known = PACKED
-        .get_or_init(Mutex::default)
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut known =
+        PACKED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(bytes) = known.get(name) {
         return Some(bytes.clone());
     }
@@ -182,24 +164,13 @@ mod tests {
 
     #[tokio::test]
     async fn pages_assets_and_unknown_paths() {
-        for (path, status) in [
-            ("/", 200),
-            ("/views/minute_avg", 200),
-            ("/nothing.js", 404),
-            ("/api/nothing", 404),
-        ] {
-            assert_eq!(
-                get(path, HeaderMap::new()).await.status().as_u16(),
-                status,
-                "{path}"
-            );
+        for (path, status) in
+            [("/", 200), ("/views/minute_avg", 200), ("/nothing.js", 404), ("/api/nothing", 404)]
+        {
+            assert_eq!(get(path, HeaderMap::new()).await.status().as_u16(), status, "{path}");
         }
         let response = get("/", HeaderMap::new()).await;
-        assert!(
-            response
-                .headers()
-                .contains_key(header::CONTENT_SECURITY_POLICY)
-        );
+        assert!(response.headers().contains_key(header::CONTENT_SECURITY_POLICY));
     }
 
     #[tokio::test]
@@ -215,12 +186,9 @@ mod tests {
 
     #[test]
     fn who_takes_gzip() {
-        for (accept, takes) in [
-            ("gzip, br", true),
-            ("br;q=1, gzip;q=0.5", true),
-            ("gzip;q=0", false),
-            ("", false),
-        ] {
+        for (accept, takes) in
+            [("gzip, br", true), ("br;q=1, gzip;q=0.5", true), ("gzip;q=0", false), ("", false)]
+        {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accept));
             assert_eq!(accepts_gzip(&headers), takes, "{accept}");

@@ -41,9 +41,7 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
         response.headers_mut().insert(REQUEST_ID, id);
     }
     let nosniff = HeaderValue::from_static("nosniff");
-    response
-        .headers_mut()
-        .insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     response
 }
 
@@ -87,10 +85,8 @@ fn check_host(headers: &HeaderMap) -> Result<(), Error> {
         // HTTP/2 carries the name elsewhere, and HTTP/1.0 none; browsers always send it.
         None => Ok(()),
         Some(host) if is_loopback(host) => Ok(()),
-        Some(host) => Err(
-            Error::denied(format!("the host '{host}' is not served here"))
-                .hint("ask for 127.0.0.1 or localhost: only loopback is open until accounts exist"),
-        ),
+        Some(host) => Err(Error::denied(format!("the host '{host}' is not served here"))
+            .hint("ask for 127.0.0.1 or localhost: only loopback is open until accounts exist")),
     }
 }
 
@@ -100,9 +96,7 @@ fn is_loopback(host: &str) -> bool {
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
     name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
+        || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A page from elsewhere must not change anything here. Browsers name themselves on such requests;
@@ -115,28 +109,22 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Error> {
         (Some(_), None) => true,
     };
     if foreign {
-        return Err(Error::denied(
-            "a web page from another address may not change anything here",
-        ));
+        return Err(Error::denied("a web page from another address may not change anything here"));
     }
     Ok(())
 }
 
 /// Answer in place of a handler that panicked; the connection and the process go on.
 pub fn panicked(app: &App, panic: Box<dyn Any + Send>) -> Response {
-    app.counters
-        .panics
-        .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    app.counters.panics.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let what = panic
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("unknown");
     tracing::error!(what, "a request handler panicked");
-    Problem::from(Error::internal(
-        "the request failed because of a fault in Watershed",
-    ))
-    .into_response()
+    Problem::from(Error::internal("the request failed because of a fault in Watershed"))
+        .into_response()
 }
 
 #[cfg(test)]
@@ -145,10 +133,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(n, v)| (n.parse().unwrap(), HeaderValue::from_static(v)))
-            .collect()
+        pairs.iter().map(|(n, v)| (n.parse().unwrap(), HeaderValue::from_static(v))).collect()
     }
 
     #[test]
@@ -165,11 +150,7 @@ mod tests {
             ("[::2]", false),
             ("", false),
         ] {
-            assert_eq!(
-                check_host(&headers(&[("host", host)])).is_ok(),
-                good,
-                "{host}"
-            );
+            assert_eq!(check_host(&headers(&[("host", host)])).is_ok(), good, "{host}");
         }
     }
 

@@ -52,10 +52,7 @@ pub async fn run(
     }
     let _ = stop.send(true);
     if tokio::time::timeout(GRACE, &mut http).await.is_err() {
-        tracing::warn!(
-            seconds = GRACE.as_secs(),
-            "requests still running are cut off"
-        );
+        tracing::warn!(seconds = GRACE.as_secs(), "requests still running are cut off");
         http.abort();
     }
     if let Some(pg) = pg {

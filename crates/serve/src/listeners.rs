@@ -21,18 +21,12 @@ impl Listeners {
             0 => None,
             port => Some(bind(&config.host, port, "pg.port", "--pg-port").await?),
         };
-        Ok(Listeners {
-            http,
-            pg,
-            config: config.clone(),
-        })
+        Ok(Listeners { http, pg, config: config.clone() })
     }
 
     /// The address HTTP really listens on.
     pub fn http_address(&self) -> Result<SocketAddr> {
-        self.http
-            .local_addr()
-            .map_err(|e| Error::io("asking for the HTTP address", e))
+        self.http.local_addr().map_err(|e| Error::io("asking for the HTTP address", e))
     }
 }
 
@@ -42,14 +36,13 @@ async fn bind(host: &str, port: u16, key: &str, flag: &str) -> Result<TcpListene
         Err(e) => {
             let error = Error::io(format!("listening on {host}:{port}"), e);
             Err(if error.kind() == Kind::Conflict {
-                Error::conflict(format!(
-                    "port {port} on {host} is in use by another program"
-                ))
-                .hint(format!(
-                    "choose another with {flag} {} or {key} in watershed.toml; \
+                Error::conflict(format!("port {port} on {host} is in use by another program")).hint(
+                    format!(
+                        "choose another with {flag} {} or {key} in watershed.toml; \
                          is another watershed running?",
-                    port.saturating_add(10)
-                ))
+                        port.saturating_add(10)
+                    ),
+                )
             } else {
                 error
             })

@@ -93,13 +93,8 @@ async fn connection(
         inner: Arc::new(DfSessionService::new_with_hooks(ctx.clone(), hooks)),
         ctx,
     });
-    let handlers = Handlers {
-        session,
-        startup: Arc::new(Startup { manager }),
-    };
-    process_socket(socket, None, handlers)
-        .await
-        .map_err(|e| Error::io("serving Postgres", e))
+    let handlers = Handlers { session, startup: Arc::new(Startup { manager }) };
+    process_socket(socket, None, handlers).await.map_err(|e| Error::io("serving Postgres", e))
 }
 
 /// A session of its own for each connection; the tables in it are live.
@@ -113,13 +108,7 @@ fn context(platform: &Platform) -> common::Result<SessionContext> {
     let version = ScalarValue::Utf8(Some(format!("PostgreSQL {SERVER_VERSION}")));
     let answer = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(version.clone()));
     let stable = Volatility::Stable;
-    ctx.register_udf(create_udf(
-        "version",
-        vec![],
-        DataType::Utf8,
-        stable,
-        Arc::new(answer),
-    ));
+    ctx.register_udf(create_udf("version", vec![], DataType::Utf8, stable, Arc::new(answer)));
     Ok(ctx)
 }
 
@@ -168,9 +157,7 @@ impl NoopStartupHandler for Startup {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let version = ParameterStatus::new("server_version".into(), SERVER_VERSION.into());
-        client
-            .send(PgWireBackendMessage::ParameterStatus(version))
-            .await?;
+        client.send(PgWireBackendMessage::ParameterStatus(version)).await?;
         Ok(())
     }
 }
@@ -193,16 +180,10 @@ impl SimpleQueryHandler for Session {
         let Some(statement) = for_engine(query) else {
             return SimpleQueryHandler::do_query(self.inner.as_ref(), client, query).await;
         };
-        let outcome = self
-            .platform
-            .execute(statement, None)
-            .await
-            .map_err(|e| refused(&e))?;
+        let outcome = self.platform.execute(statement, None).await.map_err(|e| refused(&e))?;
         let response = match outcome {
             Outcome::Message(_) => Response::Execution(Tag::new(&tag(statement))),
-            Outcome::Rows {
-                schema, batches, ..
-            } => {
+            Outcome::Rows { schema, batches, .. } => {
                 let frame = if batches.is_empty() {
                     let empty = datafusion::arrow::array::RecordBatch::new_empty(schema);
                     self.ctx.read_batch(empty)
@@ -221,9 +202,31 @@ impl SimpleQueryHandler for Session {
 
 /// First words of statements about the session; everything else, nonsense too, is the engine's.
 const SESSION_WORDS: [&str; 25] = [
-    "abort", "analyze", "begin", "close", "commit", "copy", "deallocate", "declare", "discard",
-    "end", "execute", "fetch", "listen", "lock", "move", "notify", "prepare", "release", "reset",
-    "rollback", "savepoint", "set", "start", "unlisten", "vacuum",
+    "abort",
+    "analyze",
+    "begin",
+    "close",
+    "commit",
+    "copy",
+    "deallocate",
+    "declare",
+    "discard",
+    "end",
+    "execute",
+    "fetch",
+    "listen",
+    "lock",
+    "move",
+    "notify",
+    "prepare",
+    "release",
+    "reset",
+    "rollback",
+    "savepoint",
+    "set",
+    "start",
+    "unlisten",
+    "vacuum",
 ];
 
 /// The statement, when it is one that means the platform and not the server behind the protocol.
@@ -260,11 +263,8 @@ fn for_engine(query: &str) -> Option<&str> {
 
 /// `CREATE TOPIC`, as the command tag of a statement without rows.
 fn tag(statement: &str) -> String {
-    let words: Vec<String> = statement
-        .split_ascii_whitespace()
-        .take(3)
-        .map(str::to_ascii_uppercase)
-        .collect();
+    let words: Vec<String> =
+        statement.split_ascii_whitespace().take(3).map(str::to_ascii_uppercase).collect();
     match words.get(1).map(String::as_str) {
         Some("MATERIALIZED") => words.join(" "),
         Some(_) => words[..2].join(" "),
@@ -350,21 +350,14 @@ mod tests {
 
     #[test]
     fn errors_have_codes_and_places() {
-        let place = common::Place {
-            file: None,
-            text: "SELECT é, x".into(),
-            span: "SELECT é, ".len()..12,
-        };
+        let place =
+            common::Place {
+                file: None, text: "SELECT é, x".into(), span: "SELECT é, ".len()..12
+            };
         let PgWireError::UserError(info) = refused(&Error::not_found("no x").at(place)) else {
             unreachable!("a refusal is a user error")
         };
-        assert_eq!(
-            (info.code.as_str(), info.position.as_deref()),
-            ("42P01", Some("11"))
-        );
-        assert_eq!(
-            sqlstate(&DataFusionError::NotImplemented("x".into())),
-            "0A000"
-        );
+        assert_eq!((info.code.as_str(), info.position.as_deref()), ("42P01", Some("11")));
+        assert_eq!(sqlstate(&DataFusionError::NotImplemented("x".into())), "0A000");
     }
 }

@@ -19,30 +19,18 @@ pub type Answer<T> = Result<T, Problem>;
 
 impl Problem {
     pub fn status(error: Error, status: StatusCode) -> Problem {
-        Problem {
-            error,
-            status: Some(status),
-            members: None,
-        }
+        Problem { error, status: Some(status), members: None }
     }
 
     /// Adds the members of an object to the problem.
     pub fn with_members(error: Error, members: Value) -> Problem {
-        Problem {
-            error,
-            status: None,
-            members: Some(members),
-        }
+        Problem { error, status: None, members: Some(members) }
     }
 }
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Problem {
-        Problem {
-            error,
-            status: None,
-            members: None,
-        }
+        Problem { error, status: None, members: None }
     }
 }
 
@@ -53,25 +41,15 @@ impl From<Vec<Error>> for Problem {
         let first = errors.into_iter().next();
         let error = first.unwrap_or_else(|| Error::internal("failed without saying why"));
         let members = (all.len() > 1).then(|| serde_json::json!({ "problems": all }));
-        Problem {
-            error,
-            status: None,
-            members,
-        }
+        Problem { error, status: None, members }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Problem {
-            error,
-            status,
-            members,
-        } = self;
+        let Problem { error, status, members } = self;
         let of_kind = StatusCode::from_u16(error.kind().http_status());
-        let status = status
-            .or(of_kind.ok())
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = status.or(of_kind.ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if matches!(error.kind(), Kind::Internal | Kind::Io | Kind::Corrupt) {
             tracing::error!(%error, "a request failed");
         }
@@ -82,10 +60,7 @@ impl IntoResponse for Problem {
         }
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if error.kind().may_retry() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -100,15 +75,10 @@ mod tests {
 
     async fn json(problem: Problem) -> (StatusCode, bool, Value) {
         let response = problem.into_response();
-        assert_eq!(
-            response.headers()[header::CONTENT_TYPE],
-            "application/problem+json"
-        );
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         let retry = response.headers().contains_key(header::RETRY_AFTER);
         let status = response.status();
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20)
-            .await
-            .unwrap();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, retry, serde_json::from_slice(&bytes).unwrap())
     }
 

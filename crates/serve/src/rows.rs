@@ -63,12 +63,11 @@ pub fn changes<'a>(
 
 fn raw(mut out: Vec<u8>) -> Result<Box<RawValue>> {
     out.push(b']');
-    String::from_utf8(out)
-        .map_err(|e| Error::internal(format!("rows as JSON: {e}")))
-        .and_then(|text| {
-            RawValue::from_string(text)
-                .map_err(|e| Error::internal(format!("rows as JSON: {e}")))
-        })
+    String::from_utf8(out).map_err(|e| Error::internal(format!("rows as JSON: {e}"))).and_then(
+        |text| {
+            RawValue::from_string(text).map_err(|e| Error::internal(format!("rows as JSON: {e}")))
+        },
+    )
 }
 
 #[cfg(test)]

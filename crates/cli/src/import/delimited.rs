@@ -258,7 +258,11 @@ fn write_record(record: &[u8], delimiter: Delimiter, out: &mut Vec<u8>) {
         } else if field.iter().any(|b| matches!(b, b',' | b'"' | b'\r')) {
             out.push(b'"');
             for byte in field {
-                out.extend_from_slice(if *byte == b'"' { b"\"\"" } else { std::slice::from_ref(byte) });
+                out.extend_from_slice(if *byte == b'"' {
+                    b"\"\""
+                } else {
+                    std::slice::from_ref(byte)
+                });
             }
             out.push(b'"');
         } else {

@@ -116,7 +116,8 @@ mod tests {
     fn a_file_comes_whole_however_often_it_is_interrupted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.ndjson");
-        let text: String = (0..60_000).map(|i| format!("{{\"n\":{i},\"pad\":\"{i:040}\"}}\n")).collect();
+        let text: String =
+            (0..60_000).map(|i| format!("{{\"n\":{i},\"pad\":\"{i:040}\"}}\n")).collect();
         let text = text.trim_end().to_string();
         std::fs::write(&path, format!("\u{feff}{text}")).unwrap();
         let (mut got, mut position, mut line) = (String::new(), 0, 1);

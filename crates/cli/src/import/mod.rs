@@ -155,11 +155,7 @@ impl Import<'_> {
         }
     }
 
-    fn send_all(
-        &self,
-        source: &mut Source,
-        progress: &mut Progress,
-    ) -> Result<Total, Faults> {
+    fn send_all(&self, source: &mut Source, progress: &mut Progress) -> Result<Total, Faults> {
         let bar = bar(source, progress, self.arguments.json);
         let started = Instant::now();
         let mut shown = vec![];
@@ -239,10 +235,10 @@ impl Refusal {
 }
 
 fn bar(source: &Source, progress: &Progress, json: bool) -> ProgressBar {
-    let target = if json || !terminal::colours() && std::env::var_os("NO_COLOR").is_none() {
-        ProgressDrawTarget::hidden()
-    } else {
-        ProgressDrawTarget::stderr_with_hz(10)
+    let target = match json {
+        true => ProgressDrawTarget::hidden(),
+        // Hides itself where stderr is no terminal.
+        false => ProgressDrawTarget::stderr_with_hz(10),
     };
     let bar = ProgressBar::with_draw_target(Some(source.length()), target);
     let template = match source.counts_rows() {

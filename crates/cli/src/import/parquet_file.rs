@@ -57,15 +57,12 @@ impl ParquetFile {
 }
 
 fn open(path: &Path, skip: usize) -> Result<(ParquetRecordBatchReader, u64)> {
-    let file = File::open(path).map_err(|e| Error::io(format!("reading '{}'", path.display()), e))?;
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(path, &e))?;
+    let file =
+        File::open(path).map_err(|e| Error::io(format!("reading '{}'", path.display()), e))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| damaged(path, &e))?;
     let rows = builder.metadata().file_metadata().num_rows().max(0) as u64;
-    let reader = builder
-        .with_batch_size(ROWS)
-        .with_offset(skip)
-        .build()
-        .map_err(|e| damaged(path, &e))?;
+    let reader =
+        builder.with_batch_size(ROWS).with_offset(skip).build().map_err(|e| damaged(path, &e))?;
     Ok((reader, rows))
 }
 

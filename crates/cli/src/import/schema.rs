@@ -62,7 +62,9 @@ fn create(platform: &Platform, topic: &str, source: &mut Source) -> Result<(), F
         .map(|(name, kind)| format!("  {} {}", shown_name(name), formats::types::sql_name(kind)))
         .collect();
     let statement = format!("CREATE TOPIC {} (\n{}\n)", shown_name(topic), listed.join(",\n"));
-    terminal::complain(&format!("there is no topic '{topic}' yet; made from the file:\n{statement}"));
+    terminal::complain(&format!(
+        "there is no topic '{topic}' yet; made from the file:\n{statement}"
+    ));
     let _: Value = platform.sql(&statement)?;
     Ok(())
 }
@@ -212,8 +214,7 @@ fn widened(a: Option<DataType>, b: Option<DataType>) -> Option<DataType> {
                     Some(i) => {
                         let kinds = (fields[i].data_type().clone(), field.data_type().clone());
                         let kind = widened(Some(kinds.0), Some(kinds.1)).unwrap_or(DataType::Utf8);
-                        fields[i] =
-                            arrow::datatypes::Field::new(field.name(), kind, true).into();
+                        fields[i] = arrow::datatypes::Field::new(field.name(), kind, true).into();
                     }
                     None => fields.push(field.clone()),
                 }

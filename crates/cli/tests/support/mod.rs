@@ -86,6 +86,40 @@ pub struct Server {
 
 impl Server {
     pub fn start(project: Project, verb: &str, more: &[&str]) -> Server {
+        let mut server = Server::spawn(project, verb, more);
+        let line = server.wait_for_line("http://127.0.0.1:");
+        server.found_at(&line);
+        server.wait_until("ready", |s| s.get("/ready").status == 200);
+        server
+    }
+
+    /// Starts `serve` where it may well fail: see `wait_for_start`.
+    pub fn start_unready(project: Project, more: &[&str]) -> Server {
+        Server::spawn(project, "serve", more)
+    }
+
+    /// Waits until the doors are open, or gives all that a failed start said.
+    pub fn wait_for_start(&mut self) -> Result<(), String> {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.seen.push_str(&format!("{line}\n"));
+                    if line.contains("http://127.0.0.1:") {
+                        self.found_at(&line);
+                        return Ok(());
+                    }
+                }
+                Err(_) => return Err(self.seen.clone()),
+            }
+        }
+    }
+
+    fn found_at(&mut self, line: &str) {
+        let at = line.find("127.0.0.1:").unwrap();
+        self.address = line[at..].split_whitespace().next().unwrap().to_string();
+    }
+
+    fn spawn(project: Project, verb: &str, more: &[&str]) -> Server {
         let mut arguments = vec![verb, "."];
         if !more.contains(&"--http-port") {
             arguments.extend(["--http-port", "0"]);
@@ -107,13 +141,7 @@ impl Server {
         let (sender, lines) = mpsc::channel();
         follow(child.stdout.take().unwrap(), sender.clone());
         follow(child.stderr.take().unwrap(), sender);
-        let mut server =
-            Server { project, child, address: String::new(), lines, seen: String::new() };
-        let line = server.wait_for_line("http://127.0.0.1:");
-        let at = line.find("127.0.0.1:").unwrap();
-        server.address = line[at..].split_whitespace().next().unwrap().to_string();
-        server.wait_until("ready", |s| s.get("/ready").status == 200);
-        server
+        Server { project, child, address: String::new(), lines, seen: String::new() }
     }
 
     pub fn url(&self) -> String {
@@ -153,6 +181,17 @@ impl Server {
             assert!(Instant::now() < until, "not {what} within {PATIENCE:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until all views have seen all events. Their lag is refreshed four times a second, so
+    /// what was just sent counts only after a moment.
+    pub fn settle(&self) {
+        std::thread::sleep(Duration::from_millis(600));
+        self.wait_until("caught up", |s| {
+            let views = s.get("/api/views").json();
+            let done = |v: &Value| v["state"] == "running" && v["lag_events"] == 0;
+            views.as_array().is_some_and(|v| v.iter().all(done))
+        });
     }
 
     /// A running program's verb against this server.
@@ -365,10 +404,7 @@ pub fn golden(path: &Path, got: &str) {
     if want != got {
         let differing = want.lines().zip(got.lines()).position(|(a, b)| a != b);
         let line = differing.unwrap_or(want.lines().count().min(got.lines().count())) + 1;
-        panic!(
-            "{} differs from line {line} on (BLESS=1 rewrites it); got:\n{got}",
-            path.display()
-        );
+        panic!("{} differs from line {line} on (BLESS=1 rewrites it); got:\n{got}", path.display());
     }
 }
 
@@ -386,8 +422,20 @@ pub fn golden_files(folder: &str, extension: &str) -> Vec<PathBuf> {
 
 /// Members whose values differ from run to run.
 const VOLATILE: [&str; 15] = [
-    "elapsed_ms", "timestamp", "last_arrived", "uptime_s", "memory_bytes", "disk_bytes",
-    "events_per_second", "freshness_ms", "epoch", "version", "project", "bytes", "at", "id",
+    "elapsed_ms",
+    "timestamp",
+    "last_arrived",
+    "uptime_s",
+    "memory_bytes",
+    "disk_bytes",
+    "events_per_second",
+    "freshness_ms",
+    "epoch",
+    "version",
+    "project",
+    "bytes",
+    "at",
+    "id",
     "state_bytes",
 ];
 

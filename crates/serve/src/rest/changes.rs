@@ -32,21 +32,12 @@ pub struct Held {
 
 /// A place among the long-lived streams.
 pub fn hold(app: &App) -> Result<Held> {
-    let permit = app
-        .limits
-        .streams
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| {
-            Error::unavailable("too many open streams")
-                .hint("close some; the limit is http.requests_max")
-        })?;
+    let permit = app.limits.streams.clone().try_acquire_owned().map_err(|_| {
+        Error::unavailable("too many open streams")
+            .hint("close some; the limit is http.requests_max")
+    })?;
     let gauge = Gauge::up(&app.counters, |c| &c.streams);
-    Ok(Held {
-        stopping: app.stopping.clone(),
-        _permit: permit,
-        _gauge: gauge,
-    })
+    Ok(Held { stopping: app.stopping.clone(), _permit: permit, _gauge: gauge })
 }
 
 /// Sends events with keep-alive comments, unbuffered by anything on the way.
@@ -70,10 +61,7 @@ pub async fn follow(
     parameters.finish(&["after"])?;
     let subscription = app.platform.subscribe(&view, after.map(Epoch))?;
     let held = hold(&app)?;
-    Ok(answer(futures::stream::unfold(
-        Some((subscription, held)),
-        next,
-    )))
+    Ok(answer(futures::stream::unfold(Some((subscription, held)), next)))
 }
 
 type Open = (Subscription, Held);
@@ -89,9 +77,7 @@ async fn next(open: Option<Open>) -> Option<(Result<Event, Infallible>, Option<O
         Ok(event) => Some((Ok(event), Some((subscription, held)))),
         Err(e) => {
             tracing::error!(error = %e, "a stream of changes failed");
-            let event = Event::default()
-                .event("error")
-                .data(e.to_json().to_string());
+            let event = Event::default().event("error").data(e.to_json().to_string());
             Some((Ok(event), None))
         }
     }
@@ -108,10 +94,7 @@ fn event(update: &Update, subscription: &Subscription) -> Result<Event> {
             ("snapshot", Some(epoch), data)
         }
         Update::Changes(changes) => {
-            let parts = changes
-                .changes
-                .iter()
-                .map(|c| (&c.batch, c.weights.as_ref()));
+            let parts = changes.changes.iter().map(|c| (&c.batch, c.weights.as_ref()));
             let data = json!({ "epoch": changes.epoch, "changes": rows::changes(parts)? });
             ("changes", Some(&changes.epoch), data)
         }

@@ -9,16 +9,8 @@ use super::parameters::Parameters;
 use crate::app::App;
 use crate::problem::Answer;
 
-const KINDS: [&str; 8] = [
-    "parse",
-    "type",
-    "missing",
-    "check",
-    "too_large",
-    "late",
-    "future",
-    "encoding",
-];
+const KINDS: [&str; 8] =
+    ["parse", "type", "missing", "check", "too_large", "late", "future", "encoding"];
 
 pub async fn list(
     State(app): State<App>,
@@ -35,11 +27,6 @@ pub async fn list(
         let e = Error::invalid(format!("there is no kind '{kind}'"));
         return Err(e.hint(format!("known are: {}", KINDS.join(", "))).into());
     }
-    let query = DeadLetterQuery {
-        topic,
-        kind,
-        limit,
-        after,
-    };
+    let query = DeadLetterQuery { topic, kind, limit, after };
     Ok(Json(app.platform.dead_letters(query).await?))
 }

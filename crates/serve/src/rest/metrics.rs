@@ -11,26 +11,11 @@ use crate::app::{App, Counters};
 
 pub async fn get(State(app): State<App>) -> impl IntoResponse {
     let mut text = String::new();
-    header(
-        &mut text,
-        "watershed_build_info",
-        "gauge",
-        "Version of this program.",
-    );
-    let _ = writeln!(
-        text,
-        "watershed_build_info{{version=\"{}\"}} 1",
-        env!("CARGO_PKG_VERSION")
-    );
+    header(&mut text, "watershed_build_info", "gauge", "Version of this program.");
+    let _ = writeln!(text, "watershed_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     door(&mut text, &app.counters);
     text.push_str(&app.platform.metrics());
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        text,
-    )
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
 fn header(text: &mut String, name: &str, kind: &str, help: &str) {
@@ -39,12 +24,7 @@ fn header(text: &mut String, name: &str, kind: &str, help: &str) {
 
 fn door(text: &mut String, counters: &Counters) {
     let requests = counters.requests();
-    header(
-        text,
-        "watershed_http_requests_total",
-        "counter",
-        "Requests answered.",
-    );
+    header(text, "watershed_http_requests_total", "counter", "Requests answered.");
     for ((route, method, status), (n, _)) in &requests {
         let _ = writeln!(
             text,
@@ -53,12 +33,7 @@ fn door(text: &mut String, counters: &Counters) {
         );
     }
     let name = "watershed_http_request_duration_seconds";
-    header(
-        text,
-        name,
-        "summary",
-        "Time from a request's head to its answer's head.",
-    );
+    header(text, name, "summary", "Time from a request's head to its answer's head.");
     for ((route, method, status), (n, took)) in &requests {
         let labels = format!("{{route=\"{route}\",method=\"{method}\",status=\"{status}\"}}");
         let _ = writeln!(text, "{name}_sum{labels} {:.6}", took.as_secs_f64());
@@ -69,36 +44,11 @@ fn door(text: &mut String, counters: &Counters) {
         let _ = writeln!(text, "{name} {}", value.load(Ordering::Relaxed));
     };
     let c = counters;
-    one(
-        "watershed_http_body_bytes_total",
-        "counter",
-        "Bytes of request bodies.",
-        &c.body_bytes,
-    );
-    one(
-        "watershed_http_panics_total",
-        "counter",
-        "Handlers that panicked.",
-        &c.panics,
-    );
-    one(
-        "watershed_http_requests_in_flight",
-        "gauge",
-        "Requests being handled.",
-        &c.in_flight,
-    );
-    one(
-        "watershed_http_streams",
-        "gauge",
-        "Open server-sent event streams.",
-        &c.streams,
-    );
-    one(
-        "watershed_pg_connections",
-        "gauge",
-        "Open Postgres connections.",
-        &c.pg_connections,
-    );
+    one("watershed_http_body_bytes_total", "counter", "Bytes of request bodies.", &c.body_bytes);
+    one("watershed_http_panics_total", "counter", "Handlers that panicked.", &c.panics);
+    one("watershed_http_requests_in_flight", "gauge", "Requests being handled.", &c.in_flight);
+    one("watershed_http_streams", "gauge", "Open server-sent event streams.", &c.streams);
+    one("watershed_pg_connections", "gauge", "Open Postgres connections.", &c.pg_connections);
 }
 
 #[cfg(test)]

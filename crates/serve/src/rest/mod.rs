@@ -63,28 +63,14 @@ const fn read(
     handler: fn() -> MethodRouter<App>,
 ) -> Route {
     let (method, query, takes, gives) = ("GET", &[] as &[Parameter], &[] as &[&str], JSON);
-    Route {
-        method,
-        path,
-        id,
-        doc,
-        query,
-        takes,
-        gives,
-        schema,
-        handler,
-    }
+    Route { method, path, id, doc, query, takes, gives, schema, handler }
 }
 
 /// All routes but the console's files, by path.
 pub const ROUTES: &[Route] = &[
-    read(
-        "/api/dashboards",
-        "listDashboards",
-        "Dashboards of the project",
-        "Dashboards",
-        || get(dashboards::list),
-    ),
+    read("/api/dashboards", "listDashboards", "Dashboards of the project", "Dashboards", || {
+        get(dashboards::list)
+    }),
     Route {
         query: &[
             parameter("topic", "string", "only letters of this topic"),
@@ -104,31 +90,17 @@ pub const ROUTES: &[Route] = &[
             || get(dead_letters::list),
         )
     },
-    read(
-        "/api/openapi.json",
-        "getOpenApi",
-        "This document",
-        "Any",
-        || get(openapi::get),
-    ),
+    read("/api/openapi.json", "getOpenApi", "This document", "Any", || get(openapi::get)),
     Route {
         method: "POST",
         takes: &[JSON],
-        ..read(
-            "/api/sql",
-            "runSql",
-            "Runs one SQL statement of any kind",
-            "SqlResult",
-            || post(sql::run),
-        )
+        ..read("/api/sql", "runSql", "Runs one SQL statement of any kind", "SqlResult", || {
+            post(sql::run)
+        })
     },
-    read(
-        "/api/status",
-        "getStatus",
-        "What runs, how fast, and what is wrong",
-        "Status",
-        || get(status::get),
-    ),
+    read("/api/status", "getStatus", "What runs, how fast, and what is wrong", "Status", || {
+        get(status::get)
+    }),
     Route {
         gives: EVENTS,
         ..read(
@@ -139,9 +111,7 @@ pub const ROUTES: &[Route] = &[
             || get(status::follow),
         )
     },
-    read("/api/topics", "listTopics", "All topics", "Topics", || {
-        get(topics::list)
-    }),
+    read("/api/topics", "listTopics", "All topics", "Topics", || get(topics::list)),
     Route {
         query: &[
             parameter("partition", "integer", "only this partition"),
@@ -151,19 +121,11 @@ pub const ROUTES: &[Route] = &[
                 "first offset, for all partitions (`17`) or for each (`0:17,1:4`)",
             ),
             parameter("limit", "integer", "events at most (100)"),
-            parameter(
-                "tail",
-                "integer",
-                "the last events over all partitions, newest first",
-            ),
+            parameter("tail", "integer", "the last events over all partitions, newest first"),
         ],
-        ..read(
-            "/api/topics/{topic}",
-            "readTopic",
-            "Raw events of a topic",
-            "Events",
-            || get(topics::read),
-        )
+        ..read("/api/topics/{topic}", "readTopic", "Raw events of a topic", "Events", || {
+            get(topics::read)
+        })
     },
     Route {
         method: "POST",
@@ -176,42 +138,22 @@ pub const ROUTES: &[Route] = &[
             || post(topics::ingest),
         )
     },
-    read(
-        "/api/topics/{topic}/schema",
-        "describeTopic",
-        "Columns of a topic",
-        "Topic",
-        || get(topics::describe),
-    ),
-    read("/api/views", "listViews", "All views", "Views", || {
-        get(views::list)
+    read("/api/topics/{topic}/schema", "describeTopic", "Columns of a topic", "Topic", || {
+        get(topics::describe)
     }),
+    read("/api/views", "listViews", "All views", "Views", || get(views::list)),
     Route {
         query: &[
-            parameter(
-                "{column}",
-                "string",
-                "rows whose column has this value; `w.start` too",
-            ),
+            parameter("{column}", "string", "rows whose column has this value; `w.start` too"),
             parameter("order", "string", "`column` or `column.desc`"),
             parameter("limit", "integer", "rows of a page (100)"),
             parameter("after", "string", "`next` of the page before"),
         ],
-        ..read(
-            "/api/views/{view}",
-            "readView",
-            "Rows of a view",
-            "Rows",
-            || get(views::rows),
-        )
+        ..read("/api/views/{view}", "readView", "Rows of a view", "Rows", || get(views::rows))
     },
     Route {
         gives: EVENTS,
-        query: &[parameter(
-            "after",
-            "integer",
-            "go on after this epoch, as Last-Event-ID",
-        )],
+        query: &[parameter("after", "integer", "go on after this epoch, as Last-Event-ID")],
         ..read(
             "/api/views/{view}/changes",
             "followView",
@@ -229,27 +171,15 @@ pub const ROUTES: &[Route] = &[
     ),
     Route {
         gives: "text/plain",
-        ..read("/health", "health", "The process serves", "Text", || {
-            get(health::health)
-        })
+        ..read("/health", "health", "The process serves", "Text", || get(health::health))
     },
     Route {
         gives: "text/plain",
-        ..read(
-            "/metrics",
-            "metrics",
-            "Figures in Prometheus' text format",
-            "Text",
-            || get(metrics::get),
-        )
+        ..read("/metrics", "metrics", "Figures in Prometheus' text format", "Text", || {
+            get(metrics::get)
+        })
     },
-    read(
-        "/ready",
-        "ready",
-        "Data can be taken and given",
-        "Ready",
-        || get(health::ready),
-    ),
+    read("/ready", "ready", "Data can be taken and given", "Ready", || get(health::ready)),
 ];
 
 /// The router of all routes, with the guard around them.
@@ -262,9 +192,7 @@ pub fn router(app: App) -> Router {
     router
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(console::fallback)
-        .layer(CatchPanicLayer::custom(move |panic| {
-            guard::panicked(&for_panics, panic)
-        }))
+        .layer(CatchPanicLayer::custom(move |panic| guard::panicked(&for_panics, panic)))
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
         // The body reader has a limit of its own, for packed and unpacked size.
         .layer(axum::extract::DefaultBodyLimit::disable())

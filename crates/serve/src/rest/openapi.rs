@@ -56,19 +56,15 @@ fn operation(route: &Route) -> Value {
         operation["parameters"] = parameters.into();
     }
     if !route.takes.is_empty() {
-        let content: Map<String, Value> = route
-            .takes
-            .iter()
-            .map(|t| (t.to_string(), json!({ "schema": {} })))
-            .collect();
+        let content: Map<String, Value> =
+            route.takes.iter().map(|t| (t.to_string(), json!({ "schema": {} }))).collect();
         operation["requestBody"] = json!({ "required": true, "content": content });
     }
     operation
 }
 
 fn path_names(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/')
-        .filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'))
+    path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}'))
 }
 
 fn type_of(name: &str) -> Value {
@@ -76,10 +72,8 @@ fn type_of(name: &str) -> Value {
 }
 
 fn object(members: &[(&str, Value)]) -> Value {
-    let properties: Map<String, Value> = members
-        .iter()
-        .map(|(n, v)| (n.to_string(), v.clone()))
-        .collect();
+    let properties: Map<String, Value> =
+        members.iter().map(|(n, v)| (n.to_string(), v.clone())).collect();
     json!({ "type": "object", "properties": properties })
 }
 
@@ -158,20 +152,9 @@ mod tests {
         for route in ROUTES {
             let operation = &document["paths"][route.path][route.method.to_lowercase()];
             assert_eq!(operation["operationId"], route.id);
-            assert!(
-                document["components"]["schemas"]
-                    .get(route.schema)
-                    .is_some(),
-                "{}",
-                route.id
-            );
+            assert!(document["components"]["schemas"].get(route.schema).is_some(), "{}", route.id);
             let named = operation["parameters"].as_array().map_or(0, Vec::len);
-            assert_eq!(
-                named,
-                path_names(route.path).count() + route.query.len(),
-                "{}",
-                route.id
-            );
+            assert_eq!(named, path_names(route.path).count() + route.query.len(), "{}", route.id);
         }
     }
 

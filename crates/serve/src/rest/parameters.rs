@@ -35,11 +35,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 
 impl Parameters {
     pub fn parse(query: &str) -> Parameters {
-        Parameters(
-            url::form_urlencoded::parse(query.as_bytes())
-                .into_owned()
-                .collect(),
-        )
+        Parameters(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
     /// Takes a parameter out; an empty one counts as not given.
@@ -103,19 +99,14 @@ mod tests {
         let mut p = Parameters::parse("limit=5&w.start=2026-01-01T00%3A00%3A00Z&x=");
         assert_eq!(p.limit(100, 1_000).unwrap(), 5);
         assert_eq!(p.take("x"), None);
-        assert_eq!(
-            p.rest(),
-            [("w.start".to_string(), "2026-01-01T00:00:00Z".to_string())]
-        );
+        assert_eq!(p.rest(), [("w.start".to_string(), "2026-01-01T00:00:00Z".to_string())]);
         assert!(Parameters::parse("limit=0").limit(1, 2).is_err());
         assert!(Parameters::parse("limit=three").limit(1, 2).is_err());
         assert_eq!(
             Parameters::parse("limit=9").limit(1, 2).unwrap_err().kind(),
             common::Kind::TooLarge
         );
-        let e = Parameters::parse("limmit=9")
-            .finish(&["limit", "after"])
-            .unwrap_err();
+        let e = Parameters::parse("limmit=9").finish(&["limit", "after"]).unwrap_err();
         assert!(e.to_string().contains("'limit'"), "{e}");
     }
 }

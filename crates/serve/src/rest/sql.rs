@@ -39,21 +39,14 @@ pub async fn run(State(app): State<App>, headers: HeaderMap, body: Body) -> Answ
         Error::invalid(format!("the body does not parse: {e}"))
             .hint("send JSON: {\"query\": \"SELECT 1\"}")
     })?;
-    let limit = request
-        .limit
-        .unwrap_or(app.limits.rows_max)
-        .min(app.limits.rows_max);
+    let limit = request.limit.unwrap_or(app.limits.rows_max).min(app.limits.rows_max);
     let outcome = app.platform.execute(&request.query, Some(limit)).await?;
     let elapsed_ms = started.elapsed().as_millis() as u64;
     Ok(match outcome {
         Outcome::Message(message) => {
             Json(json!({ "message": message, "elapsed_ms": elapsed_ms })).into_response()
         }
-        Outcome::Rows {
-            schema,
-            batches,
-            omitted,
-        } => Json(Table {
+        Outcome::Rows { schema, batches, omitted } => Json(Table {
             columns: rows::columns(&schema),
             rows: rows::arrays(&batches)?,
             rows_omitted: omitted,

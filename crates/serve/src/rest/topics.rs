@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 use super::parameters::{Parameters, Segments};
 use crate::app::App;
-use crate::problem::{Answer, Problem};
 use crate::body;
+use crate::problem::{Answer, Problem};
 
 /// `<import id>;<sequence>`: a repeat is answered with the first answer and appends nothing.
 const IMPORT: &str = "watershed-import";
@@ -37,11 +37,7 @@ fn find(app: &App, topic: &str) -> Result<TopicInfo> {
     let topics = app.platform.topics();
     match topics.iter().find(|t| t.name == topic) {
         Some(info) => Ok(info.clone()),
-        None => Err(Error::unknown(
-            "topic",
-            topic,
-            topics.iter().map(|t| t.name.as_str()),
-        )),
+        None => Err(Error::unknown("topic", topic, topics.iter().map(|t| t.name.as_str()))),
     }
 }
 
@@ -53,11 +49,9 @@ pub async fn ingest(
 ) -> Answer<Response> {
     let content_type = match headers.get(header::CONTENT_TYPE) {
         None => None,
-        Some(value) => Some(
-            value
-                .to_str()
-                .map_err(|_| Error::invalid("the content type is not text"))?,
-        ),
+        Some(value) => {
+            Some(value.to_str().map_err(|_| Error::invalid("the content type is not text"))?)
+        }
     };
     let kind = BodyKind::of(content_type).map_err(unsupported_media)?;
     let import = import_mark(&headers)?;
@@ -67,16 +61,10 @@ pub async fn ingest(
         _ => e.into(),
     })?;
     let ingested = match import {
-        None => {
-            app.platform
-                .ingest(&topic, unpacked.bytes.clone(), kind)
-                .await?
-        }
+        None => app.platform.ingest(&topic, unpacked.bytes.clone(), kind).await?,
         Some((id, sequence)) => {
             let bytes = unpacked.bytes.clone();
-            app.platform
-                .ingest_import(&topic, &id, sequence, bytes, kind)
-                .await?
+            app.platform.ingest_import(&topic, &id, sequence, bytes, kind).await?
         }
     };
     answer(ingested)
@@ -86,10 +74,7 @@ fn answer(ingested: Ingested) -> Answer<Response> {
     if ingested.accepted > 0 || ingested.refused == 0 {
         return Ok(Json(ingested).into_response());
     }
-    let first = ingested
-        .errors
-        .first()
-        .map(|e| format!("line {}: {}", e.line, e.reason));
+    let first = ingested.errors.first().map(|e| format!("line {}: {}", e.line, e.reason));
     let error = Error::invalid(match (ingested.refused, first) {
         (1, Some(first)) => format!("the only event was refused: {first}"),
         (n, Some(first)) => format!("all {n} events were refused, the first at {first}"),
@@ -112,11 +97,7 @@ fn import_mark(headers: &HeaderMap) -> Result<Option<(String, u64)>> {
         Error::invalid("the header 'Watershed-Import' does not parse")
             .hint("write an id of letters, digits and '-', then ';' and a number from 1")
     };
-    let (id, sequence) = value
-        .to_str()
-        .ok()
-        .and_then(|v| v.split_once(';'))
-        .ok_or_else(bad)?;
+    let (id, sequence) = value.to_str().ok().and_then(|v| v.split_once(';')).ok_or_else(bad)?;
     let harmless = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     match sequence.trim().parse() {
         Ok(n) if n > 0 && harmless && (1..=64).contains(&id.len()) => Ok(Some((id.into(), n))),
@@ -136,26 +117,17 @@ pub async fn read(
     let limit = parameters.limit(100, app.limits.rows_max)?;
     parameters.finish(&["partition", "from", "limit", "tail"])?;
     if let Some(n) = tail {
-        let events = app
-            .platform
-            .tail_topic(&topic, (n as usize).min(limit.max(1_000)))
-            .await?;
-        return Ok(Json(
-            json!({ "events": events.iter().map(event).collect::<Vec<_>>() }),
-        ));
+        let events = app.platform.tail_topic(&topic, (n as usize).min(limit.max(1_000))).await?;
+        return Ok(Json(json!({ "events": events.iter().map(event).collect::<Vec<_>>() })));
     }
     let mut from = starts(info.partitions, partition, from.as_deref())?;
     let events = app.platform.read_topic(&topic, from.clone(), limit).await?;
     for event in &events {
         from.insert(event.partition, event.offset.next());
     }
-    let next: serde_json::Map<String, Value> = from
-        .iter()
-        .map(|(p, o)| (p.to_string(), o.0.into()))
-        .collect();
-    Ok(Json(
-        json!({ "events": events.iter().map(event).collect::<Vec<_>>(), "next": next }),
-    ))
+    let next: serde_json::Map<String, Value> =
+        from.iter().map(|(p, o)| (p.to_string(), o.0.into())).collect();
+    Ok(Json(json!({ "events": events.iter().map(event).collect::<Vec<_>>(), "next": next })))
 }
 
 /// Where to start in which partitions.
@@ -170,12 +142,8 @@ fn starts(
     };
     let known = |p: u64| match i32::try_from(p) {
         Ok(p) if p < partitions => Ok(Partition(p)),
-        _ => Err(
-            Error::not_found(format!("there is no partition {p}")).hint(format!(
-                "the topic has the partitions 0 to {}",
-                partitions - 1
-            )),
-        ),
+        _ => Err(Error::not_found(format!("there is no partition {p}"))
+            .hint(format!("the topic has the partitions 0 to {}", partitions - 1))),
     };
     let all: Vec<Partition> = match partition {
         Some(p) => vec![known(p)?],
@@ -185,10 +153,7 @@ fn starts(
         return Ok(all.into_iter().map(|p| (p, Offset(0))).collect());
     };
     if let Ok(offset) = text.parse::<u32>() {
-        return Ok(all
-            .into_iter()
-            .map(|p| (p, Offset(i64::from(offset))))
-            .collect());
+        return Ok(all.into_iter().map(|p| (p, Offset(i64::from(offset)))).collect());
     }
     let mut starts = BTreeMap::new();
     for pair in text.split(',') {
@@ -234,12 +199,9 @@ mod tests {
         assert_eq!(start(Some(1), Some("7")).unwrap(), [(1, 7)]);
         assert_eq!(start(None, Some("0:7,1:3")).unwrap(), [(0, 7), (1, 3)]);
         assert_eq!(start(None, Some("1:3")).unwrap(), [(1, 3)]);
-        for (partition, from) in [
-            (Some(2), None),
-            (None, Some("x")),
-            (None, Some("0:-1")),
-            (None, Some("5:1")),
-        ] {
+        for (partition, from) in
+            [(Some(2), None), (None, Some("x")), (None, Some("0:-1")), (None, Some("5:1"))]
+        {
             assert!(start(partition, from).is_err(), "{partition:?} {from:?}");
         }
     }

@@ -31,18 +31,10 @@ pub async fn rows(
     mut parameters: Parameters,
 ) -> Answer<Json<Rows>> {
     let limit = parameters.limit(100, app.limits.rows_max)?;
-    let order = parameters
-        .take("order")
-        .map(|text| order(&text))
-        .transpose()?;
+    let order = parameters.take("order").map(|text| order(&text)).transpose()?;
     let after = parameters.take("after");
     let filters = parameters.rest();
-    let query = ViewQuery {
-        filters,
-        order,
-        limit,
-        after,
-    };
+    let query = ViewQuery { filters, order, limit, after };
     Ok(Json(page(app.platform.view_rows(&view, query).await?)?))
 }
 

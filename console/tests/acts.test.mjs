@@ -1,0 +1,235 @@
+// What a person does: move by keyboard alone, pause, filter, ask, make an error, change the theme,
+// lose the server and get it back. Against the fake server, whose behaviour is known.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+import { launch, settled } from './browser.mjs';
+import { startFake } from './fake-server.mjs';
+
+let browser;
+let fake;
+let page;
+
+before(async () => {
+  browser = await launch();
+  fake = await startFake();
+});
+after(async () => {
+  await browser?.close();
+  await fake?.stop();
+});
+afterEach(async () => {
+  await page?.context().close();
+});
+
+async function open(path, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
+  page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  await page.goto(fake.url + path);
+  await settled(page);
+  return page;
+}
+const active = () => page.evaluate(() => {
+  let e = document.activeElement;
+  while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
+  return `${e?.tagName} ${e?.getAttribute('href') ?? e?.getAttribute('aria-label') ?? e?.textContent?.trim() ?? ''}`;
+});
+const tabTo = async (pattern, key = 'Tab') => {
+  for (let i = 0; i < 80; i++) {
+    await page.keyboard.press(key);
+    if (pattern.test(await active())) return;
+  }
+  assert.fail(`${key} never reached ${pattern}; stopped at ${await active()}`);
+};
+
+test('the whole console by keyboard alone, with the focus always visible', async () => {
+  await open('/');
+  await page.keyboard.press('Tab');
+  assert.match(await active(), /^A #main/);
+  await page.keyboard.press('Enter');
+  assert.match(await active(), /^H1/);
+  await tabTo(/^BUTTON CPU: show as table/);
+  await page.keyboard.press('Enter');
+  await page.locator('figure table').first().waitFor();
+  await page.keyboard.press('Enter');
+  await page.locator('figure canvas').first().waitFor();
+  await tabTo(/^A \/views$/, 'Shift+Tab');
+  const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  assert.equal(outline, 'solid');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/views');
+  await page.waitForFunction(() => document.activeElement?.tagName === 'H1');
+  assert.equal(await page.title(), 'Views · Watershed');
+  await settled(page);
+  await tabTo(/^A \/views\/memory_minute$/);
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/views/memory_minute');
+  await settled(page, { charts: 1 });
+});
+
+test('the keyboard goes into the editor and out again', async () => {
+  await open('/sql');
+  await page.locator('[data-editor=ready]').waitFor({ state: 'attached' });
+  await tabTo(/^DIV SQL, run with/);
+  await page.keyboard.type('SELECT * FROM cpu_minute LIMIT 8');
+  await page.keyboard.press('Control+Enter');
+  await page.getByText('8 rows', { exact: false }).first().waitFor();
+  assert.match(page.url(), /q=SELECT/);
+  await tabTo(/^BUTTON Run/);
+});
+
+test('the editor completes names and underlines an error at its place', async () => {
+  await open('/sql');
+  await page.locator('[data-editor=ready]').waitFor({ state: 'attached' });
+  await page.locator('.cm-content').click();
+  await page.keyboard.type('SELECT perc');
+  await page.locator('.cm-tooltip-autocomplete li', { hasText: 'percent' }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Control+a');
+  await page.keyboard.type('SELECT *\nFROM temperature_m');
+  await page.locator('.cm-tooltip-autocomplete li', { hasText: 'temperature_minute' }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('Control+Enter');
+  await page.getByText('line 2, column 6').waitFor();
+  assert.equal(await page.locator('.cm-lintRange-error').textContent(), 'temperature_m');
+  assert.equal(await page.locator('mark').textContent(), 'temperature_m');
+});
+
+test('a result is sorted, drawn, and the URL shows it again', async () => {
+  await open('/sql?run=1&q=SELECT%20*%20FROM%20cpu_minute%20LIMIT%2040');
+  await page.locator('th button', { hasText: 'percent' }).click();
+  await page.locator('th[aria-sort=ascending]', { hasText: 'percent' }).waitFor();
+  const numbers = await page.locator('td:nth-child(3)').allTextContents();
+  assert.deepEqual(numbers.map(Number), numbers.map(Number).sort((a, b) => a - b));
+  await page.getByRole('button', { name: 'Result: show as table' }).click();
+  await page.locator('figure canvas').waitFor();
+  assert.match(page.url(), /show=chart/);
+});
+
+test('the axes of a view are chosen by themselves and changed in the URL', async () => {
+  await open('/views/cpu_minute');
+  await settled(page, { charts: 1 });
+  assert.equal(await page.getByLabel('x', { exact: true }).inputValue(), 'w.start');
+  assert.equal(await page.getByLabel('y', { exact: true }).inputValue(), 'percent');
+  assert.equal(await page.getByLabel('series').inputValue(), 'core');
+  const label = await page.locator('[role=img]').getAttribute('aria-label');
+  assert.match(label, /^Rows\. 4 series, .* to .*, highest cpu\d .* %/);
+  await page.getByLabel('y', { exact: true }).selectOption('n');
+  await page.getByLabel('series').selectOption('');
+  await page.getByLabel('filter').fill('cpu2');
+  assert.match(page.url(), /y=n&series=none&filter=cpu2/);
+  await page.reload();
+  await settled(page, { charts: 1 });
+  assert.equal(await page.getByLabel('y', { exact: true }).inputValue(), 'n');
+  assert.equal(await page.getByLabel('filter').inputValue(), 'cpu2');
+});
+
+test('charts move by themselves', async () => {
+  await open('/views/cpu_minute?show=table&sort=w.desc');
+  const first = () => page.locator('tbody tr').first().textContent();
+  const before = await first();
+  await page.waitForFunction(
+    (old) => document.querySelector('tbody tr')?.textContent !== old, before, { timeout: 8000 },
+  );
+});
+
+test('last events stop and go on', async () => {
+  await open('/topics/cpu');
+  const first = () => page.locator('[aria-label="Last events"] tbody tr').first().textContent();
+  await page.getByRole('button', { name: 'Pause' }).click();
+  assert.match(page.url(), /paused=1/);
+  await page.waitForTimeout(300);
+  const held = await first();
+  await page.waitForTimeout(2500);
+  assert.equal(await first(), held);
+  await page.getByRole('button', { name: 'Go on' }).click();
+  await page.waitForFunction(
+    (old) => document.querySelector('[aria-label="Last events"] tbody tr')?.textContent !== old, held,
+  );
+});
+
+test('dead letters are filtered and come page by page', async () => {
+  await open('/dead-letters');
+  const rows = page.locator('[aria-label="Dead letters"] tbody tr');
+  assert.equal(await rows.count(), 50);
+  await page.getByRole('button', { name: 'Show more' }).click();
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 64);
+  await page.getByLabel('kind').selectOption('late');
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length < 20);
+  assert.match(page.url(), /kind=late/);
+  await page.getByLabel('topic').selectOption('network');
+  await page.getByText('Nothing refused that matches').waitFor();
+});
+
+test('unknown is shown as unknown, lag as time', async () => {
+  await open('/views');
+  const cells = (name) => page.locator('tr', { hasText: name }).locator('td').allTextContents();
+  assert.ok((await cells('temperature_minute')).some((c) => c.includes('unknown')));
+  assert.ok((await cells('network_minute')).some((c) => c.includes('≈ 6.0 s')));
+});
+
+test('the theme is switched, kept, and follows the system again', async () => {
+  await open('/', { colorScheme: 'light' });
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await ground();
+  const button = page.getByRole('button', { name: /^Theme/ });
+  await button.click();
+  await button.click();
+  const dark = await ground();
+  assert.notEqual(dark, light);
+  await page.reload();
+  assert.equal(await ground(), dark);
+  await button.click();
+  assert.equal(await ground(), light);
+});
+
+test('nothing is red on the first open', async () => {
+  const empty = await startFake({ empty: true });
+  try {
+    await open('/');
+    await page.goto(`${empty.url}/`);
+    await page.getByText('three steps to a live chart').waitFor();
+    const reds = await page.evaluate(() => [...document.querySelectorAll('body *')].filter((e) => {
+      const s = getComputedStyle(e);
+      return [s.color, s.backgroundColor, s.borderTopColor].some((c) => {
+        const [r, g, b, a = 1] = (c.match(/[\d.]+/g) ?? []).map(Number);
+        return a > 0 && r > 150 && g < 100 && b < 100;
+      });
+    }).length);
+    assert.equal(reds, 0);
+  } finally {
+    await empty.stop();
+  }
+});
+
+test('a lost server is told calmly, the last rows stay, and streams resume where they were', async () => {
+  let server = await startFake();
+  try {
+    await open('/');
+    await page.goto(`${server.url}/views/cpu_minute`);
+    await settled(page, { charts: 1 });
+    await page.waitForTimeout(1500);
+    await server.stop();
+    await page.getByText('Not connected.').waitFor();
+    assert.ok(await page.locator('figure canvas').isVisible());
+    await page.getByText('What you see is the last known state.').waitFor();
+    server = await startFake({ port: server.port });
+    await page.getByRole('button', { name: 'Try now' }).click();
+    await page.getByText('Not connected.').waitFor({ state: 'detached' });
+    await page.waitForFunction(() => document.querySelector('figure .tag')?.textContent === 'live');
+    assert.ok(server.streams.some((s) => s.view === 'cpu_minute' && Number(s.lastEventId) > 0));
+  } finally {
+    await server.stop();
+  }
+});
+
+test('streams leave connections free: two windows with every chart still answer', async () => {
+  await open('/');
+  await settled(page, { charts: 5 });
+  const other = await page.context().newPage();
+  await other.goto(`${fake.url}/`);
+  await settled(other, { charts: 5 });
+  const third = await page.context().newPage();
+  await third.goto(`${fake.url}/dead-letters`);
+  await third.getByText('64 in all').waitFor({ timeout: 5000 });
+});
