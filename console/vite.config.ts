@@ -5,6 +5,8 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 
 const target = process.env.WATERSHED_URL ?? 'http://127.0.0.1:4680';
+// The server refuses writes that come from the page of another origin, hence the header.
+const proxy = { target, changeOrigin: true, headers: { origin: target } };
 
 export default defineConfig({
   plugins: [svelte()],
@@ -14,6 +16,6 @@ export default defineConfig({
     target: 'es2022',
     chunkSizeWarningLimit: 600,
   },
-  server: { proxy: { '/api': target, '/health': target, '/ready': target } },
+  server: { proxy: { '/api': proxy } },
   test: { include: ['tests/unit/**/*.test.ts'], environment: 'node' },
 });

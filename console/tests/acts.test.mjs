@@ -111,11 +111,11 @@ test('the axes of a view are chosen by themselves and changed in the URL', async
   await settled(page, { charts: 1 });
   assert.equal(await page.getByLabel('x', { exact: true }).inputValue(), 'w.start');
   assert.equal(await page.getByLabel('y', { exact: true }).inputValue(), 'percent');
-  assert.equal(await page.getByLabel('series').inputValue(), 'core');
+  assert.equal(await page.getByLabel('series', { exact: true }).inputValue(), 'core');
   const label = await page.locator('[role=img]').getAttribute('aria-label');
   assert.match(label, /^Rows\. 4 series, .* to .*, highest cpu\d .* %/);
   await page.getByLabel('y', { exact: true }).selectOption('n');
-  await page.getByLabel('series').selectOption('');
+  await page.getByLabel('series', { exact: true }).selectOption('');
   await page.getByLabel('filter').fill('cpu2');
   assert.match(page.url(), /y=n&series=none&filter=cpu2/);
   await page.reload();

@@ -9,7 +9,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|(distance, c)| {
             *distance <= (c.chars().count().max(name.chars().count()) / 3).max(1)
         })
-        .min()
+        // A forgotten letter is likelier than one too many.
+        .min_by_key(|(distance, c)| (*distance, std::cmp::Reverse(c.len()), *c))
         .map(|(_, c)| c)
 }
 
@@ -24,5 +25,6 @@ mod tests {
         assert_eq!(nearest("minut_avg", known), Some("minute_avg"));
         assert_eq!(nearest("PLAYS", known), Some("plays"));
         assert_eq!(nearest("orders", known), None);
+        assert_eq!(nearest("cout", ["cot", "count"]), Some("count"));
     }
 }

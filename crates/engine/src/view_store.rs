@@ -43,11 +43,12 @@ impl ViewStore {
         let fields: Vec<SortField> =
             schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
         let key_converter = match &key {
-            OutputKey::Columns(columns) => {
+            OutputKey::Columns(columns) if !columns.is_empty() => {
                 let fields = columns.iter().map(|c| fields[*c].clone()).collect();
                 Some(converter(fields)?)
             }
-            OutputKey::Append | OutputKey::Rows => None,
+            // Without key columns there is one row at most, under the prefix alone.
+            OutputKey::Columns(_) | OutputKey::Append | OutputKey::Rows => None,
         };
         let mut prefix = pipeline.as_bytes().to_vec();
         prefix.push(0);
@@ -109,8 +110,9 @@ impl ViewStore {
                     rows += weight;
                     let value = values.row(i);
                     match (&self.key, &keys) {
-                        (OutputKey::Columns(_), Some(keys)) => {
-                            let key = self.full_key(keys.row(i).as_ref());
+                        (OutputKey::Columns(_), keys) => {
+                            let key = keys.as_ref().map(|k| k.row(i));
+                            let key = self.full_key(key.as_ref().map_or(b"", |k| k.as_ref()));
                             if removing {
                                 batch.delete(&self.rows, key);
                             } else {

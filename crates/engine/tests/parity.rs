@@ -35,7 +35,10 @@ struct Case {
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql");
     let filter: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_nanos() as u64));
+    let seed = std::env::var("SEED")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_nanos() as u64));
     let bless = std::env::var_os("BLESS").is_some();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -168,7 +171,7 @@ async fn run(case: &Case, mode: &str, seed: u64) -> Result<Vec<String>, String> 
         let answer =
             replay.ingest(&piece.0, Bytes::from(piece.1)).await.map_err(|e| message(&e))?;
         assert_eq!(answer.refused, 0, "inputs of cases must be good: {:?}", answer.errors);
-        if mode == "batch" {
+        if mode == "batch" && case.late == 0 {
             continue;
         }
         replay.catch_up("the_view").map_err(|e| message(&e))?;
@@ -201,7 +204,12 @@ fn pieces(case: &Case, mode: &str, rng: &mut SmallRng) -> Vec<(String, String)> 
         let mut lines: Vec<&str> = body.lines().collect();
         let mut parts = vec![];
         while !lines.is_empty() {
-            let n = if mode == "batch" { lines.len() } else { rng.random_range(1..=3) };
+            let n = match (case.late, mode) {
+                (0, "batch") => lines.len(),
+                (0, _) => rng.random_range(1..=3),
+                // What is late is known between batches.
+                _ => 1,
+            };
             let part: Vec<&str> = lines.drain(..n.min(lines.len())).collect();
             parts.push(part.join("\n"));
         }
