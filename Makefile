@@ -65,7 +65,7 @@ parity:
 	cargo test --locked -q -p watershed-engine --test parity
 
 bless:
-	BLESS=1 cargo test --locked -p watershed --test cli
+	BLESS=1 cargo test --locked -p watershed --test main golden
 	BLESS=1 cargo test --locked -p watershed-engine --test parity
 
 crash: build

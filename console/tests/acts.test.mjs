@@ -74,7 +74,7 @@ test('the keyboard goes into the editor and out again', async () => {
   await page.keyboard.type('SELECT * FROM cpu_minute LIMIT 8');
   await page.keyboard.press('Control+Enter');
   await page.getByText('8 rows', { exact: false }).first().waitFor();
-  assert.match(page.url(), /q=SELECT/);
+  await page.waitForURL(/q=SELECT/);
   await tabTo(/^BUTTON Run/);
 });
 
@@ -103,7 +103,7 @@ test('a result is sorted, drawn, and the URL shows it again', async () => {
   assert.deepEqual(numbers.map(Number), numbers.map(Number).sort((a, b) => a - b));
   await page.getByRole('button', { name: 'Result: show as table' }).click();
   await page.locator('figure canvas').waitFor();
-  assert.match(page.url(), /show=chart/);
+  await page.waitForURL(/show=chart/);
 });
 
 test('the axes of a view are chosen by themselves and changed in the URL', async () => {
@@ -117,7 +117,7 @@ test('the axes of a view are chosen by themselves and changed in the URL', async
   await page.getByLabel('y', { exact: true }).selectOption('n');
   await page.getByLabel('series', { exact: true }).selectOption('');
   await page.getByLabel('filter').fill('cpu2');
-  assert.match(page.url(), /y=n&series=none&filter=cpu2/);
+  await page.waitForURL(/y=n&series=none&filter=cpu2/);
   await page.reload();
   await settled(page, { charts: 1 });
   assert.equal(await page.getByLabel('y', { exact: true }).inputValue(), 'n');
@@ -137,7 +137,7 @@ test('last events stop and go on', async () => {
   await open('/topics/cpu');
   const first = () => page.locator('[aria-label="Last events"] tbody tr').first().textContent();
   await page.getByRole('button', { name: 'Pause' }).click();
-  assert.match(page.url(), /paused=1/);
+  await page.waitForURL(/paused=1/);
   await page.waitForTimeout(300);
   const held = await first();
   await page.waitForTimeout(2500);
@@ -156,7 +156,7 @@ test('dead letters are filtered and come page by page', async () => {
   await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 64);
   await page.getByLabel('kind').selectOption('late');
   await page.waitForFunction(() => document.querySelectorAll('tbody tr').length < 20);
-  assert.match(page.url(), /kind=late/);
+  await page.waitForURL(/kind=late/);
   await page.getByLabel('topic').selectOption('network');
   await page.getByText('Nothing refused that matches').waitFor();
 });

@@ -20,6 +20,9 @@ pub enum Kind {
     /// Input that parses but makes no sense.
     Invalid,
     NotFound,
+    /// A column that the tables of a query do not have.
+    UndefinedColumn,
+    UndefinedFunction,
     AlreadyExists,
     /// The state of things forbids it (in use, changed meanwhile, a lock is held).
     Conflict,
@@ -61,10 +64,12 @@ const fn row(
     Row { kind, name, http, sqlstate, exit, retry }
 }
 
-const TABLE: [Row; 14] = [
+const TABLE: [Row; 16] = [
     row(Kind::Syntax, "syntax", 400, "42601", 2, false),
     row(Kind::Invalid, "invalid", 400, "22023", 2, false),
     row(Kind::NotFound, "not_found", 404, "42P01", 3, false),
+    row(Kind::UndefinedColumn, "undefined_column", 400, "42703", 3, false),
+    row(Kind::UndefinedFunction, "undefined_function", 400, "42883", 3, false),
     row(Kind::AlreadyExists, "already_exists", 409, "42P07", 4, false),
     row(Kind::Conflict, "conflict", 409, "55006", 4, false),
     row(Kind::Denied, "denied", 403, "42501", 5, false),
@@ -184,7 +189,13 @@ impl Error {
     /// An unknown name, with the nearest known one as the hint.
     pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
-        let e = Self::not_found(format!("unknown {what} '{name}'"));
+        let kind = match what {
+            "column" | "field" => Kind::UndefinedColumn,
+            "function" => Kind::UndefinedFunction,
+            "option" | "value" | "type" | "key" | "kind" | "delivery" => Kind::Invalid,
+            _ => Kind::NotFound,
+        };
+        let e = Self::new(kind, format!("unknown {what} '{name}'"));
         match crate::nearest(name, known.iter().copied()) {
             Some(near) => e.hint(format!("did you mean '{near}'?")),
             None if known.is_empty() => e,

@@ -155,7 +155,7 @@ impl Inlet {
             for (i, keep) in keep.iter_mut().enumerate() {
                 if *keep && passed.is_valid(i) && !passed.value(i) {
                     *keep = false;
-                    let reason = format!("breaks {name}");
+                    let reason = self.broken(name);
                     let raw = rows[i].value.to_vec();
                     letters.push(self.letter(ctx, rows[i].line, None, "check", reason, raw));
                 }
@@ -181,6 +181,14 @@ impl Inlet {
             }
         }
         Ok(keep.contains(&false).then(|| BooleanArray::from(keep)))
+    }
+
+    /// What a broken constraint says.
+    fn broken(&self, name: &str) -> String {
+        match self.topic.checks.iter().find(|c| c.name == name) {
+            Some(check) => format!("breaks CHECK ({})", check.sql),
+            None => format!("breaks {name}"),
+        }
     }
 
     /// Builds the log batches, one or more per partition.

@@ -165,7 +165,7 @@ impl Inner {
         }
         let kv = Kv::open(project.path(&config.views), kv::Options::default())?;
         let lake = Arc::new(Lake::open(&config.lake, &project.dir)?);
-        let catalog = CatalogFile::open(disk, &project.path(&config.catalog))?;
+        let catalog = CatalogFile::open(disk, project.path(&config.catalog))?;
         let texts = crate::apply::Texts::load(&catalog)?;
         let dead_letters = Arc::new(DeadLetters::open(&kv)?);
         let runtime = runtime(config.query_memory_max.0 as usize)?;

@@ -177,7 +177,7 @@ impl Platform {
                 let state = self.session()?;
                 let plan = sql::plan(&state, query, &place).await?;
                 let frame = datafusion::dataframe::DataFrame::new(state, plan);
-                let bad = |e| sql::error(e, &place);
+                let bad = |e| sql::error(e, place);
                 let frame = frame.explain(false, analyze).map_err(bad)?;
                 let schema: SchemaRef = frame.schema().inner().clone();
                 let batches = frame.collect().await.map_err(bad)?;

@@ -273,13 +273,8 @@ fn tag(statement: &str) -> String {
 }
 
 fn refused(e: &Error) -> PgWireError {
-    // One kind covers all names; drivers tell them apart.
-    let code = match e.message() {
-        m if m.starts_with("unknown column") => "42703",
-        m if m.starts_with("unknown function") => "42883",
-        _ => e.kind().sqlstate(),
-    };
-    let mut info = ErrorInfo::new("ERROR".into(), code.to_string(), e.message().to_string());
+    let code = e.kind().sqlstate().to_string();
+    let mut info = ErrorInfo::new("ERROR".into(), code, e.message().to_string());
     info.hint = e.hint_text().map(str::to_string);
     // Characters from 1; psql draws the caret from it.
     info.position = e.place().filter(|p| p.file.is_none()).and_then(|place| {

@@ -185,11 +185,11 @@ fn faults_of_topics() {
         ),
         (
             "CREATE TOPIC t (a STRIN)",
-            "                  ^^^^^\nnot_found: unknown type 'STRIN' (did you mean 'STRING'?)",
+            "                  ^^^^^\ninvalid: unknown type 'STRIN' (did you mean 'STRING'?)",
         ),
         (
             "CREATE TOPIC t (a INT) WITH (partition = 4)",
-            "                             ^^^^^^^^^\nnot_found: unknown option 'partition' (did you mean 'partitions'?)",
+            "                             ^^^^^^^^^\ninvalid: unknown option 'partition' (did you mean 'partitions'?)",
         ),
         (
             "CREATE TOPIC t (a INT) WITH (partitions = 5000)",
@@ -197,7 +197,7 @@ fn faults_of_topics() {
         ),
         (
             "CREATE TOPIC t (a INT) WITH (key = 'b')",
-            "                                   ^^^\nnot_found: unknown column 'b' (did you mean 'a'?)",
+            "                                   ^^^\nundefined_column: unknown column 'b' (did you mean 'a'?)",
         ),
         (
             "CREATE TOPIC t (a INT) WITH (format = 'avro')",
@@ -221,7 +221,7 @@ fn faults_of_topics() {
         ),
         (
             "CREATE TOPIC t (at TIMESTAMP, WATERMARK FOR et AS et)",
-            "                                            ^^\nnot_found: unknown column 'et' (did you mean 'at'?)",
+            "                                            ^^\nundefined_column: unknown column 'et' (did you mean 'at'?)",
         ),
         (
             "CREATE TOPIC t (a INT, CHECK (a >))",
@@ -292,7 +292,7 @@ fn faults_of_other_statements() {
         ),
         (
             "CREATE SINK s FROM v WITH (connector = 'x', delivery = 'exactly_onc')",
-            "                                                       ^^^^^^^^^^^^^\nnot_found: unknown delivery 'exactly_onc' (did you mean 'exactly_once'?)",
+            "                                                       ^^^^^^^^^^^^^\ninvalid: unknown delivery 'exactly_onc' (did you mean 'exactly_once'?)",
         ),
         (
             "CREATE MATERIALIZED VIEW v WITH (refresh = '0 * * * *') AS SELECT 1",

@@ -79,7 +79,7 @@ async fn a_wrong_check_is_shown_where_it_stands() {
     for (check, want) in [
         (
             "celsuis > 1",
-            "       ^^^^^^^\nnot_found: unknown column 'celsuis' (did you mean 'celsius'?)",
+            "       ^^^^^^^\nundefined_column: unknown column 'celsuis' (did you mean 'celsius'?)",
         ),
         (
             "celsius + 1",
