@@ -29,11 +29,12 @@ async function open(path, options = {}) {
   await settled(page);
   return page;
 }
-const active = () => page.evaluate(() => {
-  let e = document.activeElement;
-  while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
-  return `${e?.tagName} ${e?.getAttribute('href') ?? e?.getAttribute('aria-label') ?? e?.textContent?.trim() ?? ''}`;
-});
+const active = () =>
+  page.evaluate(() => {
+    let e = document.activeElement;
+    while (e?.shadowRoot?.activeElement) e = e.shadowRoot.activeElement;
+    return `${e?.tagName} ${e?.getAttribute('href') ?? e?.getAttribute('aria-label') ?? e?.textContent?.trim() ?? ''}`;
+  });
 const tabTo = async (pattern, key = 'Tab') => {
   for (let i = 0; i < 80; i++) {
     await page.keyboard.press(key);
@@ -100,7 +101,10 @@ test('a result is sorted, drawn, and the URL shows it again', async () => {
   await page.locator('th button', { hasText: 'percent' }).click();
   await page.locator('th[aria-sort=ascending]', { hasText: 'percent' }).waitFor();
   const numbers = await page.locator('td:nth-child(3)').allTextContents();
-  assert.deepEqual(numbers.map(Number), numbers.map(Number).sort((a, b) => a - b));
+  assert.deepEqual(
+    numbers.map(Number),
+    numbers.map(Number).sort((a, b) => a - b),
+  );
   await page.getByRole('button', { name: 'Result: show as table' }).click();
   await page.locator('figure canvas').waitFor();
   await page.waitForURL(/show=chart/);
@@ -129,7 +133,9 @@ test('charts move by themselves', async () => {
   const first = () => page.locator('tbody tr').first().textContent();
   const before = await first();
   await page.waitForFunction(
-    (old) => document.querySelector('tbody tr')?.textContent !== old, before, { timeout: 8000 },
+    (old) => document.querySelector('tbody tr')?.textContent !== old,
+    before,
+    { timeout: 8000 },
   );
 });
 
@@ -144,7 +150,8 @@ test('last events stop and go on', async () => {
   assert.equal(await first(), held);
   await page.getByRole('button', { name: 'Go on' }).click();
   await page.waitForFunction(
-    (old) => document.querySelector('[aria-label="Last events"] tbody tr')?.textContent !== old, held,
+    (old) => document.querySelector('[aria-label="Last events"] tbody tr')?.textContent !== old,
+    held,
   );
 });
 
@@ -189,13 +196,16 @@ test('nothing is red on the first open', async () => {
     await open('/');
     await page.goto(`${empty.url}/`);
     await page.getByText('three steps to a live chart').waitFor();
-    const reds = await page.evaluate(() => [...document.querySelectorAll('body *')].filter((e) => {
-      const s = getComputedStyle(e);
-      return [s.color, s.backgroundColor, s.borderTopColor].some((c) => {
-        const [r, g, b, a = 1] = (c.match(/[\d.]+/g) ?? []).map(Number);
-        return a > 0 && r > 150 && g < 100 && b < 100;
-      });
-    }).length);
+    const reds = await page.evaluate(
+      () =>
+        [...document.querySelectorAll('body *')].filter((e) => {
+          const s = getComputedStyle(e);
+          return [s.color, s.backgroundColor, s.borderTopColor].some((c) => {
+            const [r, g, b, a = 1] = (c.match(/[\d.]+/g) ?? []).map(Number);
+            return a > 0 && r > 150 && g < 100 && b < 100;
+          });
+        }).length,
+    );
     assert.equal(reds, 0);
   } finally {
     await empty.stop();

@@ -9,8 +9,10 @@ import { World } from './fake-data.mjs';
 
 const DIST = fileURLToPath(new URL('../dist', import.meta.url));
 const TYPES = {
-  '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8',
-  '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
 };
 const CSP = "default-src 'self'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'";
 
@@ -25,7 +27,10 @@ export function startFake({ port = 0, ...options } = {}) {
     server.listen(port, '127.0.0.1', () => {
       const actual = server.address().port;
       resolve({
-        url: `http://127.0.0.1:${actual}`, port: actual, world, streams,
+        url: `http://127.0.0.1:${actual}`,
+        port: actual,
+        world,
+        streams,
         stop: () => new Promise((done) => (server.close(done), server.closeAllConnections())),
       });
     });
@@ -52,9 +57,13 @@ async function handle(world, req, res, streams) {
 
 function topic(world, name, more, q, res) {
   const found = world.topics().find((t) => t.name === name);
-  if (!found) return problem(res, 404, `there is no topic "${name}"`, { hint: 'did you mean "cpu"?' });
+  if (!found)
+    return problem(res, 404, `there is no topic "${name}"`, { hint: 'did you mean "cpu"?' });
   if (more === 'schema') return json(res, found);
-  return json(res, { events: world.tail(name, Number(q.get('tail') ?? 20)), next: { 0: 17, 1: 18 } });
+  return json(res, {
+    events: world.tail(name, Number(q.get('tail') ?? 20)),
+    next: { 0: 17, 1: 18 },
+  });
 }
 
 function view(world, name, more, q, req, res, streams) {
@@ -63,7 +72,12 @@ function view(world, name, more, q, req, res, streams) {
   const columns = world.columns(kind);
   if (more === 'changes') return changes(world, kind, columns, req, res, streams);
   const limit = Number(q.get('limit') ?? 100);
-  return json(res, { columns, rows: world.rows(kind).slice(-limit), epoch: world.epoch(), next: null });
+  return json(res, {
+    columns,
+    rows: world.rows(kind).slice(-limit),
+    epoch: world.epoch(),
+    next: null,
+  });
 }
 
 function changes(world, kind, columns, req, res, streams) {
@@ -97,12 +111,20 @@ function statusStream(world, _req, res) {
 }
 
 function deadLetters(world, q, res) {
-  const all = world.deadLetters().filter(
-    (r) => (!q.get('topic') || r.topic === q.get('topic')) && (!q.get('kind') || r.kind === q.get('kind')),
-  );
+  const all = world
+    .deadLetters()
+    .filter(
+      (r) =>
+        (!q.get('topic') || r.topic === q.get('topic')) &&
+        (!q.get('kind') || r.kind === q.get('kind')),
+    );
   const from = Number(q.get('after') ?? 0);
   const to = from + Number(q.get('limit') ?? 100);
-  json(res, { rows: all.slice(from, to), next: to < all.length ? String(to) : null, total: all.length });
+  json(res, {
+    rows: all.slice(from, to),
+    next: to < all.length ? String(to) : null,
+    total: all.length,
+  });
 }
 
 function sql(world, text, res) {
@@ -119,7 +141,13 @@ function sql(world, text, res) {
     const column = at - query.lastIndexOf('\n', at - 1);
     return problem(res, 400, `there is no topic or view "${bad}"`, {
       hint: 'did you mean "cpu_minute"?',
-      place: { line, column, end_line: line, end_column: column + bad.length, text: query.split('\n')[line - 1] },
+      place: {
+        line,
+        column,
+        end_line: line,
+        end_column: column + bad.length,
+        text: query.split('\n')[line - 1],
+      },
     });
   }
   const columns = kind ? world.columns(kind) : topic.columns;
@@ -155,7 +183,12 @@ function json(res, value, status = 200, type = 'application/json') {
 
 function problem(res, status, detail, more = {}) {
   const title = status === 404 ? 'not found' : 'invalid';
-  json(res, { type: 'about:blank', title, status, detail, code: title.replace(' ', '_'), ...more }, status, 'application/problem+json');
+  json(
+    res,
+    { type: 'about:blank', title, status, detail, code: title.replace(' ', '_'), ...more },
+    status,
+    'application/problem+json',
+  );
 }
 
 async function body(req) {

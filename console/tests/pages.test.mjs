@@ -22,7 +22,9 @@ let pages = [];
 
 before(async () => {
   browser = await launch();
-  pages = process.env.WATERSHED_URL ? await realPages(process.env.WATERSHED_URL) : await fakePages();
+  pages = process.env.WATERSHED_URL
+    ? await realPages(process.env.WATERSHED_URL)
+    : await fakePages();
 });
 after(async () => {
   await browser?.close();
@@ -30,12 +32,21 @@ after(async () => {
 });
 
 async function fakePages() {
-  const [full, wrong, empty] = await Promise.all([startFake(), startFake({ problems: true }), startFake({ empty: true })]);
+  const [full, wrong, empty] = await Promise.all([
+    startFake(),
+    startFake({ problems: true }),
+    startFake({ empty: true }),
+  ]);
   servers = [full, wrong, empty];
-  const sql = encodeURIComponent("SELECT * FROM cpu_minute LIMIT 40");
+  const sql = encodeURIComponent('SELECT * FROM cpu_minute LIMIT 40');
   return [
     { name: 'home', url: `${full.url}/`, charts: 5, text: 'What runs' },
-    { name: 'home with a problem', url: `${wrong.url}/`, charts: 5, text: 'views/cpu_minute.sql:3:7' },
+    {
+      name: 'home with a problem',
+      url: `${wrong.url}/`,
+      charts: 5,
+      text: 'views/cpu_minute.sql:3:7',
+    },
     { name: 'empty home', url: `${empty.url}/`, text: 'curl -X POST' },
     { name: 'topics', url: `${full.url}/topics`, text: 'temperatures' },
     { name: 'no topics', url: `${empty.url}/topics`, text: 'CREATE TOPIC' },
@@ -44,13 +55,32 @@ async function fakePages() {
     { name: 'views', url: `${full.url}/views`, text: 'cpu_minute' },
     { name: 'no views', url: `${empty.url}/views`, text: 'CREATE MATERIALIZED VIEW' },
     { name: 'view', url: `${full.url}/views/cpu_minute`, charts: 1, text: 'Watermark' },
-    { name: 'view as table', url: `${full.url}/views/cpu_minute?show=table&sort=percent.desc`, text: 'cpu0' },
+    {
+      name: 'view as table',
+      url: `${full.url}/views/cpu_minute?show=table&sort=percent.desc`,
+      text: 'cpu0',
+    },
     { name: 'sql', url: `${full.url}/sql`, text: 'Ask anything', editor: true },
     { name: 'sql table', url: `${full.url}/sql?run=1&q=${sql}`, text: 'answered in', editor: true },
-    { name: 'sql chart', url: `${full.url}/sql?run=1&show=chart&q=${sql}`, charts: 1, editor: true },
-    { name: 'sql error', url: `${full.url}/sql?run=1&q=SELECT%201%20FROM%20nowhere`, text: 'What to do', errors: true, editor: true },
+    {
+      name: 'sql chart',
+      url: `${full.url}/sql?run=1&show=chart&q=${sql}`,
+      charts: 1,
+      editor: true,
+    },
+    {
+      name: 'sql error',
+      url: `${full.url}/sql?run=1&q=SELECT%201%20FROM%20nowhere`,
+      text: 'What to do',
+      errors: true,
+      editor: true,
+    },
     { name: 'dead letters', url: `${full.url}/dead-letters`, text: '64 in all' },
-    { name: 'dead letters, filtered', url: `${full.url}/dead-letters?kind=late`, text: 'its window closed' },
+    {
+      name: 'dead letters, filtered',
+      url: `${full.url}/dead-letters?kind=late`,
+      text: 'its window closed',
+    },
     { name: 'no dead letters', url: `${empty.url}/dead-letters`, text: 'Nothing refused' },
     { name: 'nothing here', url: `${full.url}/nowhere`, text: 'Nothing here' },
   ];
@@ -100,15 +130,26 @@ async function visit(target, look) {
   try {
     await page.goto(target.url);
     await settled(page, { charts: target.charts ?? 0, timeout: 30_000 });
-    if (target.text) await page.waitForFunction((s) => document.body.textContent.includes(s), target.text);
+    if (target.text)
+      await page.waitForFunction((s) => document.body.textContent.includes(s), target.text);
     if (target.editor) await page.locator('[data-editor=ready]').waitFor({ state: 'attached' });
     await page.evaluate(axe);
-    const found = await page.evaluate(() => window.axe.run(document, {
-      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-    }));
-    const faults = found.violations.map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.target} ${n.failureSummary}`).join('; ')}`);
+    const found = await page.evaluate(() =>
+      window.axe.run(document, {
+        runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+      }),
+    );
+    const faults = found.violations.map(
+      (v) =>
+        `${v.id}: ${v.nodes
+          .slice(0, 3)
+          .map((n) => `${n.target} ${n.failureSummary}`)
+          .join('; ')}`,
+    );
     assert.deepEqual(faults, []);
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    const wide = await page.evaluate(
+      () => document.documentElement.scrollWidth - window.innerWidth,
+    );
     assert.ok(wide <= 0, `the page is ${wide} px too wide`);
     assert.deepEqual(errors, []);
     assert.deepEqual(strangers, []);

@@ -17,10 +17,22 @@ function step(name, command, args) {
 
 const bin = (name) => `${root}node_modules/.bin/${name}`;
 if (!real) {
-  step('types', bin('svelte-check'), ['--tsconfig', './tsconfig.json', '--fail-on-warnings', '--output', 'human']);
+  step('types', bin('svelte-check'), [
+    '--tsconfig',
+    './tsconfig.json',
+    '--fail-on-warnings',
+    '--output',
+    'human',
+  ]);
   step('unit tests', bin('vitest'), ['run', '--reporter=dot']);
   if (!existsSync(`${root}dist/index.html`)) step('build', bin('vite'), ['build']);
 }
-step('browser tests', process.execPath, ['--test', '--test-reporter=spec', 'tests/pages.test.mjs',
-  ...(real ? [] : ['tests/acts.test.mjs'])]);
-console.log(`console tests passed (${real ? `against ${real}` : 'types, unit, browser against the fake server'})`);
+step('browser tests', process.execPath, [
+  '--test',
+  '--test-reporter=spec',
+  'tests/pages.test.mjs',
+  ...(real ? [] : ['tests/acts.test.mjs']),
+]);
+console.log(
+  `console tests passed (${real ? `against ${real}` : 'types, unit, browser against the fake server'})`,
+);

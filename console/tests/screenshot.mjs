@@ -3,10 +3,17 @@
 import { launch, settled } from './browser.mjs';
 
 const args = process.argv.slice(2);
-const [url, out] = args.filter((a, i) => !a.startsWith('--') && !/^--(width|height|charts)$/.test(args[i - 1] ?? ''));
-const value = (flag, fallback) => Number(args[args.indexOf(flag) + 1] && args.includes(flag) ? args[args.indexOf(flag) + 1] : fallback);
+const [url, out] = args.filter(
+  (a, i) => !a.startsWith('--') && !/^--(width|height|charts)$/.test(args[i - 1] ?? ''),
+);
+const value = (flag, fallback) =>
+  Number(
+    args[args.indexOf(flag) + 1] && args.includes(flag) ? args[args.indexOf(flag) + 1] : fallback,
+  );
 if (!url || !out) {
-  console.error('usage: node tests/screenshot.mjs URL OUT.png [--dark] [--width N] [--height N] [--full] [--charts N]');
+  console.error(
+    'usage: node tests/screenshot.mjs URL OUT.png [--dark] [--width N] [--height N] [--full] [--charts N]',
+  );
   process.exit(2);
 }
 const width = value('--width', 1280);

@@ -27,7 +27,10 @@ export function parseJson(text: string): unknown {
 export async function call<R>(path: string, init: RequestInit = {}): Promise<R> {
   let response: Response;
   try {
-    response = await fetch(path, { ...init, headers: { accept: 'application/json', ...init.headers } });
+    response = await fetch(path, {
+      ...init,
+      headers: { accept: 'application/json', ...init.headers },
+    });
   } catch (e) {
     if (init.signal?.aborted) throw e;
     throw new ApiError({

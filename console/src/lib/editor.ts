@@ -1,7 +1,12 @@
 // The SQL editor, in a file of its own so that CodeMirror is only fetched where one writes SQL. It
 // lives in a shadow root: its styles are then adopted style sheets, which a strict content
 // security policy allows, where style elements would need 'unsafe-inline'.
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
+import {
+  autocompletion,
+  closeBrackets,
+  closeBracketsKeymap,
+  completionKeymap,
+} from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { sql, SQLDialect, type SQLNamespace } from '@codemirror/lang-sql';
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from '@codemirror/language';
@@ -41,29 +46,53 @@ const colors = HighlightStyle.define([
 
 const look = EditorView.theme({
   '&': { backgroundColor: 'transparent', color: 'var(--text)', fontSize: '13.5px' },
-  '&.cm-focused': { outline: '2px solid var(--accent)', outlineOffset: '-1px', borderRadius: '9px' },
-  '.cm-scroller': { fontFamily: 'var(--mono)', lineHeight: '1.6', minHeight: '132px', maxHeight: '44vh' },
+  '&.cm-focused': {
+    outline: '2px solid var(--accent)',
+    outlineOffset: '-1px',
+    borderRadius: '9px',
+  },
+  '.cm-scroller': {
+    fontFamily: 'var(--mono)',
+    lineHeight: '1.6',
+    minHeight: '132px',
+    maxHeight: '44vh',
+  },
   '.cm-content': { caretColor: 'var(--accent)', padding: '10px 0' },
   '.cm-cursor': { borderLeftColor: 'var(--accent)' },
-  '.cm-gutters': { backgroundColor: 'transparent', color: 'var(--muted)', border: '0', paddingLeft: '6px' },
-  '&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground': {
-    backgroundColor: 'var(--accent-soft)',
+  '.cm-gutters': {
+    backgroundColor: 'transparent',
+    color: 'var(--muted)',
+    border: '0',
+    paddingLeft: '6px',
   },
+  '&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground':
+    {
+      backgroundColor: 'var(--accent-soft)',
+    },
   '.cm-placeholder': { color: 'var(--muted)' },
   '.cm-tooltip': {
-    backgroundColor: 'var(--surface)', color: 'var(--text)', border: '1px solid var(--border)',
-    borderRadius: '8px', overflow: 'hidden', boxShadow: '0 6px 24px rgb(0 0 0 / 18%)',
+    backgroundColor: 'var(--surface)',
+    color: 'var(--text)',
+    border: '1px solid var(--border)',
+    borderRadius: '8px',
+    overflow: 'hidden',
+    boxShadow: '0 6px 24px rgb(0 0 0 / 18%)',
   },
   '.cm-tooltip-autocomplete > ul > li': { padding: '3px 10px' },
   '.cm-tooltip-autocomplete > ul > li[aria-selected]': {
-    backgroundColor: 'var(--accent)', color: 'var(--on-accent)',
+    backgroundColor: 'var(--accent)',
+    color: 'var(--on-accent)',
   },
   '.cm-completionDetail': { opacity: '.75', fontStyle: 'normal' },
   '.cm-lintRange-error': {
-    backgroundImage: 'none', textDecoration: 'underline wavy var(--warn)', textUnderlineOffset: '4px',
+    backgroundImage: 'none',
+    textDecoration: 'underline wavy var(--warn)',
+    textUnderlineOffset: '4px',
   },
   '.cm-diagnostic-error': { borderLeftColor: 'var(--warn-line)' },
-  '.cm-matchingBracket, &.cm-focused .cm-matchingBracket': { backgroundColor: 'var(--accent-soft)' },
+  '.cm-matchingBracket, &.cm-focused .cm-matchingBracket': {
+    backgroundColor: 'var(--accent-soft)',
+  },
 });
 
 export function createEditor(
@@ -92,8 +121,19 @@ export function createEditor(
         EditorView.contentAttributes.of({ 'aria-label': 'SQL, run with Control Enter' }),
         look,
         // Tab is left to the browser, so that the keyboard gets out of the editor.
-        Prec.highest(keymap.of([{ key: 'Mod-Enter', run }, { key: 'Ctrl-Enter', run }])),
-        keymap.of([...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...historyKeymap, ...lintKeymap]),
+        Prec.highest(
+          keymap.of([
+            { key: 'Mod-Enter', run },
+            { key: 'Ctrl-Enter', run },
+          ]),
+        ),
+        keymap.of([
+          ...closeBracketsKeymap,
+          ...completionKeymap,
+          ...defaultKeymap,
+          ...historyKeymap,
+          ...lintKeymap,
+        ]),
         EditorView.updateListener.of((u) => {
           if (u.docChanged) options.onChange(u.state.doc.toString());
         }),
@@ -103,7 +143,8 @@ export function createEditor(
 
   return {
     text: () => view.state.doc.toString(),
-    setText: (text) => view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } }),
+    setText: (text) =>
+      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } }),
     insert: (text) => {
       view.dispatch(view.state.replaceSelection(text));
       view.focus();
@@ -117,13 +158,18 @@ export function createEditor(
       );
       const extension = sql({ dialect, schema, upperCaseKeywords: true });
       // Columns are offered without their table too, as people write them.
-      const columns = [...new Map(names.flatMap((n) => n.columns).map((c) => [c.name, c])).values()];
+      const columns = [
+        ...new Map(names.flatMap((n) => n.columns).map((c) => [c.name, c])).values(),
+      ];
       const bare = dialect.language.data.of({
         autocomplete: (ctx: import('@codemirror/autocomplete').CompletionContext) => {
           const word = ctx.matchBefore(/\w+/);
           if (!word || ctx.state.sliceDoc(word.from - 1, word.from) === '.') return null;
           const list = columns.map((c) => ({
-            label: c.name, detail: c.type.toLowerCase(), type: 'property', boost: 1,
+            label: c.name,
+            detail: c.type.toLowerCase(),
+            type: 'property',
+            boost: 1,
           }));
           return { from: word.from, options: list, validFor: /^\w*$/ };
         },

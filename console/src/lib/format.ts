@@ -31,7 +31,7 @@ export function bytes(n: Maybe): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
   let i = 0;
   let v = Math.abs(n);
-  while (v >= 1000 && i < units.length - 1) (v /= 1000), i++;
+  while (v >= 1000 && i < units.length - 1) ((v /= 1000), i++);
   return `${n < 0 ? '-' : ''}${i === 0 ? Math.round(v) : digits(v)} ${units[i]}`;
 }
 
@@ -103,8 +103,12 @@ export function isTime(v: unknown): v is string {
 }
 
 export function isWindow(v: unknown): v is { start: string; end: string } {
-  return typeof v === 'object' && v !== null && isTime((v as { start?: unknown }).start) &&
-    isTime((v as { end?: unknown }).end);
+  return (
+    typeof v === 'object' &&
+    v !== null &&
+    isTime((v as { start?: unknown }).start) &&
+    isTime((v as { end?: unknown }).end)
+  );
 }
 
 /** A value in a table cell; the full text goes into the cell's title. */
@@ -125,8 +129,9 @@ export function raw(v: unknown): string {
 /** A float with six digits that matter; whole numbers as they are. */
 export function plain(n: number): string {
   if (Number.isInteger(n)) return String(n);
-  const s = n.toPrecision(6);
-  return s.includes('e') ? s : String(Number(s));
+  const abs = Math.abs(n);
+  if (abs >= 1e6 && abs < 1e15) return n.toFixed(0);
+  return String(Number(n.toPrecision(6)));
 }
 
 /** The unit that a column's name tells, or ''. */
@@ -164,7 +169,7 @@ export function withUnit(v: number | null | undefined, unit: string): string {
 function digits(n: number): string {
   const abs = Math.abs(n);
   if (Number.isInteger(n)) return String(n);
-  if (abs >= 100) return String(Math.round(n));
+  if (abs >= 99.95) return String(Math.round(n));
   if (abs >= 10) return n.toFixed(1);
   if (abs >= 1) return String(Number(n.toFixed(2)));
   return String(Number(n.toPrecision(2)));

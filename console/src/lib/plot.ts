@@ -84,10 +84,12 @@ export function choose(fields: Field[], key: string[] = [], rows: Row[] = []): A
   const texts = fields.filter((f) => f.kind === 'text' && f.path !== 'unit');
   const numbers = fields.filter((f) => f.kind === 'number');
   const figures = numbers.filter((f) => !key.includes(f.path));
-  const y = (figures.find((f) => !/^(n|cnt|count)$/i.test(f.path)) ?? figures[0] ?? numbers[0]);
+  const y = figures.find((f) => !/^(n|cnt|count)$/i.test(f.path)) ?? figures[0] ?? numbers[0];
   if (!y) return null;
   const x =
-    times.find((f) => f.path.endsWith('.start')) ?? times[0] ?? texts[0] ??
+    times.find((f) => f.path.endsWith('.start')) ??
+    times[0] ??
+    texts[0] ??
     numbers.find((f) => f !== y);
   if (!x) return null;
   if (x.kind === 'text') return { x: x.path, y: y.path, series: '' };
@@ -113,13 +115,20 @@ function collides(rows: Row[], x: string, series: string): boolean {
 
 export function seriesName(row: Row, series: string): string {
   if (!series) return '';
-  return series.split(',').map((p) => String(get(row, p.trim()) ?? 'NULL')).join(' · ');
+  return series
+    .split(',')
+    .map((p) => String(get(row, p.trim()) ?? 'NULL'))
+    .join(' · ');
 }
 
 /** A path as a dashboard may write it: `w`, `window` and `window.start` all mean the start. */
 export function resolve(path: string | null | undefined, fields: Field[]): string {
   if (!path) return '';
-  if (path.includes(',')) return path.split(',').map((p) => resolve(p.trim(), fields)).join(',');
+  if (path.includes(','))
+    return path
+      .split(',')
+      .map((p) => resolve(p.trim(), fields))
+      .join(',');
   if (fields.some((f) => f.path === path)) return path;
   const start = fields.find((f) => f.path === `${path}.start`);
   if (start) return start.path;
@@ -142,7 +151,9 @@ export function plot(rows: Row[], axes: Axes, fields: Field[], unit?: string): P
   if (kind !== 'time' && kind !== 'number') return { ...base, ...bars(rows, axes) };
 
   const names = [...new Set(rows.map((r) => seriesName(r, axes.series)))].sort(natural.compare);
-  const drawn = new Map(names.slice(0, SERIES_MAX).map((n) => [n, new Map<number, number | null>()]));
+  const drawn = new Map(
+    names.slice(0, SERIES_MAX).map((n) => [n, new Map<number, number | null>()]),
+  );
   const xs = new Set<number>();
   for (const row of rows) {
     const points = drawn.get(seriesName(row, axes.series));
@@ -168,7 +179,10 @@ function gapsIn(xs: number[]): number[] {
   if (xs.length < 4) return [];
   const steps = xs.slice(1).map((x, i) => x - xs[i]!);
   const usual = [...steps].sort((a, b) => a - b)[Math.floor(steps.length / 2)]!;
-  return xs.slice(0, -1).filter((_, i) => steps[i]! > usual * 3.5).map((x) => x + usual);
+  return xs
+    .slice(0, -1)
+    .filter((_, i) => steps[i]! > usual * 3.5)
+    .map((x) => x + usual);
 }
 
 function bars(rows: Row[], axes: Axes): Omit<Plot, 'unit' | 'y'> {
@@ -240,9 +254,13 @@ export function windowColumn(columns: Column[], rows: Row[]): string | null {
 
 export function toCsv(columns: Column[], rows: Row[]): string {
   const quote = (v: unknown) => {
-    const s = v === null || v === undefined ? '' : typeof v === 'object' ? JSON.stringify(v) : String(v);
+    const s =
+      v === null || v === undefined ? '' : typeof v === 'object' ? JSON.stringify(v) : String(v);
     return /[",\n\r]/.test(s) ? `"${s.replaceAll('"', '""')}"` : s;
   };
-  const lines = [columns.map((c) => quote(c.name)), ...rows.map((r) => columns.map((c) => quote(r[c.name])))];
+  const lines = [
+    columns.map((c) => quote(c.name)),
+    ...rows.map((r) => columns.map((c) => quote(r[c.name]))),
+  ];
   return lines.map((l) => l.join(',')).join('\r\n') + '\r\n';
 }

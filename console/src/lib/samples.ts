@@ -31,7 +31,8 @@ export const FIRST_TOPIC = `CREATE TOPIC readings (
 )`;
 
 export function firstCurl(): string {
-  const event = '{"sensor":"roof","celsius":21.5,"at":"' + new Date().toISOString().slice(0, 19) + 'Z"}';
+  const event =
+    '{"sensor":"roof","celsius":21.5,"at":"' + new Date().toISOString().slice(0, 19) + 'Z"}';
   return `curl -X POST ${origin()}/api/topics/readings --data-binary '${event}'`;
 }
 

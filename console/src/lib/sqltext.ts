@@ -6,18 +6,24 @@ export interface Token {
 }
 
 export const TYPES =
-  'text double float real bigint int integer smallint boolean timestamp date decimal interval array struct map'
-    .split(' ');
+  'text double float real bigint int integer smallint boolean timestamp date decimal interval array struct map'.split(
+    ' ',
+  );
 
 export const KEYWORDS = new Set(
-  ('select from where group by having order limit offset as and or not null is in between like case ' +
+  (
+    'select from where group by having order limit offset as and or not null is in between like case ' +
     'when then else end join left right full outer inner cross on using union all distinct with ' +
     'create drop insert values if exists primary key check default cast asc desc nulls first last ' +
     'filter true false topic source sink materialized view watermark into for show describe explain ' +
-    'window session_window over partition qualify asof').split(' ').concat(TYPES),
+    'window session_window over partition qualify asof'
+  )
+    .split(' ')
+    .concat(TYPES),
 );
 
-const LEX = /(--[^\n]*|\/\*[\s\S]*?\*\/)|('(?:[^']|'')*')|(\b\d+(?:\.\d+)?\b)|("(?:[^"]|"")*"|\b[A-Za-z_]\w*\b)|([\s\S])/g;
+const LEX =
+  /(--[^\n]*|\/\*[\s\S]*?\*\/)|('(?:[^']|'')*')|(\b\d+(?:\.\d+)?\b)|("(?:[^"]|"")*"|\b[A-Za-z_]\w*\b)|([\s\S])/g;
 
 export function tokens(sql: string): Token[] {
   const out: Token[] = [];

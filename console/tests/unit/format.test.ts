@@ -7,15 +7,35 @@ import { sampleEvent } from '../../src/lib/samples.ts';
 
 describe('figures', () => {
   it.each([
-    [f.compact(0), '0'], [f.compact(950), '950'], [f.compact(1234), '1,234'], [f.compact(12_345), '12.3 k'],
-    [f.compact(4_571_000), '4.57 M'], [f.compact(2e9), '2 G'], [f.compact(-12_345), '-12.3 k'],
-    [f.rate(0), '0/s'], [f.rate(13.04), '13.0/s'],
-    [f.bytes(0), '0 B'], [f.bytes(999), '999 B'], [f.bytes(48_310_000), '48.3 MB'], [f.bytes(-2000), '-2 kB'],
-    [f.duration(0), '0 ms'], [f.duration(0.42), '0.42 ms'], [f.duration(320), '320 ms'], [f.duration(4200), '4.2 s'],
-    [f.duration(200_000), '3 min 20 s'], [f.duration(7_500_000), '2 h 5 min'], [f.duration(273_600_000), '3 d 4 h'],
-    [f.duration(604_800_000), '7 d'], [f.duration(-1500), '-1.5 s'],
-    [f.withUnit(53.94, '%'), '53.9 %'], [f.withUnit(3.4e6, 'B/s'), '3.4 MB/s'], [f.withUnit(21.5, '°C'), '21.5 °C'],
-    [f.withUnit(1.5, 's'), '1.5 s'], [f.withUnit(12, ''), '12'],
+    [f.compact(0), '0'],
+    [f.compact(950), '950'],
+    [f.compact(1234), '1,234'],
+    [f.compact(12_345), '12.3 k'],
+    [f.compact(4_571_000), '4.57 M'],
+    [f.compact(2e9), '2 G'],
+    [f.compact(-12_345), '-12.3 k'],
+    [f.rate(0), '0/s'],
+    [f.rate(13.04), '13.0/s'],
+    [f.bytes(0), '0 B'],
+    [f.bytes(999), '999 B'],
+    [f.bytes(48_310_000), '48.3 MB'],
+    [f.bytes(-2000), '-2 kB'],
+    [f.duration(0), '0 ms'],
+    [f.duration(0.42), '0.42 ms'],
+    [f.duration(320), '320 ms'],
+    [f.duration(4200), '4.2 s'],
+    [f.duration(200_000), '3 min 20 s'],
+    [f.duration(7_500_000), '2 h 5 min'],
+    [f.duration(273_600_000), '3 d 4 h'],
+    [f.duration(604_800_000), '7 d'],
+    [f.duration(-1500), '-1.5 s'],
+    [f.withUnit(53.94, '%'), '53.9 %'],
+    [f.withUnit(3.4e6, 'B/s'), '3.4 MB/s'],
+    [f.withUnit(21.5, '°C'), '21.5 °C'],
+    [f.withUnit(1.5, 's'), '1.5 s'],
+    [f.withUnit(99.97, '%'), '100 %'],
+    [f.plain(3_308_961.37), '3308961'],
+    [f.withUnit(12, ''), '12'],
   ])('%s', (got, wanted) => expect(got).toBe(wanted));
 
   it('shows unknown as unknown, never as zero', () => {
@@ -36,7 +56,16 @@ describe('figures', () => {
   });
 
   it('tells the unit of a column by its name', () => {
-    const names = ['cpu_percent', 'used_bytes', 'bytes_per_second', 'celsius', 'latency_ms', 'events_per_second', 'n', 'status'];
+    const names = [
+      'cpu_percent',
+      'used_bytes',
+      'bytes_per_second',
+      'celsius',
+      'latency_ms',
+      'events_per_second',
+      'n',
+      'status',
+    ];
     expect(names.map(f.unitOf)).toEqual(['%', 'B', 'B/s', '°C', 'ms', '/s', '', '']);
   });
 });
@@ -48,7 +77,8 @@ describe('cells', () => {
     expect(f.cell(1_000_000)).toBe('1000000');
     expect(f.cell({ a: 1 })).toBe('{"a":1}');
     expect(f.cell(12345678901234567890n)).toBe('12345678901234567890');
-    const start = new Date(); start.setHours(10, 0, 0, 0);
+    const start = new Date();
+    start.setHours(10, 0, 0, 0);
     const end = new Date(start.getTime() + 60_000);
     expect(f.cell({ start: start.toISOString(), end: end.toISOString() })).toBe('10:00 – 10:01');
   });
@@ -72,8 +102,14 @@ describe('answers', () => {
   });
 
   it('makes a problem of any failed answer', () => {
-    expect(toProblem(404, 'Not Found', '{"detail":"no view","code":"not_found"}')).toMatchObject({ detail: 'no view', status: 404 });
-    expect(toProblem(502, 'Bad Gateway', '<html>')).toMatchObject({ detail: '<html>', code: '502' });
+    expect(toProblem(404, 'Not Found', '{"detail":"no view","code":"not_found"}')).toMatchObject({
+      detail: 'no view',
+      status: 404,
+    });
+    expect(toProblem(502, 'Bad Gateway', '<html>')).toMatchObject({
+      detail: '<html>',
+      code: '502',
+    });
     expect(toProblem(500, '', '')).toMatchObject({ detail: 'HTTP 500' });
   });
 });
@@ -83,15 +119,22 @@ describe('text', () => {
     const sql = "SELECT \"a b\", 'it''s' -- why\nFROM t WHERE x > 1.5 /* c */";
     const cut = tokens(sql);
     expect(cut.map((t) => t.text).join('')).toBe(sql);
-    expect(cut.filter((t) => t.kind === 'keyword').map((t) => t.text)).toEqual(['SELECT', 'FROM', 'WHERE']);
+    expect(cut.filter((t) => t.kind === 'keyword').map((t) => t.text)).toEqual([
+      'SELECT',
+      'FROM',
+      'WHERE',
+    ]);
     expect(cut.filter((t) => t.kind === 'string').map((t) => t.text)).toEqual(["'it''s'"]);
     expect(cut.filter((t) => t.kind === 'comment')).toHaveLength(2);
   });
 
   it('makes an event from the columns of a topic', () => {
     const columns = [
-      { name: 'sensor', type: 'TEXT' }, { name: 'celsius', type: 'DOUBLE' }, { name: 'n', type: 'BIGINT' },
-      { name: 'at', type: 'TIMESTAMP' }, { name: '_offset', type: 'BIGINT' },
+      { name: 'sensor', type: 'TEXT' },
+      { name: 'celsius', type: 'DOUBLE' },
+      { name: 'n', type: 'BIGINT' },
+      { name: 'at', type: 'TIMESTAMP' },
+      { name: '_offset', type: 'BIGINT' },
     ];
     expect(sampleEvent(columns, new Date('2026-11-22T10:00:00.5Z'))).toBe(
       '{"sensor":"a","celsius":21.5,"n":1,"at":"2026-11-22T10:00:00Z"}',

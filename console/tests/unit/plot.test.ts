@@ -6,11 +6,15 @@ import { choose, fieldsOf, latest, plot, resolve, summary, toCsv } from '../../s
 import type { Column, Row } from '../../src/lib/types.ts';
 
 const COLUMNS: Column[] = [
-  { name: 'sensor', type: 'TEXT' }, { name: 'w', type: 'STRUCT<start: TIMESTAMP, end: TIMESTAMP>' },
-  { name: 'n', type: 'BIGINT' }, { name: 'celsius', type: 'DOUBLE' },
+  { name: 'sensor', type: 'TEXT' },
+  { name: 'w', type: 'STRUCT<start: TIMESTAMP, end: TIMESTAMP>' },
+  { name: 'n', type: 'BIGINT' },
+  { name: 'celsius', type: 'DOUBLE' },
 ];
 const row = (sensor: string, minute: number, celsius: number | null): Row => ({
-  sensor, n: 60, celsius,
+  sensor,
+  n: 60,
+  celsius,
   w: {
     start: `2026-11-22T10:${String(minute).padStart(2, '0')}:00Z`,
     end: `2026-11-22T10:${String(minute + 1).padStart(2, '0')}:00Z`,
@@ -26,26 +30,51 @@ describe('choose', () => {
   });
 
   it('joins text keys when one alone would put two rows on a point', () => {
-    const rows = [{ host: 'h', core: 'a', at: '2026-11-22T10:00:00Z', v: 1 }, { host: 'h', core: 'b', at: '2026-11-22T10:00:00Z', v: 2 }];
-    const columns = [{ name: 'host', type: 'TEXT' }, { name: 'core', type: 'TEXT' }, { name: 'at', type: 'TIMESTAMP' }, { name: 'v', type: 'DOUBLE' }];
+    const rows = [
+      { host: 'h', core: 'a', at: '2026-11-22T10:00:00Z', v: 1 },
+      { host: 'h', core: 'b', at: '2026-11-22T10:00:00Z', v: 2 },
+    ];
+    const columns = [
+      { name: 'host', type: 'TEXT' },
+      { name: 'core', type: 'TEXT' },
+      { name: 'at', type: 'TIMESTAMP' },
+      { name: 'v', type: 'DOUBLE' },
+    ];
     expect(choose(fieldsOf(columns, rows), [], rows)?.series).toBe('host,core');
   });
 
   it('draws bars over names, lines over numbers, nothing without figures', () => {
     const text = { name: 'title', type: 'TEXT' };
     const number = { name: 'plays', type: 'BIGINT' };
-    expect(choose(fieldsOf([text, number], []), [])).toEqual({ x: 'title', y: 'plays', series: '' });
-    expect(choose(fieldsOf([{ name: 'cycle', type: 'BIGINT' }, { name: 's4', type: 'DOUBLE' }], []), ['cycle'])).toEqual(
-      { x: 'cycle', y: 's4', series: '' },
-    );
+    expect(choose(fieldsOf([text, number], []), [])).toEqual({
+      x: 'title',
+      y: 'plays',
+      series: '',
+    });
+    expect(
+      choose(
+        fieldsOf(
+          [
+            { name: 'cycle', type: 'BIGINT' },
+            { name: 's4', type: 'DOUBLE' },
+          ],
+          [],
+        ),
+        ['cycle'],
+      ),
+    ).toEqual({ x: 'cycle', y: 's4', series: '' });
     expect(choose(fieldsOf([text], []), [])).toBeNull();
   });
 
   it('understands paths as dashboards write them', () => {
     const fields = fieldsOf(COLUMNS, [row('a', 0, 1)]);
-    expect(['w', 'w.start', 'window.start', 'celsius', ''].map((p) => resolve(p, fields))).toEqual(
-      ['w.start', 'w.start', 'w.start', 'celsius', ''],
-    );
+    expect(['w', 'w.start', 'window.start', 'celsius', ''].map((p) => resolve(p, fields))).toEqual([
+      'w.start',
+      'w.start',
+      'w.start',
+      'celsius',
+      '',
+    ]);
   });
 });
 
@@ -56,7 +85,10 @@ describe('plot', () => {
   it('aligns series by time, sorts names as people count', () => {
     const p = draw([row('core 10', 1, 3), row('core 2', 0, 1), row('core 2', 1, 2)]);
     expect(p.series.map((s) => s.name)).toEqual(['core 2', 'core 10']);
-    expect(p.series.map((s) => s.values)).toEqual([[1, 2], [undefined, 3]]);
+    expect(p.series.map((s) => s.values)).toEqual([
+      [1, 2],
+      [undefined, 3],
+    ]);
     expect(p.unit).toBe('°C');
   });
 
@@ -79,8 +111,15 @@ describe('plot', () => {
   });
 
   it('puts bars in order', () => {
-    const rows = [{ title: 'x', plays: 3 }, { title: 'y', plays: 9 }, { title: 'z', plays: null }];
-    const columns = [{ name: 'title', type: 'TEXT' }, { name: 'plays', type: 'BIGINT' }];
+    const rows = [
+      { title: 'x', plays: 3 },
+      { title: 'y', plays: 9 },
+      { title: 'z', plays: null },
+    ];
+    const columns = [
+      { name: 'title', type: 'TEXT' },
+      { name: 'plays', type: 'BIGINT' },
+    ];
     const p = plot(rows, { x: 'title', y: 'plays', series: '' }, fieldsOf(columns, rows));
     expect([p.kind, p.categories, p.series[0]!.values]).toEqual(['category', ['y', 'x'], [9, 3]]);
   });
@@ -89,15 +128,29 @@ describe('plot', () => {
 describe('ViewRows', () => {
   const snapshot = { epoch: 1, columns: COLUMNS, rows: [row('a', 0, 1), row('b', 0, 2)] };
 
-  it.each([[['sensor', 'w']], [[]]])('applies changes in whichever order they come (key %j)', (key) => {
-    const view = new ViewRows(key);
-    view.snapshot(snapshot);
-    view.apply({ epoch: 2, changes: [{ op: '+', row: row('a', 0, 5) }, { op: '-', row: row('a', 0, 1) }] });
-    expect(view.list().map((r) => r.celsius).sort()).toEqual([2, 5]);
-    view.apply({ epoch: 3, changes: [{ op: '-', row: row('b', 0, 2) }] });
-    expect(view.list().map((r) => r.celsius)).toEqual([5]);
-    expect(view.epoch).toBe(3);
-  });
+  it.each([[['sensor', 'w']], [[]]])(
+    'applies changes in whichever order they come (key %j)',
+    (key) => {
+      const view = new ViewRows(key);
+      view.snapshot(snapshot);
+      view.apply({
+        epoch: 2,
+        changes: [
+          { op: '+', row: row('a', 0, 5) },
+          { op: '-', row: row('a', 0, 1) },
+        ],
+      });
+      expect(
+        view
+          .list()
+          .map((r) => r.celsius)
+          .sort(),
+      ).toEqual([2, 5]);
+      view.apply({ epoch: 3, changes: [{ op: '-', row: row('b', 0, 2) }] });
+      expect(view.list().map((r) => r.celsius)).toEqual([5]);
+      expect(view.epoch).toBe(3);
+    },
+  );
 
   it('counts equal rows of a view without a key', () => {
     const view = new ViewRows();
@@ -133,20 +186,29 @@ describe('colours', () => {
 
   it('come back dashed from the seventh series on', () => {
     expect(strokeOf(6, false)).toEqual({ color: LIGHT[0], dash: [6, 4] });
-    expect(new Set(Array.from({ length: 12 }, (_, i) => JSON.stringify(strokeOf(i, true)))).size).toBe(12);
+    expect(
+      new Set(Array.from({ length: 12 }, (_, i) => JSON.stringify(strokeOf(i, true)))).size,
+    ).toBe(12);
   });
 });
 
 it('writes CSV that a spreadsheet reads', () => {
-  const columns = [{ name: 'a', type: 'TEXT' }, { name: 'b', type: 'TEXT' }];
+  const columns = [
+    { name: 'a', type: 'TEXT' },
+    { name: 'b', type: 'TEXT' },
+  ];
   expect(toCsv(columns, [{ a: 'x,"y"', b: null }])).toBe('a,b\r\n"x,""y""",\r\n');
 });
 
 // Machado et al. 2009, severity 1.0, on linear RGB.
 const EYES = {
   normal: [1, 0, 0, 0, 1, 0, 0, 0, 1],
-  protan: [0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998],
-  deutan: [0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.01182, 0.04294, 0.968881],
+  protan: [
+    0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998,
+  ],
+  deutan: [
+    0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.01182, 0.04294, 0.968881,
+  ],
 };
 
 function linear(hex: string): number[] {
@@ -158,7 +220,9 @@ function linear(hex: string): number[] {
 function see(hex: string, eyes: keyof typeof EYES): number[] {
   const m = EYES[eyes];
   const c = linear(hex);
-  return [0, 3, 6].map((r) => Math.min(1, Math.max(0, m[r]! * c[0]! + m[r + 1]! * c[1]! + m[r + 2]! * c[2]!)));
+  return [0, 3, 6].map((r) =>
+    Math.min(1, Math.max(0, m[r]! * c[0]! + m[r + 1]! * c[1]! + m[r + 2]! * c[2]!)),
+  );
 }
 function luminance(hex: string): number {
   const [r, g, b] = linear(hex);

@@ -1,8 +1,15 @@
 // The stream reader: events wherever the chunks break, resuming, back-off, dead connections.
 import { describe, expect, it, vi } from 'vitest';
-import { backoffMs, openStream, SseParser, type SseEvent, type StreamState } from '../../src/lib/sse.ts';
+import {
+  backoffMs,
+  openStream,
+  SseParser,
+  type SseEvent,
+  type StreamState,
+} from '../../src/lib/sse.ts';
 
-const TEXT = 'event: snapshot\nid: 7\ndata: {"a":1}\n\n: keep-alive\n\nid: 8\r\ndata: x\r\ndata: y\r\n\r\n';
+const TEXT =
+  'event: snapshot\nid: 7\ndata: {"a":1}\n\n: keep-alive\n\nid: 8\r\ndata: x\r\ndata: y\r\n\r\n';
 
 describe('SseParser', () => {
   it('gives the same events for every way of cutting the text', () => {
@@ -21,7 +28,9 @@ describe('SseParser', () => {
 
   it('keeps the last id, ignores comments and unknown fields, reads retry', () => {
     const parser = new SseParser();
-    expect(parser.push('id: 3\ndata: a\n\nnonsense\nretry: 250\ndata:b\n\n').map((e) => e.id)).toEqual(['3', '3']);
+    expect(
+      parser.push('id: 3\ndata: a\n\nnonsense\nretry: 250\ndata:b\n\n').map((e) => e.id),
+    ).toEqual(['3', '3']);
     expect(parser.retry).toBe(250);
     expect(parser.push('event: nothing\n\n')).toEqual([]);
   });
@@ -34,7 +43,9 @@ describe('SseParser', () => {
 describe('backoffMs', () => {
   it('doubles up to fifteen seconds, with a quarter of chance', () => {
     const middle = () => 0.5;
-    expect([0, 1, 2, 5, 30].map((n) => backoffMs(n, middle))).toEqual([500, 1000, 2000, 15_000, 15_000]);
+    expect([0, 1, 2, 5, 30].map((n) => backoffMs(n, middle))).toEqual([
+      500, 1000, 2000, 15_000, 15_000,
+    ]);
     expect(backoffMs(1, () => 0)).toBe(750);
     expect(backoffMs(1, () => 1)).toBe(1250);
   });
@@ -60,7 +71,11 @@ describe('openStream', () => {
       return body(`id: ${asked.length * 10}\ndata: n${asked.length}\n\n`);
     }) as typeof fetch;
     vi.useFakeTimers();
-    const stream = openStream('/x', { onEvent: (e) => events.push(e.data), fetch: fake, random: () => 0.5 });
+    const stream = openStream('/x', {
+      onEvent: (e) => events.push(e.data),
+      fetch: fake,
+      random: () => 0.5,
+    });
     await vi.advanceTimersByTimeAsync(2_000);
     stream.close();
     vi.useRealTimers();
@@ -77,12 +92,18 @@ describe('openStream', () => {
       const reader = response.body!;
       init.signal!.addEventListener('abort', () => void reader.cancel().catch(() => {}));
       return new Response(
-        new ReadableStream({ start: (c) => init.signal!.addEventListener('abort', () => c.error(new Error('aborted'))) }),
+        new ReadableStream({
+          start: (c) => init.signal!.addEventListener('abort', () => c.error(new Error('aborted'))),
+        }),
       );
     }) as typeof fetch;
     vi.useFakeTimers();
     const stream = openStream('/x', {
-      onEvent: () => {}, onState: (s) => states.push(s.kind), fetch: fake, silentMs: 1000, random: () => 0.5,
+      onEvent: () => {},
+      onState: (s) => states.push(s.kind),
+      fetch: fake,
+      silentMs: 1000,
+      random: () => 0.5,
     });
     await vi.advanceTimersByTimeAsync(1_800);
     stream.close();
@@ -95,7 +116,12 @@ describe('openStream', () => {
     const states: StreamState[] = [];
     const fake = vi.fn(async () => new Response('no', { status: 503 })) as unknown as typeof fetch;
     vi.useFakeTimers();
-    const stream = openStream('/x', { onEvent: () => {}, onState: (s) => states.push(s), fetch: fake, random: () => 0.5 });
+    const stream = openStream('/x', {
+      onEvent: () => {},
+      onState: (s) => states.push(s),
+      fetch: fake,
+      random: () => 0.5,
+    });
     await vi.advanceTimersByTimeAsync(100);
     stream.close();
     await vi.advanceTimersByTimeAsync(60_000);

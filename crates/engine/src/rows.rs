@@ -55,15 +55,11 @@ impl RowDecoder {
 
     fn make(topic: &Topic, wanted: impl Fn(&str) -> bool) -> Result<RowDecoder> {
         // What was acknowledged was checked then; a column made NOT NULL later must not hide it.
-        let relaxed: Vec<Field> = topic
-            .columns
-            .iter()
-            .map(|c| Field::new(&c.name, c.data_type.clone(), true))
-            .collect();
+        let relaxed: Vec<Field> =
+            topic.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), true)).collect();
         let columns: Vec<usize> =
             (0..topic.columns.len()).filter(|i| wanted(&topic.columns[*i].name)).collect();
-        let decoder =
-            formats::json::Decoder::new(Arc::new(Schema::new(relaxed)), Some(&columns))?;
+        let decoder = formats::json::Decoder::new(Arc::new(Schema::new(relaxed)), Some(&columns))?;
         let full = full_schema(topic);
         let fields = full.fields().iter().filter(|f| wanted(f.name()));
         let fields: Vec<Field> = fields.map(|f| f.as_ref().clone().with_nullable(true)).collect();
