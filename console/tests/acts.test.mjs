@@ -110,6 +110,15 @@ test('a result is sorted, drawn, and the URL shows it again', async () => {
   await page.waitForURL(/show=chart/);
 });
 
+test('a panel takes its part of a view, and one without rows says so', async () => {
+  await open('/');
+  await settled(page, { charts: 5 });
+  const panel = (title) => page.locator('figure', { hasText: title });
+  assert.match(await panel('One core alone').locator('.big').textContent(), /^[\d.]+ %$/);
+  assert.match(await panel('Fans').textContent(), /No rows yet/);
+  assert.equal(await panel('Fans').locator('canvas').count(), 0);
+});
+
 test('the axes of a view are chosen by themselves and changed in the URL', async () => {
   await open('/views/cpu_minute');
   await settled(page, { charts: 1 });

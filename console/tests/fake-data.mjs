@@ -252,6 +252,20 @@ export class World {
             live: true,
           },
           {
+            title: 'Fans',
+            view: 'cpu_minute',
+            where: { core: 'none' },
+            chart: 'line',
+          },
+          {
+            title: 'One core alone',
+            view: 'cpu_minute',
+            where: { core: 'cpu1' },
+            chart: 'number',
+            y: 'percent',
+            unit: '%',
+          },
+          {
             title: 'Disks, used',
             view: 'disk_free',
             chart: 'bar',

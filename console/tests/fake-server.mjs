@@ -1,5 +1,5 @@
-// A stand-in for the real server while the console is built and tested: the built files and the REST
-// contract over moving data, under the strict content security policy. Zero dependencies.
+// A stand-in for the real server while the console is built and tested: the built files and the
+// REST contract over moving data, under the strict content security policy. Zero dependencies.
 // `node tests/fake-server.mjs [PORT] [--empty] [--problems]`
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';

@@ -1,5 +1,5 @@
-// Every page in light and dark, wide and at 375 px: it loads, shows data, has no accessibility fault
-// (axe), no console error, no sideways scrolling, and asks no other host. With `WATERSHED_URL` the
+// Every page in light and dark, wide and at 375 px: it loads, shows data, has no accessibility
+// fault (axe), no console error, no sideways scrolling, and asks no other host. With `WATERSHED_URL` the
 // same holds for a real server that runs the project `sensors`.
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';

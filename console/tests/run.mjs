@@ -1,5 +1,5 @@
-// `npm test`: types, unit tests, then the browser tests; the fake server serves the built files unless
-// `WATERSHED_URL` names a real one. Ends with one line that says how it went.
+// `npm test`: types, unit tests, then the browser tests; the fake server serves the built files
+// unless `WATERSHED_URL` names a real one. Ends with one line that says how it went.
 import { existsSync } from 'node:fs';
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

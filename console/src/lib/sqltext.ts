@@ -12,11 +12,11 @@ export const TYPES =
 
 export const KEYWORDS = new Set(
   (
-    'select from where group by having order limit offset as and or not null is in between like case ' +
-    'when then else end join left right full outer inner cross on using union all distinct with ' +
+    'select from where group by having order limit offset as and or not null is in between like ' +
+    'case when then else end join left right full outer inner cross on using union all distinct with ' +
     'create drop insert values if exists primary key check default cast asc desc nulls first last ' +
-    'filter true false topic source sink materialized view watermark into for show describe explain ' +
-    'window session_window over partition qualify asof'
+    'filter true false topic source sink materialized view watermark into for show describe ' +
+    'explain window session_window over partition qualify asof'
   )
     .split(' ')
     .concat(TYPES),

@@ -106,8 +106,8 @@ impl Platform {
         let whole = || place(0..query.trim_end().len());
         let run = async {
             let frame = DataFrame::new(state, plan);
-            let schema: SchemaRef = frame.schema().inner().clone();
             let mut stream = frame.execute_stream().await?;
+            let schema = stream.schema();
             let mut batches = vec![];
             let (mut n, mut omitted) = (0, false);
             while let Some(batch) = stream.next().await {

@@ -165,7 +165,7 @@ async fn run(case: &Case, mode: &str, seed: u64) -> Result<Vec<String>, String> 
     let texts = [sql::Text { file: None, text: text.as_str().into() }];
     let mut replay = Replay::open(dir.path(), &texts, 1_767_225_600_000_000)
         .await
-        .map_err(|e| e.iter().map(|e| message(e)).collect::<Vec<_>>().join("\n"))?;
+        .map_err(|e| e.iter().map(message).collect::<Vec<_>>().join("\n"))?;
     let mut rng = SmallRng::seed_from_u64(seed ^ mode.len() as u64);
     for piece in pieces(case, mode, &mut rng) {
         let answer =
