@@ -40,7 +40,7 @@ fn a_project_with_a_fault_starts_in_dev_and_not_in_serve() {
     let broken = READINGS.replace("DOUBLE", "DUBLE");
     let project = Project::new(&broken);
     let output = project.command(&["serve", ".", "--http-port", "0"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(output.status.code(), Some(2));
     let shown = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(shown.contains("sql/project.sql:2") && shown.contains('^'), "{shown}");
     let mut server = Server::start(project, "dev", &[]);

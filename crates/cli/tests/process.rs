@@ -105,7 +105,7 @@ fn settings_show_where_they_come_from_and_all_faults_at_once() {
     assert_eq!(origin("lake"), "default");
     project.write("watershed.toml", "[http]\nprot = 5000\nport = \"x\"\n");
     let ran = ran(&project, &["config", "show"]);
-    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("did you mean 'http.port'?"), "{}", ran.err);
     assert!(ran.err.contains("watershed.toml:3:8"), "{}", ran.err);
 }

@@ -29,6 +29,7 @@ pub struct DeadLetter {
     pub column: Option<String>,
     pub kind: String,
     pub reason: String,
+    #[serde(skip)]
     pub raw: Vec<u8>,
 }
 
@@ -101,9 +102,7 @@ impl DeadLetters {
                 letter.raw.truncate(RAW_BYTES_MAX);
                 letter.reason.push_str("; only the first 64 KiB are kept");
             }
-            let value = serde_json::to_vec(&letter)
-                .map_err(|e| Error::internal(format!("encoding a dead letter: {e}")))?;
-            batch.put(&self.letters, id.to_be_bytes(), value);
+            batch.put(&self.letters, id.to_be_bytes(), encode(&letter)?);
         }
         Ok(())
     }
@@ -247,9 +246,22 @@ fn id_of(key: &[u8]) -> Result<u64> {
     Ok(u64::from_be_bytes(bytes))
 }
 
+/// One line of JSON, then the raw bytes as they came.
+fn encode(letter: &DeadLetter) -> Result<Vec<u8>> {
+    let mut value = serde_json::to_vec(letter)
+        .map_err(|e| Error::internal(format!("encoding a dead letter: {e}")))?;
+    value.push(b'\n');
+    value.extend_from_slice(&letter.raw);
+    Ok(value)
+}
+
 fn parse(value: &[u8]) -> Result<DeadLetter> {
-    serde_json::from_slice(value)
-        .map_err(|e| Error::corrupt(format!("a dead letter does not decode: {e}")))
+    let bad = |e: &dyn std::fmt::Display| Error::corrupt(format!("a dead letter is damaged: {e}"));
+    let line = value.iter().position(|b| *b == b'\n');
+    let line = line.ok_or_else(|| bad(&"it has no first line"))?;
+    let mut letter: DeadLetter = serde_json::from_slice(&value[..line]).map_err(|e| bad(&e))?;
+    letter.raw = value[line + 1..].to_vec();
+    Ok(letter)
 }
 
 fn shown(id: u64, l: DeadLetter) -> ShownLetter {

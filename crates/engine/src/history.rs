@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use common::{Error, Offset, Partition, Result};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
 use lake::Lake;
+
+use crate::rows::Rows;
 
 /// Offsets read at a time.
 const OFFSETS: i64 = 65_536;
@@ -36,7 +38,7 @@ impl History {
         partition: Partition,
         from: Offset,
         to: Offset,
-    ) -> Result<(RecordBatch, Offset)> {
+    ) -> Result<(Rows, Offset)> {
         let next = Offset(to.0.min(from.0 + OFFSETS));
         let rows = self.handle.block_on(self.scan(topic, partition, from, next))?;
         let offsets = rows
@@ -53,7 +55,8 @@ impl History {
             ))
             .hint("was archive = false, or were files of the lake removed by hand?"));
         }
-        Ok((rows, next))
+        let ends = ends(&rows)?;
+        Ok((Rows { batch: rows, ends }, next))
     }
 
     async fn scan(
@@ -87,5 +90,34 @@ impl History {
             .map_err(bad)?;
         let batches = frame.collect().await.map_err(bad)?;
         crate::tables::concat(&schema, &batches)
+    }
+}
+
+/// Where the record batches of the log ended: all rows of one arrived at the same moment.
+fn ends(rows: &RecordBatch) -> Result<Vec<usize>> {
+    let arrived = rows
+        .column_by_name("_arrived")
+        .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())
+        .ok_or_else(|| Error::corrupt("the archive has no column '_arrived'"))?;
+    let times = arrived.values();
+    let borders = (1..times.len()).filter(|i| times[i - 1] != times[*i]);
+    Ok(borders.chain((!times.is_empty()).then_some(times.len())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arrow::array::{ArrayRef, TimestampMicrosecondArray};
+
+    use super::*;
+
+    #[test]
+    fn rows_that_arrived_together_are_a_batch() {
+        let ends_of = |times: &[i64]| {
+            let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(times.to_vec()));
+            ends(&RecordBatch::try_from_iter([("_arrived", times)]).unwrap()).unwrap()
+        };
+        assert_eq!(ends_of(&[]), [0_usize; 0]);
+        assert_eq!(ends_of(&[5, 5, 7, 6, 6]), [2, 3, 5]);
     }
 }

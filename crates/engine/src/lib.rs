@@ -9,6 +9,7 @@ mod body;
 mod dead_letters;
 mod history;
 mod ingest;
+mod late_rows;
 mod lock;
 mod meta;
 mod metrics;

@@ -9,18 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::AsArray;
 use arrow::datatypes::TimestampMicrosecondType;
 use common::{Clock, Epoch, Error, Kind, Offset, Partition, Result};
 use kv::Kv;
 use state::Checkpoint;
-use stream::{Graph, Job, Sealed};
+use stream::{Graph, Job, LateRow, Sealed};
 
 use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::history::History;
+use crate::late_rows::{self, LATE_MAX};
 use crate::outbox::Outbox;
 use crate::pipeline_status::{PipelineStatus, Shared};
-use crate::rows::{RowDecoder, for_each_record, next_offset};
+use crate::rows::{RowDecoder, Rows, next_offset};
 use crate::subscription::Publisher;
 use crate::view_store::{ViewMeta, ViewStore};
 
@@ -64,7 +65,6 @@ pub struct Prepared {
     sealed: Sealed,
     stored: Checkpoint,
     meta: ViewMeta,
-    letters: usize,
 }
 
 /// A pipeline without its thread.
@@ -82,6 +82,8 @@ pub struct Runner {
     /// Where the pipeline stands, as it was last written.
     stored: Checkpoint,
     dirty: bool,
+    /// Late rows of this epoch.
+    letters: Vec<DeadLetter>,
     /// Arrival of the newest row pushed, µs.
     newest_arrival: i64,
     pub rows_in: u64,
@@ -140,6 +142,7 @@ impl Runner {
             last_row_us,
             idle: BTreeSet::new(),
             stored,
+            letters: vec![],
             newest_arrival: 0,
             rows_in: 0,
             watermark: None,
@@ -188,7 +191,12 @@ impl Runner {
             .get_mut(topic)
             .ok_or_else(|| Error::internal(format!("no decoder for '{topic}'")))?;
         let rows = decoder.decode(partition, &batches, from, next)?;
-        self.push(topic, partition, &rows, next)
+        let late = self.push(topic, partition, &rows, next)?;
+        if !late.is_empty() {
+            let raw = late_rows::raw_of_log(&batches, &late)?;
+            self.leave_out(late, raw);
+        }
+        Ok(rows.batch.num_rows())
     }
 
     /// Rows that retention took out of the log are read from the archive.
@@ -210,23 +218,34 @@ impl Runner {
             .topics
             .get(topic)
             .ok_or_else(|| Error::internal(format!("'{topic}' is not a topic of this view")))?;
+        let declared = definition.schema();
         let (rows, next) = history.read(definition, partition, from, to)?;
-        self.push(topic, partition, &rows, next)
+        let late = self.push(topic, partition, &rows, next)?;
+        if !late.is_empty() {
+            let raw = late_rows::raw_of_archive(&declared, &rows.batch, &late)?;
+            self.leave_out(late, raw);
+        }
+        Ok(rows.batch.num_rows())
+    }
+
+    fn leave_out(&mut self, late: Vec<LateRow>, raw: Vec<Vec<u8>>) {
+        let now = self.env.clock.now_us();
+        self.letters.extend(late_rows::letters(&self.spec.name, now, late, raw));
     }
 
     fn push(
         &mut self,
         topic: &str,
         partition: Partition,
-        rows: &RecordBatch,
+        rows: &Rows,
         next: Offset,
-    ) -> Result<usize> {
+    ) -> Result<Vec<LateRow>> {
         let key = (topic.to_string(), partition);
         if self.idle.remove(&key) {
             self.job.set_idle(topic, partition, false);
         }
-        self.job.push(topic, partition, rows, next)?;
-        if let Some(arrived) = rows.column_by_name("_arrived")
+        let late = self.job.push(topic, partition, &rows.batch, &rows.ends, next)?;
+        if let Some(arrived) = rows.batch.column_by_name("_arrived")
             && let Some(arrived) = arrived.as_primitive_opt::<TimestampMicrosecondType>()
             && let Some(newest) = arrow::compute::max(arrived)
         {
@@ -234,9 +253,14 @@ impl Runner {
         }
         self.last_row_us.insert(key.clone(), self.env.clock.now_us());
         self.next.insert(key, next);
-        self.rows_in += rows.num_rows() as u64;
+        self.rows_in += rows.batch.num_rows() as u64;
         self.dirty = true;
-        Ok(rows.num_rows())
+        Ok(late)
+    }
+
+    /// The epoch has grown enough.
+    fn full(&self) -> bool {
+        self.letters.len() >= LATE_MAX
     }
 
     pub fn dirty(&self) -> bool {
@@ -251,7 +275,6 @@ impl Runner {
     /// Puts the sealed epoch into one batch.
     pub fn prepare(&self, sealed: Sealed) -> Result<Prepared> {
         let epoch = self.epoch.next();
-        let letters = self.late_letters(&sealed);
         let mut batch = self.env.kv.batch();
         let checkpoint = Checkpoint {
             epoch,
@@ -272,14 +295,15 @@ impl Runner {
                 ViewMeta { epoch, rows: 0 }
             }
         };
-        self.env.dead_letters.stage(&mut batch, &letters)?;
-        Ok(Prepared { batch, sealed, stored, meta, letters: letters.len() })
+        self.env.dead_letters.stage(&mut batch, &self.letters)?;
+        Ok(Prepared { batch, sealed, stored, meta })
     }
 
     /// The one atomic write of an epoch is done: what follows from it.
     pub fn committed(&mut self, prepared: Prepared) {
-        let Prepared { sealed, stored, meta, letters, .. } = prepared;
-        self.env.dead_letters.committed(letters);
+        let Prepared { sealed, stored, meta, .. } = prepared;
+        self.env.dead_letters.committed(self.letters.len());
+        self.letters.clear();
         self.epoch = stored.epoch;
         self.stored = stored;
         self.meta = meta;
@@ -299,38 +323,6 @@ impl Runner {
         prepared.batch.commit_durable()?;
         self.committed(prepared);
         Ok(())
-    }
-
-    fn late_letters(&self, sealed: &Sealed) -> Vec<DeadLetter> {
-        let letter = |row: &stream::LateRow| DeadLetter {
-            at: self.env.clock.now_us(),
-            topic: row.topic.clone(),
-            view: Some(self.spec.name.clone()),
-            partition: Some(row.partition.0),
-            offset: Some(row.offset.0),
-            kind: "late".into(),
-            reason: format!(
-                "its window ended at {}, the watermark was {}",
-                crate::text::rfc3339(row.window_end_us),
-                crate::text::rfc3339(row.watermark_us)
-            ),
-            raw: self.raw_record(&row.topic, row.partition, row.offset).unwrap_or_default(),
-            ..DeadLetter::default()
-        };
-        sealed.late.iter().map(letter).collect()
-    }
-
-    fn raw_record(&self, topic: &str, partition: Partition, offset: Offset) -> Option<Vec<u8>> {
-        let log = self.logs.get(topic)?.partition(partition).ok()?;
-        let batches = log.read(offset, 1).ok()?;
-        let mut found = None;
-        for_each_record(&batches, |r| {
-            if r.offset == offset {
-                found = r.value.map(<[u8]>::to_vec);
-            }
-        })
-        .ok()?;
-        found
     }
 
     /// Moves the watermark on as if an event of that time had been seen in every partition.
@@ -418,7 +410,10 @@ fn run(spec: &Arc<Spec>, env: &Arc<Env>, shared: &Shared, stop: &AtomicBool) -> 
         let full = matches!(&spec.target, Target::Sink(outbox) if outbox.is_full());
         let n = if stopping || full { 0 } else { runner.poll(READ_BYTES)? };
         let since = committed.elapsed();
-        let due = (n == 0 && since >= env.epoch_min) || since >= env.epoch_max || stopping;
+        let due = (n == 0 && since >= env.epoch_min)
+            || since >= env.epoch_max
+            || stopping
+            || runner.full();
         if runner.dirty() && due {
             if !commit_with_retry(&mut runner, shared, stop)? {
                 return Ok(());

@@ -34,6 +34,14 @@ pub struct RowDecoder {
     hidden: [bool; 5],
 }
 
+/// Rows of one partition.
+#[derive(Debug)]
+pub struct Rows {
+    pub batch: RecordBatch,
+    /// The row after each record batch of the log that had some.
+    pub ends: Vec<usize>,
+}
+
 /// Hidden columns as they grow.
 struct Hidden {
     offsets: Vec<i64>,
@@ -78,8 +86,9 @@ impl RowDecoder {
         batches: &[Bytes],
         from: Offset,
         to: Offset,
-    ) -> Result<RecordBatch> {
+    ) -> Result<Rows> {
         let [_, _, want_keys, want_headers, _] = self.hidden;
+        let mut ends = vec![];
         let mut values: Vec<&[u8]> = vec![];
         let mut hidden = Hidden {
             offsets: vec![],
@@ -103,6 +112,7 @@ impl RowDecoder {
                 }
                 values.push(record.value.unwrap_or(b"{}"));
             }
+            ends.push(values.len());
         }
         let decoded = self.decoder.decode(&values)?;
         if let Some(refused) = decoded.refused.first() {
@@ -113,7 +123,7 @@ impl RowDecoder {
             ))
             .hint("was the topic's definition changed by hand?"));
         }
-        self.finish(partition, &decoded.batch, hidden)
+        Ok(Rows { batch: self.finish(partition, &decoded.batch, hidden)?, ends })
     }
 
     fn finish(
@@ -181,7 +191,7 @@ pub fn read_range(
         let batches = log.read(from, bytes_max)?;
         let Some(last) = batches.last() else { return Ok(()) };
         let next = next_offset(last)?.min(to);
-        let rows = decoder.decode(partition, &batches, from, to)?;
+        let rows = decoder.decode(partition, &batches, from, to)?.batch;
         from = next;
         if !each(rows, next)? {
             return Ok(());

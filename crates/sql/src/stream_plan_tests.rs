@@ -15,7 +15,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use stream::{Checkpoint, Delta, Graph, Job, OutputKey, Sealed};
+use stream::{Checkpoint, Delta, Graph, Job, LateRow, OutputKey, Sealed};
 
 use super::{SourceInfo, plan};
 use crate::{SessionOptions, batch_state, hidden_fields};
@@ -184,9 +184,14 @@ impl View {
             let all = self.rows.values().sum::<i64>();
             assert_eq!(keys.len() as i64, all, "keys are unique: {:#?}", self.rows);
         }
-        for late in &sealed.late {
-            let row = (late.topic.clone(), late.partition.0, late.offset.0);
+    }
+}
+
+impl View {
+    fn leave_out(&mut self, late: Vec<LateRow>) {
+        for late in late {
             assert!(late.window_end_us <= late.watermark_us);
+            let row = (late.topic, late.partition.0, late.offset.0);
             assert!(self.late.insert(row), "a late row is told once");
         }
     }
@@ -284,7 +289,14 @@ async fn both_ways(sql: &str, seed: u64) -> (usize, usize) {
         *from += n;
         read.get_mut(topic).unwrap().push(some.clone());
         if used.contains(*topic) {
-            run.job.push(topic, Partition(*p), &some, Offset(*from as i64)).unwrap();
+            // Log batches of any size, also empty ones.
+            let mut ends: Vec<usize> =
+                (0..random.below(4)).map(|_| random.below(n as u64 + 1) as usize).collect();
+            ends.push(n);
+            ends.sort_unstable();
+            let next = Offset(*from as i64);
+            let late = run.job.push(topic, Partition(*p), &some, &ends, next).unwrap();
+            run.view.leave_out(late);
         }
         if *from == rows.num_rows() {
             run.job.set_idle(topic, Partition(*p), true);
@@ -590,13 +602,53 @@ async fn refuses_with_the_reason_and_what_works() {
 }
 
 #[tokio::test]
+async fn what_is_late_does_not_depend_on_how_much_is_read_at_once() {
+    let sql = "SELECT window(at, '10 seconds') AS w, count(*) AS n FROM readings \
+               GROUP BY window(at, '10 seconds')";
+    let graph = graph(sql).await.unwrap();
+    let mut some = 0;
+    for seed in 1..20 {
+        let mut random = Random(seed);
+        let rows = readings(&mut random, 0, 200);
+        let mut ends = vec![];
+        while ends.last() != Some(&200) {
+            let last = ends.last().copied().unwrap_or(0);
+            ends.push((last + 1 + random.below(9) as usize).min(200));
+        }
+        let read = |batches_at_once: usize| {
+            let mut job = Job::new(&graph).unwrap();
+            for p in 1..topics()[0].1 {
+                job.set_idle("readings", Partition(p), true);
+            }
+            let mut late = vec![];
+            let mut start = 0;
+            for ends in ends.chunks(batches_at_once) {
+                let last = ends[ends.len() - 1];
+                let part = rows.slice(start, last - start);
+                let ends: Vec<usize> = ends.iter().map(|e| e - start).collect();
+                let next = Offset(last as i64);
+                let found = job.push("readings", Partition(0), &part, &ends, next).unwrap();
+                late.extend(found.into_iter().map(|l| (l.offset, l.watermark_us)));
+                start = last;
+            }
+            late
+        };
+        let one_by_one = read(1);
+        assert_eq!(read(ends.len()), one_by_one, "all at once, seed {seed}");
+        assert_eq!(read(3), one_by_one, "three at once, seed {seed}");
+        some += one_by_one.len();
+    }
+    assert!(some > 20, "the test has late rows: {some}");
+}
+
+#[tokio::test]
 async fn overflow_of_a_sum_stops_the_job() {
     let graph = graph("SELECT sum(v) AS s FROM readings").await.unwrap();
     let mut job = Job::new(&graph).unwrap();
     let mut rows = readings(&mut Random(7), 0, 2).columns().to_vec();
     rows[1] = Arc::new(Int64Array::from(vec![i64::MAX, 1]));
     let rows = RecordBatch::try_new(readings_schema(), rows).unwrap();
-    job.push("readings", Partition(0), &rows, Offset(2)).unwrap();
+    job.push("readings", Partition(0), &rows, &[2], Offset(2)).unwrap();
     let e = job.seal(false).unwrap_err();
     assert_eq!(e.kind(), Kind::Invalid);
     assert!(e.message().contains("overflow"), "{e}");
@@ -609,7 +661,7 @@ async fn damaged_or_foreign_state_is_told() {
         graph("SELECT sensor, max(v) AS m FROM readings GROUP BY sensor").await.unwrap();
     let mut run = Run::new(by_sensor);
     let rows = readings(&mut Random(3), 0, 40);
-    run.job.push("readings", Partition(0), &rows, Offset(40)).unwrap();
+    run.job.push("readings", Partition(0), &rows, &[40], Offset(40)).unwrap();
     let sealed = run.seal(false);
     let offsets = sealed.offsets.clone();
     let good = Checkpoint { offsets, ..Checkpoint::default() };

@@ -112,7 +112,7 @@ fn main() {
         let mut job = Job::new(&graph(windowed)).unwrap();
         let (begin, mut changed) = (Instant::now(), 0);
         for (n, rows) in input.iter().enumerate() {
-            job.push("t", Partition(0), rows, Offset((n * BATCH) as i64)).unwrap();
+            job.push("t", Partition(0), rows, &[BATCH], Offset((n * BATCH) as i64)).unwrap();
             if n % 64 == 63 || n + 1 == input.len() {
                 let sealed = job.seal(false).unwrap();
                 changed += sealed.changes.iter().map(|c| c.batch.num_rows()).sum::<usize>();

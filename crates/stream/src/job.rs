@@ -30,6 +30,8 @@ pub struct LateRow {
     pub topic: String,
     pub partition: Partition,
     pub offset: Offset,
+    /// Its number among the rows it was pushed with.
+    pub row: usize,
     /// In force when the row came.
     pub watermark_us: i64,
     pub window_end_us: i64,
@@ -52,7 +54,6 @@ pub struct Sealed {
     pub deltas: Vec<state::Delta>,
     /// Of the output: no row both comes and goes; rows that go stand before rows that come.
     pub changes: Vec<Change>,
-    pub late: Vec<LateRow>,
     /// To be read next.
     pub offsets: BTreeMap<(String, Partition), Offset>,
     pub watermarks: BTreeMap<(String, Partition), i64>,
@@ -80,7 +81,6 @@ pub struct Job {
     nodes: Vec<Running>,
     topics: BTreeMap<String, TopicTime>,
     output: Vec<Change>,
-    late: Vec<LateRow>,
     rows_in: u64,
     /// After an error the state is not to be trusted.
     failed: bool,
@@ -115,7 +115,7 @@ impl Job {
             }
         }
         let graph = graph.clone();
-        Ok(Job { graph, nodes, topics, output: vec![], late: vec![], rows_in: 0, failed: false })
+        Ok(Job { graph, nodes, topics, output: vec![], rows_in: 0, failed: false })
     }
 
     /// The job that gave these deltas. They have to be in the order of their epochs; deltas
@@ -156,17 +156,22 @@ impl Job {
         }
     }
 
-    /// Decoded rows of a topic, each column of `Graph::topics` among them; `next` is the offset
-    /// after them. A batch may be empty to move the offset on.
+    /// Decoded rows of a topic, each column of `Graph::topics` among them; `ends` are the rows
+    /// after each batch of the log, `next` is the offset after them. There may be no rows, to
+    /// move the offset on. Gives the rows that were late and are left out.
     pub fn push(
         &mut self,
         topic: &str,
         partition: Partition,
         batch: &RecordBatch,
+        ends: &[usize],
         next: Offset,
-    ) -> Result<()> {
+    ) -> Result<Vec<LateRow>> {
         self.check()?;
-        let done = self.take(topic, partition, batch, next);
+        if ends.last().copied().unwrap_or(0) != batch.num_rows() || !ends.is_sorted() {
+            return Err(Error::internal("the ends of log batches do not fit their rows"));
+        }
+        let done = self.take(topic, partition, batch, ends, next);
         self.failed = done.is_err();
         done
     }
@@ -183,11 +188,9 @@ impl Job {
         topic: &str,
         partition: Partition,
         batch: &RecordBatch,
+        ends: &[usize],
         next: Offset,
-    ) -> Result<()> {
-        let Some(time) = self.topics.get(topic) else {
-            return Err(Error::internal(format!("the graph does not read topic '{topic}'")));
-        };
+    ) -> Result<Vec<LateRow>> {
         let sources: Vec<(usize, Source)> = self
             .graph
             .nodes
@@ -198,22 +201,7 @@ impl Job {
                 _ => None,
             })
             .collect();
-        let mut late = LateRows::new();
-        if let Some(watermark) = time.watermark {
-            for (_, source) in sources.iter().filter(|(_, s)| !s.late.is_empty()) {
-                let columns = select(source, source.schema.fields().len(), batch)?;
-                late::find(source, &columns, watermark, &mut late)?;
-            }
-            for (row, end) in &late {
-                self.late.push(LateRow {
-                    topic: topic.to_string(),
-                    partition,
-                    offset: late::offset(batch, *row)?,
-                    watermark_us: watermark,
-                    window_end_us: *end,
-                });
-            }
-        }
+        let late = self.late_rows(topic, partition, &sources, batch, ends)?;
         self.rows_in += batch.num_rows() as u64;
         let rows = if late.is_empty() { batch.clone() } else { late::without(batch, &late)? };
         if rows.num_rows() > 0 {
@@ -223,10 +211,46 @@ impl Job {
                 self.route(*node, vec![Change::insert(columns)])?;
             }
         }
-        match self.topics.get_mut(topic) {
-            Some(time) => time.observe(partition, batch, next),
-            None => Ok(()),
+        if let Some(time) = self.topics.get_mut(topic) {
+            time.observe(partition, batch, next)?;
         }
+        Ok(late)
+    }
+
+    fn late_rows(
+        &self,
+        topic: &str,
+        partition: Partition,
+        sources: &[(usize, Source)],
+        batch: &RecordBatch,
+        ends: &[usize],
+    ) -> Result<Vec<LateRow>> {
+        let Some(time) = self.topics.get(topic) else {
+            return Err(Error::internal(format!("the graph does not read topic '{topic}'")));
+        };
+        if sources.iter().all(|(_, s)| s.late.is_empty()) {
+            return Ok(vec![]);
+        }
+        let marks = time.marks(partition, batch, ends)?;
+        if marks.last().is_none() {
+            return Ok(vec![]);
+        }
+        let mut late = LateRows::new();
+        for (_, source) in sources.iter().filter(|(_, s)| !s.late.is_empty()) {
+            let columns = select(source, source.schema.fields().len(), batch)?;
+            late::find(source, &columns, &marks, &mut late)?;
+        }
+        let row = |(row, end): (usize, i64)| {
+            Ok(LateRow {
+                topic: topic.to_string(),
+                partition,
+                offset: late::offset(batch, row)?,
+                row,
+                watermark_us: marks.at(row).unwrap_or(end),
+                window_end_us: end,
+            })
+        };
+        late.into_iter().map(row).collect()
     }
 
     /// Caught up and quiet, or not: an idle partition does not hold the watermark back.
@@ -306,7 +330,6 @@ impl Job {
         Ok(Sealed {
             deltas,
             changes,
-            late: std::mem::take(&mut self.late),
             offsets: self.per_partition(|p| p.next),
             watermarks: self.per_partition(|p| p.watermark),
             watermark: self.watermark(),

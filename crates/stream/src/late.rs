@@ -1,6 +1,6 @@
-//! Which rows of a batch are late: all their windows ended before the batch came. Asked once for
-//! all branches of a graph that read the topic, and before any of them sees the batch, so a row
-//! is in the view wholly or not at all; what is left out goes to the dead letters.
+//! Which rows are late: all their windows ended before the batch of the log came that they are in.
+//! Asked once for all branches of a graph that read the topic, and before any of them sees a row,
+//! so a row is in the view wholly or not at all; what is left out goes to the dead letters.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,9 @@ use crate::aggregate::WindowEnds;
 use crate::calc::{evaluate, truth};
 use crate::error;
 use crate::graph::{KeyWindow, LateRule, Source, WindowPart};
+use crate::job::LateRow;
 use crate::rows::micros;
+use crate::watermark::Marks;
 
 /// The end of the window of each late row, by row number.
 pub(crate) type LateRows = BTreeMap<usize, i64>;
@@ -22,43 +24,44 @@ pub(crate) type LateRows = BTreeMap<usize, i64>;
 pub(crate) fn find(
     source: &Source,
     batch: &RecordBatch,
-    watermark: i64,
+    marks: &Marks,
     late: &mut LateRows,
 ) -> Result<()> {
     let mut before = None;
     for rule in &source.late {
         if !rule.direct {
-            check(rule, batch, None, watermark, late)?;
+            check(rule, batch, None, marks, late)?;
             continue;
         }
         let rows = match &before {
             Some(rows) => rows,
-            None => before.insert(rows_before(source, batch, watermark)?),
+            None => before.insert(rows_before(source, batch, marks)?),
         };
         if !rows.is_empty() {
             let some = take_record_batch(batch, rows).map_err(error::arrow)?;
-            check(rule, &some, Some(rows), watermark, late)?;
+            check(rule, &some, Some(rows), marks, late)?;
         }
     }
     Ok(())
 }
 
 /// Rows older than the watermark: in order they are none, and nothing else has to be looked at.
-fn rows_before(source: &Source, batch: &RecordBatch, watermark: i64) -> Result<UInt64Array> {
+fn rows_before(source: &Source, batch: &RecordBatch, marks: &Marks) -> Result<UInt64Array> {
     let column = source.watermark.as_ref().and_then(|w| batch.column_by_name(&w.column));
     let Some(column) = column else {
         return Err(Error::internal("a source with windows lacks its event time"));
     };
     let times = micros(column)?;
-    let rows = times.iter().enumerate().filter(|(_, t)| t.is_some_and(|t| t < watermark));
-    Ok(UInt64Array::from_iter_values(rows.map(|(i, _)| i as u64)))
+    let rows = marks.rows().zip(times.iter()).enumerate();
+    let old = rows.filter(|(_, (mark, time))| time.is_some() && *time < *mark);
+    Ok(UInt64Array::from_iter_values(old.map(|(i, _)| i as u64)))
 }
 
 fn check(
     rule: &LateRule,
     batch: &RecordBatch,
     rows: Option<&UInt64Array>,
-    watermark: i64,
+    marks: &Marks,
     late: &mut LateRows,
 ) -> Result<()> {
     let windows = evaluate(&rule.window, batch)?;
@@ -73,18 +76,21 @@ fn check(
     };
     for i in 0..batch.num_rows() {
         let Some(end) = ends.get(i).filter(|_| window.is_valid(i)) else { continue };
-        if end <= watermark && counts.as_ref().is_none_or(|c| c.value(i)) {
-            let row = rows.map_or(i, |r| r.value(i) as usize);
+        let row = rows.map_or(i, |r| r.value(i) as usize);
+        if Some(end) <= marks.at(row) && counts.as_ref().is_none_or(|c| c.value(i)) {
             late.entry(row).and_modify(|e| *e = end.max(*e)).or_insert(end);
         }
     }
     Ok(())
 }
 
-/// The batch without its late rows.
-pub(crate) fn without(batch: &RecordBatch, late: &LateRows) -> Result<RecordBatch> {
-    let keep: BooleanArray = (0..batch.num_rows()).map(|i| Some(!late.contains_key(&i))).collect();
-    arrow::compute::filter_record_batch(batch, &keep).map_err(error::arrow)
+/// The batch without its late rows, which are in their order.
+pub(crate) fn without(batch: &RecordBatch, late: &[LateRow]) -> Result<RecordBatch> {
+    let mut keep = vec![true; batch.num_rows()];
+    for row in late {
+        keep[row.row] = false;
+    }
+    arrow::compute::filter_record_batch(batch, &BooleanArray::from(keep)).map_err(error::arrow)
 }
 
 /// The log position of a row.

@@ -34,14 +34,62 @@ pub(crate) struct TopicTime {
     pub changed: bool,
 }
 
+/// The watermark in force before each batch of the log, for rows that were read together: what
+/// is late must not depend on how many batches were read at once.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    /// The row after each batch, and the watermark before it.
+    batches: Vec<(usize, Option<i64>)>,
+}
+
+impl Marks {
+    pub fn at(&self, row: usize) -> Option<i64> {
+        let batch = self.batches.partition_point(|(end, _)| *end <= row);
+        self.batches.get(batch).and_then(|(_, mark)| *mark)
+    }
+
+    /// One for each row, in their order.
+    pub fn rows(&self) -> impl Iterator<Item = Option<i64>> + '_ {
+        let starts = std::iter::once(0).chain(self.batches.iter().map(|(end, _)| *end));
+        let batches = starts.zip(&self.batches);
+        batches.flat_map(|(start, (end, mark))| std::iter::repeat_n(*mark, end - start))
+    }
+
+    /// Before the last batch, and so the greatest.
+    pub fn last(&self) -> Option<i64> {
+        self.batches.last().and_then(|(_, mark)| *mark)
+    }
+}
+
 impl TopicTime {
     pub fn new(spec: Option<Watermark>, partitions: i32) -> Self {
         let partitions = (0..partitions).map(|p| (Partition(p), PartitionTime::default()));
         Self { spec, partitions: partitions.collect(), watermark: None, changed: false }
     }
 
-    /// A batch was taken; call after its late rows were found, so that it never makes its own
-    /// rows late.
+    /// The watermarks in force before the batches of the log that end at the rows `ends`; all
+    /// were read from one partition. A batch never makes its own rows late.
+    pub fn marks(&self, partition: Partition, rows: &RecordBatch, ends: &[usize]) -> Result<Marks> {
+        let column = self.spec.as_ref().and_then(|s| rows.column_by_name(&s.column));
+        let times = column.map(micros).transpose()?;
+        let delay = self.spec.as_ref().map_or(0, |s| s.delay_us);
+        let others = self.partitions.iter().filter(|(id, p)| **id != partition && !p.idle);
+        let others = others.map(|(_, p)| p.watermark).min();
+        let mut own = self.partitions.get(&partition).and_then(|p| p.watermark);
+        let mut mark = self.watermark;
+        let mut batches = Vec::with_capacity(ends.len());
+        let mut start = 0;
+        for end in ends {
+            batches.push((*end, mark));
+            let latest = times.as_ref().and_then(|t| max(&t.slice(start, end - start)));
+            own = own.max(latest.map(|t| t.saturating_sub(delay)));
+            mark = mark.max(others.map_or(own, |o| o.min(own)));
+            start = *end;
+        }
+        Ok(Marks { batches })
+    }
+
+    /// Rows were taken; call after the late ones among them were found.
     pub fn observe(
         &mut self,
         partition: Partition,

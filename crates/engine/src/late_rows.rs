@@ -1,0 +1,111 @@
+//! Late rows become dead letters, with the bytes they came as.
+
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::Schema;
+use bytes::Bytes;
+use common::{Error, Result};
+use stream::LateRow;
+
+use crate::dead_letters::DeadLetter;
+use crate::rows::for_each_record;
+
+/// So many late rows end an epoch: they wait in memory for its commit.
+pub const LATE_MAX: usize = 10_000;
+
+/// Letters of rows that were late for `view`; `raw` has one value for each.
+pub fn letters(view: &str, now_us: i64, late: Vec<LateRow>, raw: Vec<Vec<u8>>) -> Vec<DeadLetter> {
+    let letter = |(row, raw): (LateRow, Vec<u8>)| DeadLetter {
+        at: now_us,
+        topic: row.topic,
+        view: Some(view.to_string()),
+        partition: Some(row.partition.0),
+        offset: Some(row.offset.0),
+        kind: "late".into(),
+        reason: format!(
+            "its window ended at {}, the watermark was {}",
+            crate::text::rfc3339(row.window_end_us),
+            crate::text::rfc3339(row.watermark_us)
+        ),
+        raw,
+        ..DeadLetter::default()
+    };
+    late.into_iter().zip(raw).map(letter).collect()
+}
+
+/// The values of these rows in the record batches they were read from.
+pub fn raw_of_log(batches: &[Bytes], late: &[LateRow]) -> Result<Vec<Vec<u8>>> {
+    let mut raw = Vec::with_capacity(late.len());
+    for_each_record(batches, |record| {
+        if late.get(raw.len()).is_some_and(|l| l.offset == record.offset) {
+            raw.push(record.value.unwrap_or_default().to_vec());
+        }
+    })?;
+    if raw.len() != late.len() {
+        return Err(Error::internal("late rows are not among the records they were read from"));
+    }
+    Ok(raw)
+}
+
+/// These rows as JSON, for what came from the archive, which keeps columns and not bytes.
+pub fn raw_of_archive(
+    declared: &Schema,
+    rows: &RecordBatch,
+    late: &[LateRow],
+) -> Result<Vec<Vec<u8>>> {
+    let bad = |e: arrow::error::ArrowError| Error::internal(format!("late rows as JSON: {e}"));
+    let declared: Vec<usize> =
+        declared.fields().iter().filter_map(|f| rows.schema().index_of(f.name()).ok()).collect();
+    let numbers = UInt64Array::from_iter_values(late.iter().map(|l| l.row as u64));
+    let some =
+        rows.project(&declared).and_then(|r| take_record_batch(&r, &numbers)).map_err(bad)?;
+    let mut text = vec![];
+    let mut writer = arrow::json::LineDelimitedWriter::new(&mut text);
+    writer.write(&some).and_then(|()| writer.finish()).map_err(bad)?;
+    let lines = text.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    Ok(lines.map(<[u8]>::to_vec).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use common::{Offset, Partition};
+
+    use super::*;
+
+    fn late(row: usize, offset: i64) -> LateRow {
+        LateRow {
+            topic: "t".into(),
+            partition: Partition(0),
+            offset: Offset(offset),
+            row,
+            watermark_us: 2,
+            window_end_us: 1,
+        }
+    }
+
+    #[test]
+    fn of_the_log_are_the_bytes_as_they_came() {
+        let mut builder = log::BatchBuilder::new(0);
+        for value in ["{\"a\":1}", "{\"a\": 2}", "{\"a\":3}"] {
+            builder.push(0, None, Some(value.as_bytes()), &[]);
+        }
+        let batches = [builder.build()];
+        let raw = raw_of_log(&batches, &[late(1, 1), late(2, 2)]).unwrap();
+        assert_eq!(raw, [b"{\"a\": 2}".to_vec(), b"{\"a\":3}".to_vec()]);
+        assert!(raw_of_log(&batches, &[late(1, 7)]).is_err());
+    }
+
+    #[test]
+    fn of_the_archive_are_the_declared_columns() {
+        let a: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let b: ArrayRef = Arc::new(StringArray::from(vec![Some("x\ny"), None]));
+        let rows = RecordBatch::try_from_iter([("a", a.clone()), ("b", b), ("_o", a)]).unwrap();
+        let declared = Schema::new(rows.schema().fields()[..2].to_vec());
+        let raw = raw_of_archive(&declared, &rows, &[late(0, 0), late(1, 1)]).unwrap();
+        assert_eq!(raw, [br#"{"a":1,"b":"x\ny"}"#.to_vec(), br#"{"a":2}"#.to_vec()]);
+    }
+}
