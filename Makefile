@@ -22,14 +22,15 @@ CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lo
 
 demo: console tools-build
 	@echo "building watershed (the first time takes a while: it compiles the query engine)"
-	cargo build --locked --profile demo -p watershed
+	CARGO_INCREMENTAL=0 cargo build --locked --profile demo -p watershed
 	$(DEMO) dev examples/sensors $(ARGS)
 
-run: console
-	cargo run --locked -p watershed -- $(ARGS)
+run: build
+	$(DEBUG) $(ARGS)
 
+# With the features of the tests: another selection of packages would build the dependencies anew.
 build: console
-	cargo build --locked -p watershed
+	cargo test --locked -q --workspace --test main --no-run
 
 console: console/dist/index.html
 
@@ -62,11 +63,11 @@ dev-tools:
 	@dev/setup
 
 parity:
-	cargo test --locked -q -p watershed-engine --test parity
+	cargo test --locked -q --workspace --test parity
 
 bless:
-	BLESS=1 cargo test --locked -p watershed --test main golden
-	BLESS=1 cargo test --locked -p watershed-engine --test parity
+	BLESS=1 cargo test --locked --workspace --test main golden
+	BLESS=1 cargo test --locked --workspace --test parity
 
 crash: build
 	cargo run --locked -q -p xtask -- crash --kills $(KILLS) --binary $(DEBUG)
@@ -74,8 +75,9 @@ crash: build
 bench: bench-spine
 
 bench-spine: console
-	cargo build --locked --profile demo -p watershed -p xtask
-	$(CARGO_TARGET_DIR)/demo/xtask bench-spine --binary $(DEMO)
+	CARGO_INCREMENTAL=0 cargo build --locked --profile demo -p watershed
+	cargo build --locked -p xtask
+	$(CARGO_TARGET_DIR)/debug/xtask bench-spine --binary $(DEMO)
 
 docs:
 	cargo run --locked -q -p xtask -- docs
