@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// Raw bytes kept of one letter; what is longer is cut and said so in the reason.
 const RAW_BYTES_MAX: usize = 64 << 10;
+/// Letters removed in one write.
+const EXPIRED_AT_ONCE: usize = 10_000;
 
 /// One refused event.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -127,23 +129,28 @@ impl DeadLetters {
         self.total.load(Ordering::Relaxed)
     }
 
-    /// Removes those older than `before_us`.
-    pub fn expire(&self, before_us: i64) -> Result<usize> {
-        let mut batch = self.kv.batch();
-        let mut n = 0;
-        for entry in self.letters.prefix(b"")? {
-            let (key, value) = entry?;
-            if parse(&value)?.at >= before_us {
-                break;
+    /// Removes those older than `before_us`, and the oldest of more than `rows_max`.
+    pub fn expire(&self, before_us: i64, rows_max: u64) -> Result<usize> {
+        let mut removed = 0;
+        loop {
+            let mut batch = self.kv.batch();
+            let surplus = self.total().saturating_sub(rows_max);
+            let mut n = 0;
+            for entry in self.letters.prefix(b"")?.take(EXPIRED_AT_ONCE) {
+                let (key, value) = entry?;
+                if n >= surplus && parse(&value)?.at >= before_us {
+                    break;
+                }
+                batch.delete(&self.letters, key);
+                n += 1;
             }
-            batch.delete(&self.letters, key);
-            n += 1;
-        }
-        if n > 0 {
+            if n == 0 {
+                return Ok(removed);
+            }
             batch.commit_durable()?;
-            self.total.fetch_sub(n as u64, Ordering::Relaxed);
+            self.total.fetch_sub(n, Ordering::Relaxed);
+            removed += n as usize;
         }
-        Ok(n)
     }
 
     /// A page, newest first.

@@ -35,7 +35,8 @@ pub async fn retention(platform: &Platform) -> Result<()> {
         }
         inner.log.apply_retention()?;
         let keep = inner.project.config.dead_letters_retention.0;
-        inner.dead_letters.expire(inner.clock.now_us().saturating_sub(keep))?;
+        let rows_max = u64::from(inner.project.config.dead_letters_rows_max);
+        inner.dead_letters.expire(inner.clock.now_us().saturating_sub(keep), rows_max)?;
         Ok(())
     })
     .await
