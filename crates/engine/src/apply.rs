@@ -3,6 +3,7 @@
 //! the last good version running.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use catalog::store::{CatalogFile, Stored};
 use catalog::{Definition, Object};
@@ -11,8 +12,9 @@ use datafusion::physical_expr::PhysicalExpr;
 use log::TopicConfig;
 use serde::Serialize;
 
+use crate::drops::remove_retired;
 use crate::ingest::Inlet;
-use crate::meta::{Meta, TopicRecord};
+use crate::meta::{Meta, PipelineId, TopicRecord};
 use crate::outbox::Outbox;
 use crate::pipeline::{Pipeline, Spec, Target};
 use crate::planning::{PlannedQuery, Planning};
@@ -73,10 +75,12 @@ impl Platform {
     /// Replaces the definitions that come from files. On any fault nothing changes.
     pub async fn apply(&self, texts: &[sql::Text]) -> Result<ApplyReport, Vec<Error>> {
         let mut now = self.inner.texts.lock().await;
+        self.check_open().map_err(|e| vec![e])?;
         let wanted = Texts { files: texts.to_vec(), typed: now.typed.clone() };
         match self.apply_texts(&wanted).await {
             Ok(report) => {
                 *now = wanted;
+                self.inner.applied.store(true, Ordering::Relaxed);
                 self.set_problems(&[]);
                 Ok(report)
             }
@@ -115,6 +119,7 @@ impl Platform {
     /// Adds a statement typed at run time.
     pub(crate) async fn create_typed(&self, statement: &str) -> Result<()> {
         let mut now = self.inner.texts.lock().await;
+        self.check_open()?;
         let mut wanted = now.clone();
         wanted.typed.push(statement.to_string());
         self.apply_texts(&wanted).await.map_err(first)?;
@@ -122,44 +127,7 @@ impl Platform {
         Ok(())
     }
 
-    /// Removes an object that was typed at run time.
-    pub(crate) async fn drop_typed(&self, kind: &str, name: &str) -> Result<()> {
-        let mut now = self.inner.texts.lock().await;
-        let (file, is) = {
-            let registry = self.inner.registry();
-            let definition = registry.definition(name).ok_or_else(|| {
-                let names = registry.definitions().into_iter().map(|d| d.object.name());
-                Error::unknown(&kind.to_lowercase(), name, names)
-            })?;
-            (definition.origin.file.clone(), definition.object.kind())
-        };
-        if is != kind {
-            let e = Error::invalid(format!("'{name}' is a {}", is.to_lowercase()));
-            return Err(e.hint(format!("write: DROP {is} {name}")));
-        }
-        if let Some(file) = file {
-            return Err(Error::conflict(format!("'{name}' is defined in {file}"))
-                .hint("remove it there; it is dropped when the file is saved"));
-        }
-        let mut wanted = now.clone();
-        let mut kept = vec![];
-        for statement in &wanted.typed {
-            if defines(statement).as_deref() != Some(name) {
-                kept.push(statement.clone());
-            }
-        }
-        wanted.typed = kept;
-        self.apply_texts(&wanted).await.map_err(first)?;
-        *now = wanted;
-        if kind == "TOPIC" {
-            self.inner.log.drop_topic(name)?;
-            self.inner.lake.drop_table(name).await?;
-            Meta::new(&self.inner.kv)?.remove_topic(name)?;
-        }
-        Ok(())
-    }
-
-    async fn apply_texts(&self, wanted: &Texts) -> Result<ApplyReport, Vec<Error>> {
+    pub(crate) async fn apply_texts(&self, wanted: &Texts) -> Result<ApplyReport, Vec<Error>> {
         let definitions = parse_all(&wanted.all())?;
         let ordered = sql::order(definitions)?;
         let planned = self.plan_all(ordered).await?;
@@ -196,8 +164,9 @@ impl Platform {
         let place = definition.origin.place(definition.origin.span.clone());
         match &definition.object {
             Object::Topic(topic) => {
-                let checks = planning.add_topic(&definition, topic)?;
-                self.check_evolution(meta, topic).map_err(|e| one(e.at(place)))?;
+                let known = self.check_evolution(meta, topic).map_err(|e| one(e.at(place)))?;
+                let as_stored = known.map_or_else(|| topic.clone(), |old| old.relaxed(topic));
+                let checks = planning.add_topic(&definition, &as_stored)?;
                 Ok(Planned::Topic { definition, checks })
             }
             Object::Source(source) => {
@@ -220,14 +189,21 @@ impl Platform {
         }
     }
 
-    /// What is stored must stay readable under the new definition.
-    fn check_evolution(&self, meta: &Meta, topic: &catalog::Topic) -> Result<()> {
-        let Some(old) = meta.topic(&topic.name)? else { return Ok(()) };
-        let Ok(log) = self.inner.log.topic(&topic.name) else { return Ok(()) };
-        if log.partitions().iter().all(|p| p.end_offset().0 == 0) {
-            return Ok(());
+    /// What is stored must stay readable under the new definition. Returns what is known of a
+    /// topic that holds events.
+    fn check_evolution(&self, meta: &Meta, topic: &catalog::Topic) -> Result<Option<TopicRecord>> {
+        let Some(old) = meta.topic(&topic.name)? else { return Ok(None) };
+        let log = self.inner.log.topic(&topic.name).ok();
+        let id = log.as_ref().map(|l| l.id().to_string());
+        if old.log_id.is_some() && old.log_id != id {
+            let name = &topic.name;
+            return Err(Error::corrupt(format!("the log has lost topic '{name}' with its events"))
+                .hint("restore the data folder from a backup, or move all of it away"));
         }
-        old.check(topic)
+        match log {
+            Some(log) if !is_empty(&log) => old.check(topic).map(|()| Some(old)),
+            _ => Ok(None),
+        }
     }
 
     async fn execute_plan(&self, planned: Vec<Planned>) -> Result<ApplyReport> {
@@ -266,6 +242,7 @@ impl Platform {
         };
         for (name, source) in sources {
             source.runner.stop().await;
+            self.inner.producers.forget(&crate::sources::producer(&name))?;
             report.dropped.push(name);
         }
         for (name, sink) in sinks {
@@ -278,19 +255,6 @@ impl Platform {
             report.dropped.push(name);
         }
         Ok(())
-    }
-
-    /// Ends a pipeline and removes its state and rows.
-    async fn forget(&self, name: &str, pipeline: Pipeline) -> Result<()> {
-        let inner = self.inner.clone();
-        let name = name.to_string();
-        blocking(move || {
-            let id = pipeline.spec.id.clone();
-            drop(pipeline);
-            remove_pipeline(&inner, &id)?;
-            Meta::new(&inner.kv)?.remove_pipeline(&name)
-        })
-        .await
     }
 
     fn run_topic(
@@ -311,18 +275,32 @@ impl Platform {
             retention_bytes: topic.retention_bytes,
             ..TopicConfig::default()
         };
-        let log = match self.inner.log.topic(&topic.name) {
-            Ok(log) => {
-                self.inner.log.alter(&topic.name, config)?;
-                log
-            }
-            Err(_) => self.inner.log.create_topic(&topic.name, config)?,
-        };
-        Meta::new(&self.inner.kv)?.put_topic(&TopicRecord::of(&topic))?;
+        let log = self.open_log(&topic.name, config)?;
+        let meta = Meta::new(&self.inner.kv)?;
+        let mut record = TopicRecord::of(&topic);
+        if let Some(old) = meta.topic(&topic.name)?.filter(|_| !is_empty(&log)) {
+            record.nullable.extend(old.nullable);
+        }
+        record.log_id = Some(log.id().to_string());
+        meta.put_topic(&record)?;
         let name = topic.name.clone();
         let inlet = Arc::new(Inlet::new(topic, log, checks));
         self.inner.registry_mut().topics.insert(name, TopicEntry { definition, inlet });
         Ok(true)
+    }
+
+    /// The topic's log, made when it is not there.
+    fn open_log(&self, name: &str, config: TopicConfig) -> Result<Arc<log::Topic>> {
+        let log = match self.inner.log.topic(name) {
+            Ok(log) => log,
+            Err(_) => return self.inner.log.create_topic(name, config),
+        };
+        if config.partitions < log.config().partitions && is_empty(&log) {
+            self.inner.log.drop_topic(name)?;
+            return self.inner.log.create_topic(name, config);
+        }
+        self.inner.log.alter(name, config)?;
+        Ok(log)
     }
 
     async fn run_source(&self, definition: Definition) -> Result<bool> {
@@ -352,7 +330,8 @@ impl Platform {
         Ok(true)
     }
 
-    async fn run_view(&self, definition: Definition, query: PlannedQuery) -> Result<bool> {
+    async fn run_view(&self, definition: Definition, mut query: PlannedQuery) -> Result<bool> {
+        self.inner.name_logs(&mut query)?;
         let name = definition.object.name().to_string();
         let old = {
             let mut registry = self.inner.registry_mut();
@@ -377,7 +356,8 @@ impl Platform {
         Ok(true)
     }
 
-    async fn run_sink(&self, definition: Definition, query: PlannedQuery) -> Result<bool> {
+    async fn run_sink(&self, definition: Definition, mut query: PlannedQuery) -> Result<bool> {
+        self.inner.name_logs(&mut query)?;
         let Object::Sink(sink) = definition.object.clone() else { return Ok(false) };
         let fingerprint = format!("{}\n{:?}", query.fingerprint, (&sink.connector, &sink.options));
         let old = {
@@ -427,14 +407,30 @@ impl Platform {
     }
 }
 
+impl Inner {
+    /// State belongs to the very topics it was made from, not to later ones of their names.
+    fn name_logs(&self, query: &mut PlannedQuery) -> Result<()> {
+        for name in query.topics.keys() {
+            let id = self.log.topic(name)?.id();
+            query.fingerprint.push_str(&format!("\n{name} {id}"));
+        }
+        Ok(())
+    }
+}
+
+fn is_empty(log: &log::Topic) -> bool {
+    log.partitions().iter().all(|p| p.end_offset().0 == 0)
+}
+
 fn start_view(
     inner: &Arc<Inner>,
     definition: Definition,
     query: PlannedQuery,
 ) -> Result<ViewEntry> {
     let name = definition.object.name().to_string();
-    let id = Meta::new(&inner.kv)?
-        .pipeline_id(&name, &query.fingerprint, |old| remove_pipeline(inner, old))?;
+    let PipelineId { id, first_epoch } =
+        Meta::new(&inner.kv)?.pipeline_id(&name, &query.fingerprint)?;
+    remove_retired(inner)?;
     let schema = query.graph.output.schema.clone();
     let key = query.graph.output.key.clone();
     let store = Arc::new(ViewStore::open(&inner.kv, &id, schema.clone(), key)?);
@@ -443,6 +439,7 @@ fn start_view(
         id,
         name,
         fingerprint: query.fingerprint.clone(),
+        first_epoch,
         graph: query.graph,
         topics: query.topics,
         target: Target::View { store: store.clone(), publisher: publisher.clone() },
@@ -465,26 +462,21 @@ fn start_sink_pipeline(
     fingerprint: &str,
     query: PlannedQuery,
 ) -> Result<(Pipeline, Arc<Outbox>, Epoch)> {
-    let id =
-        Meta::new(&inner.kv)?.pipeline_id(name, fingerprint, |old| remove_pipeline(inner, old))?;
+    let PipelineId { id, .. } = Meta::new(&inner.kv)?.pipeline_id(name, fingerprint)?;
+    remove_retired(inner)?;
     let outbox = Arc::new(Outbox::open(&inner.kv, &id)?);
     let committed = state::load_checkpoint(&inner.kv, &id)?.map_or(Epoch(0), |c| c.epoch);
     let spec = Arc::new(Spec {
         id,
         name: name.to_string(),
         fingerprint: fingerprint.to_string(),
+        // A target that shows its epochs must see that these are not its own.
+        first_epoch: Epoch(0),
         graph: query.graph,
         topics: query.topics,
         target: Target::Sink(outbox.clone()),
     });
     Ok((Pipeline::start(spec, inner.env.clone())?, outbox, committed))
-}
-
-fn remove_pipeline(inner: &Inner, id: &str) -> Result<()> {
-    let mut batch = inner.kv.batch();
-    state::remove(&mut batch, id)?;
-    batch.commit_durable()?;
-    ViewStore::remove(&inner.kv, id)
 }
 
 /// Every definition of all texts; all faults at once.
@@ -519,7 +511,7 @@ fn only_create(text: &sql::Text, statement: &sql::Statement) -> Error {
 }
 
 /// The name a CREATE statement defines.
-fn defines(statement: &str) -> Option<String> {
+pub(crate) fn defines(statement: &str) -> Option<String> {
     let text = sql::Text { file: None, text: statement.into() };
     match sql::parse(&text).ok()?.into_iter().next()? {
         sql::Statement::Create { definition, .. } => Some(definition.object.name().to_string()),
@@ -527,7 +519,7 @@ fn defines(statement: &str) -> Option<String> {
     }
 }
 
-fn first(faults: Vec<Error>) -> Error {
+pub(crate) fn first(faults: Vec<Error>) -> Error {
     let n = faults.len();
     match faults.into_iter().next() {
         Some(e) if n > 1 => e.context(format!("{n} faults, the first")),

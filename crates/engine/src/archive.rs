@@ -2,10 +2,10 @@
 //! the rows also records up to which offset of each partition they go.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::{Offset, Partition, Result};
+use common::{Error, Offset, Partition, Result, fail_point};
 
 use crate::ingest::Inlet;
 use crate::platform::{Platform, blocking};
@@ -13,17 +13,35 @@ use crate::rows::{RowDecoder, read_range};
 
 const READ_BYTES: usize = 4 << 20;
 
-/// Next offset to archive, by topic and partition.
+/// How far archiving has come.
 #[derive(Default)]
-pub struct Progress(Mutex<BTreeMap<String, BTreeMap<Partition, Offset>>>);
+pub struct Progress {
+    /// Next offset to archive, by topic and partition.
+    offsets: Mutex<BTreeMap<String, BTreeMap<Partition, Offset>>>,
+    /// Held for each commit, and while a topic is removed: its archive must not come back.
+    turn: tokio::sync::Mutex<()>,
+}
 
 impl Progress {
     pub fn of(&self, topic: &str) -> Option<BTreeMap<Partition, Offset>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
+        self.lock().get(topic).cloned()
+    }
+
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// The topic is gone; a later one of its name begins at its own start.
+    pub fn forget(&self, topic: &str) {
+        self.lock().remove(topic);
     }
 
     fn set(&self, topic: &str, offsets: BTreeMap<Partition, Offset>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.into(), offsets);
+        self.lock().insert(topic.into(), offsets);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<Partition, Offset>>> {
+        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -50,12 +68,37 @@ pub async fn run(platform: Platform) {
     }
 }
 
-/// Archives everything that is durable now.
+/// Archives everything that is durable now. A topic that fails does not keep the others from it.
 pub async fn archive_all(platform: &Platform) -> Result<()> {
     let inlets: Vec<Arc<Inlet>> =
         platform.inner.registry().topics.values().map(|t| t.inlet.clone()).collect();
+    let mut failure = None;
     for inlet in inlets.into_iter().filter(|i| i.topic.archive) {
-        while archive_some(platform, &inlet).await? {}
+        if let Err(e) = archive_topic(platform, &inlet).await {
+            failure.get_or_insert(e.context(format!("topic '{}'", inlet.topic.name)));
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+async fn archive_topic(platform: &Platform, inlet: &Arc<Inlet>) -> Result<()> {
+    while platform.check_open().is_ok() && archive_some(platform, inlet).await? {}
+    Ok(())
+}
+
+/// The archive holds nothing that the log never had: with less in the log than in the archive, new
+/// events would be taken for archived ones.
+pub fn within_log(log: &log::Topic, archived: &BTreeMap<Partition, Offset>) -> Result<()> {
+    for (partition, next) in archived {
+        let end = log.partition(*partition).map_or(Offset(0), |p| p.high_watermark());
+        if *next > end {
+            let topic = log.name();
+            return Err(Error::corrupt(format!(
+                "topic '{topic}' partition {partition} is archived up to offset {next}, \
+                 its log ends at {end}"
+            ))
+            .hint("files of the log were lost: restore the data folder from a backup"));
+        }
     }
     Ok(())
 }
@@ -64,10 +107,16 @@ pub async fn archive_all(platform: &Platform) -> Result<()> {
 async fn archive_some(platform: &Platform, inlet: &Arc<Inlet>) -> Result<bool> {
     let inner = &platform.inner;
     let name = inlet.topic.name.clone();
+    let _turn = inner.archive.turn().await;
+    let is_there = |t: &crate::registry::TopicEntry| Arc::ptr_eq(&t.inlet, inlet);
+    if !inner.registry().topics.get(&name).is_some_and(is_there) {
+        return Ok(false);
+    }
     let from = match inner.archive.of(&name) {
         Some(offsets) => offsets,
         None => inner.lake.archived(&name).await?,
     };
+    within_log(&inlet.log, &from)?;
     let (budget, copy) = (inner.project.config.archive_bytes.0 as usize, inlet.clone());
     let starts = from.clone();
     let (batches, ranges) = blocking(move || gather(&copy, &starts, budget)).await?;
@@ -76,7 +125,9 @@ async fn archive_some(platform: &Platform, inlet: &Arc<Inlet>) -> Result<bool> {
         inner.archive.set(&name, done);
         return Ok(false);
     }
+    fail_point("archive.gathered");
     let appended = inner.lake.append(&name, &inlet.topic.schema(), batches, &ranges).await?;
+    fail_point("archive.committed");
     for gap in appended.gaps {
         tracing::warn!(
             topic = name,

@@ -279,25 +279,34 @@ impl Inlet {
                 .map_err(|e| Error::internal(format!("writing dead letters: {e}")))??;
         }
         self.events.fetch_add(accepted, Ordering::Relaxed);
-        self.refused.fetch_add(letters.len() as u64, Ordering::Relaxed);
-        Ok(answer(accepted, ranges, &letters))
+        self.count_refused(letters.len());
+        let mut answer = Ingested { accepted, partitions: ranges, ..Ingested::default() };
+        answer.set_refused(&letters);
+        Ok(answer)
+    }
+
+    pub fn count_refused(&self, n: usize) {
+        self.refused.fetch_add(n as u64, Ordering::Relaxed);
     }
 }
 
-fn answer(accepted: u64, partitions: Vec<PartitionRange>, letters: &[DeadLetter]) -> Ingested {
-    let mut errors: Vec<RefusedLine> = letters
-        .iter()
-        .map(|l| RefusedLine {
-            line: l.line.unwrap_or_default(),
-            column: l.column.clone(),
-            reason: l.reason.clone(),
-            code: l.kind.clone(),
-        })
-        .collect();
-    errors.sort_by_key(|e| e.line);
-    let errors_omitted = errors.len().saturating_sub(ERRORS_MAX) as u64;
-    errors.truncate(ERRORS_MAX);
-    Ingested { accepted, refused: letters.len() as u64, partitions, errors, errors_omitted }
+impl Ingested {
+    /// Says what was refused; of many only the first lines.
+    pub fn set_refused(&mut self, letters: &[DeadLetter]) {
+        let mut errors: Vec<RefusedLine> = letters
+            .iter()
+            .map(|l| RefusedLine {
+                line: l.line.unwrap_or_default(),
+                column: l.column.clone(),
+                reason: l.reason.clone(),
+                code: l.kind.clone(),
+            })
+            .collect();
+        errors.sort_by_key(|e| e.line);
+        self.errors_omitted = errors.len().saturating_sub(ERRORS_MAX) as u64;
+        errors.truncate(ERRORS_MAX);
+        (self.refused, self.errors) = (letters.len() as u64, errors);
+    }
 }
 
 /// Header that marks the records of an import or source batch, so that a repeat is recognised.

@@ -7,6 +7,7 @@ mod apply;
 mod archive;
 mod body;
 mod dead_letters;
+mod drops;
 mod history;
 mod ingest;
 mod late_rows;

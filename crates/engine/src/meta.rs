@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use catalog::Topic;
-use common::{Error, Result};
+use common::{Epoch, Error, Result};
 use kv::{Keyspace, Kv};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -14,10 +14,20 @@ pub struct Meta {
     keys: Keyspace,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct PipelineRecord {
     version: u64,
     fingerprint: String,
+    /// Epochs counted before this version: a view's readers must not take those of a new one for
+    /// the sequel of the old one's.
+    #[serde(default)]
+    epochs: u64,
+}
+
+/// Under which id a pipeline keeps its state, and where its epochs begin.
+pub struct PipelineId {
+    pub id: String,
+    pub first_epoch: Epoch,
 }
 
 /// What must not change under stored events.
@@ -29,6 +39,12 @@ pub struct TopicRecord {
     pub key: Option<String>,
     pub partitions: i32,
     pub format: String,
+    /// Id of the topic in the log.
+    #[serde(default)]
+    pub log_id: Option<String>,
+    /// Columns in which stored events may lack a value, whatever the definition says now.
+    #[serde(default)]
+    pub nullable: Vec<String>,
 }
 
 impl TopicRecord {
@@ -40,7 +56,19 @@ impl TopicRecord {
             key: topic.key.clone(),
             partitions: topic.partitions,
             format: topic.format.clone(),
+            log_id: None,
+            nullable: topic.columns.iter().filter(|c| c.nullable).map(|c| c.name.clone()).collect(),
         }
+    }
+
+    /// The topic as its stored events have to be read: a column that was made NOT NULL later still
+    /// has the NULLs of before.
+    pub fn relaxed(&self, topic: &Topic) -> Topic {
+        let mut topic = topic.clone();
+        for column in &mut topic.columns {
+            column.nullable |= self.nullable.contains(&column.name);
+        }
+        topic
     }
 
     /// Whether events stored under `self` can be read as `new`.
@@ -82,36 +110,76 @@ impl Meta {
         Ok(Meta { kv: kv.clone(), keys: kv.keyspace("meta")? })
     }
 
-    /// The id under which a pipeline keeps its state; a changed fingerprint gets a new one, and
-    /// what the old one kept is removed first.
-    pub fn pipeline_id(
-        &self,
-        name: &str,
-        fingerprint: &str,
-        remove: impl FnOnce(&str) -> Result<()>,
-    ) -> Result<String> {
+    /// The id under which a pipeline keeps its state; a changed fingerprint gets a new one. What
+    /// the old one kept is then among `retired`.
+    pub fn pipeline_id(&self, name: &str, fingerprint: &str) -> Result<PipelineId> {
         let key = format!("pipeline\0{name}");
-        let version = match self.get::<PipelineRecord>(&key)? {
-            Some(r) if r.fingerprint == fingerprint => return Ok(format!("{name}@{}", r.version)),
-            Some(r) => {
-                remove(&format!("{name}@{}", r.version))?;
-                r.version + 1
+        let record = match self.get::<PipelineRecord>(&key)? {
+            Some(r) if r.fingerprint == fingerprint => r,
+            old => {
+                let mut batch = self.kv.batch();
+                let mut new = PipelineRecord { version: 1, fingerprint: String::new(), epochs: 0 };
+                if let Some(old) = old {
+                    new.version = old.version + 1;
+                    // One is left out, so that no reader finds its next epoch among the new ones.
+                    new.epochs = self.epochs(name, &old)? + 1;
+                    self.stage(&mut batch, &retired_key(name, &old), &())?;
+                }
+                new.fingerprint = fingerprint.to_string();
+                self.stage(&mut batch, &key, &new)?;
+                batch.commit_durable()?;
+                new
             }
-            None => 1,
         };
-        self.put(&key, &PipelineRecord { version, fingerprint: fingerprint.to_string() })?;
-        Ok(format!("{name}@{version}"))
+        Ok(PipelineId { id: id_of(name, &record), first_epoch: Epoch(record.epochs) })
     }
 
-    pub fn remove_pipeline(&self, name: &str) -> Result<()> {
-        // The version goes on, so that a later view of this name never meets old state.
+    /// Nothing of this name is defined any more.
+    pub fn retire_pipeline(&self, name: &str) -> Result<()> {
         let key = format!("pipeline\0{name}");
-        match self.get::<PipelineRecord>(&key)? {
-            Some(r) => {
-                self.put(&key, &PipelineRecord { version: r.version, fingerprint: String::new() })
-            }
-            None => Ok(()),
-        }
+        let Some(old) = self.get::<PipelineRecord>(&key)? else { return Ok(()) };
+        let epochs = self.epochs(name, &old)?;
+        let mut batch = self.kv.batch();
+        // The version goes on, so that a later view of this name never meets old state.
+        let new = PipelineRecord { fingerprint: String::new(), epochs, ..old.clone() };
+        self.stage(&mut batch, &key, &new)?;
+        self.stage(&mut batch, &retired_key(name, &old), &())?;
+        batch.commit_durable()
+    }
+
+    /// Ids whose state and rows are to be removed; `removed` ends the matter. Kept, so that a crash
+    /// in between leaves neither half a state nor waste.
+    pub fn retired(&self) -> Result<Vec<String>> {
+        self.names(RETIRED)
+    }
+
+    pub fn removed(&self, id: &str) -> Result<()> {
+        self.delete(&format!("{RETIRED}{id}"))
+    }
+
+    fn epochs(&self, name: &str, record: &PipelineRecord) -> Result<u64> {
+        let last = state::load_checkpoint(&self.kv, &id_of(name, record))?;
+        Ok(last.map_or(0, |c| c.epoch.0).max(record.epochs))
+    }
+
+    /// Topics whose removal was begun; `topic_dropped` ends it.
+    pub fn dropping(&self) -> Result<Vec<String>> {
+        self.names(DROPPING)
+    }
+
+    pub fn begin_drop(&self, topic: &str) -> Result<()> {
+        self.put(&format!("{DROPPING}{topic}"), &())
+    }
+
+    pub fn cancel_drop(&self, topic: &str) -> Result<()> {
+        self.delete(&format!("{DROPPING}{topic}"))
+    }
+
+    pub fn topic_dropped(&self, topic: &str) -> Result<()> {
+        let mut batch = self.kv.batch();
+        batch.delete(&self.keys, format!("topic\0{topic}").as_bytes());
+        batch.delete(&self.keys, format!("{DROPPING}{topic}").as_bytes());
+        batch.commit_durable()
     }
 
     pub fn topic(&self, name: &str) -> Result<Option<TopicRecord>> {
@@ -122,9 +190,20 @@ impl Meta {
         self.put(&format!("topic\0{}", record.name), record)
     }
 
-    pub fn remove_topic(&self, name: &str) -> Result<()> {
+    /// What follows a prefix in the keys that have it.
+    fn names(&self, prefix: &str) -> Result<Vec<String>> {
+        let mut names = vec![];
+        for entry in self.keys.prefix(prefix.as_bytes())? {
+            let name = entry?.0[prefix.len()..].to_vec();
+            let name = String::from_utf8(name);
+            names.push(name.map_err(|_| Error::corrupt("a key beside the catalog is damaged"))?);
+        }
+        Ok(names)
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
         let mut batch = self.kv.batch();
-        batch.delete(&self.keys, format!("topic\0{name}").as_bytes());
+        batch.delete(&self.keys, key.as_bytes());
         batch.commit_durable()
     }
 
@@ -138,10 +217,26 @@ impl Meta {
     }
 
     fn put<T: Serialize>(&self, key: &str, value: &T) -> Result<()> {
-        let bytes = serde_json::to_vec(value)
-            .map_err(|e| Error::internal(format!("encoding '{key}': {e}")))?;
         let mut batch = self.kv.batch();
-        batch.put(&self.keys, key.as_bytes(), bytes);
+        self.stage(&mut batch, key, value)?;
         batch.commit_durable()
     }
+
+    fn stage<T: Serialize>(&self, batch: &mut kv::Batch, key: &str, value: &T) -> Result<()> {
+        let bytes = serde_json::to_vec(value)
+            .map_err(|e| Error::internal(format!("encoding '{key}': {e}")))?;
+        batch.put(&self.keys, key.as_bytes(), bytes);
+        Ok(())
+    }
+}
+
+const RETIRED: &str = "retired\0";
+const DROPPING: &str = "dropping\0";
+
+fn id_of(name: &str, record: &PipelineRecord) -> String {
+    format!("{name}@{}", record.version)
+}
+
+fn retired_key(name: &str, record: &PipelineRecord) -> String {
+    format!("{RETIRED}{}", id_of(name, record))
 }

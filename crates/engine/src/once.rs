@@ -1,26 +1,31 @@
 //! Appending a numbered batch exactly once, for imports and for sources with positions. The
 //! number is written before the append (with where the log ended) and again after it; a repeat
-//! after a crash looks in the log for the batch's mark and appends only what is missing.
+//! after a crash looks in the log for the batch's mark and appends only what is missing. Refused
+//! lines become dead letters in the same write as the second record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{Error, Offset, Result};
+use common::{Error, Offset, Result, fail_point};
 use kv::{Keyspace, Kv};
 use serde::{Deserialize, Serialize};
 
+use crate::dead_letters::DeadLetter;
 use crate::ingest::{Checked, IngestContext, Ingested, Inlet, MARK_HEADER};
 use crate::rows::{for_each_record, next_offset};
 
 /// What is known of one producer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Record {
+    /// Id of the topic in the log: what was sent to a dropped one says nothing of its successor.
+    #[serde(default)]
+    topic: String,
     sequence: u64,
     position: Option<String>,
     /// Position before this batch.
     #[serde(default)]
     position_before: Option<String>,
-    /// Ends of the partitions before the append.
+    /// High watermarks of the partitions before the append.
     ends: BTreeMap<i32, i64>,
     answer: Option<Ingested>,
 }
@@ -40,13 +45,24 @@ impl Producers {
     }
 
     /// Last sequence number and position of a producer whose append is known to be done.
-    pub fn last(&self, producer: &str) -> Result<Option<(u64, Option<String>, bool)>> {
-        Ok(self.get(producer)?.map(|r| (r.sequence, r.position, r.answer.is_some())))
+    pub fn last(
+        &self,
+        inlet: &Inlet,
+        producer: &str,
+    ) -> Result<Option<(u64, Option<String>, bool)>> {
+        Ok(self.get(inlet, producer)?.map(|r| (r.sequence, r.position, r.answer.is_some())))
     }
 
     /// Position to read again from when the last append was not finished.
-    pub fn position_before(&self, producer: &str) -> Result<Option<String>> {
-        Ok(self.get(producer)?.and_then(|r| r.position_before))
+    pub fn position_before(&self, inlet: &Inlet, producer: &str) -> Result<Option<String>> {
+        Ok(self.get(inlet, producer)?.and_then(|r| r.position_before))
+    }
+
+    /// Forgets every producer whose name begins so.
+    pub fn forget(&self, prefix: &str) -> Result<()> {
+        let mut batch = self.kv.batch();
+        batch.delete_prefix(&self.records, prefix.as_bytes())?;
+        batch.commit_durable()
     }
 
     /// Appends batch `sequence` of `producer` unless it is there already. Sequences count from 1.
@@ -60,7 +76,7 @@ impl Producers {
         check: impl FnOnce(&str) -> Result<Checked>,
     ) -> Result<Ingested> {
         let _turn = self.turn.lock().await;
-        let last = self.get(producer)?;
+        let last = self.get(inlet, producer)?;
         let repeat = match &last {
             Some(r) if r.sequence == sequence => {
                 if let Some(answer) = &r.answer {
@@ -82,35 +98,53 @@ impl Producers {
                 record
             }
             _ => {
-                let ends =
-                    inlet.log.partitions().iter().map(|p| (p.id().0, p.end_offset().0)).collect();
+                // Not the ends: what is not durable yet may be cut off and its offsets used again.
+                let ends = inlet.log.partitions();
+                let ends = ends.iter().map(|p| (p.id().0, p.high_watermark().0)).collect();
                 let position_before = last.and_then(|r| r.position);
-                let record = Record { sequence, position, position_before, ends, answer: None };
-                self.put(producer, &record)?;
+                let topic = inlet.log.id().to_string();
+                let record =
+                    Record { topic, sequence, position, position_before, ends, answer: None };
+                self.put(producer, &record, ctx, &[])?;
                 record
             }
         };
-        let answer = inlet.append(ctx, checked).await?;
+        fail_point("once.begun");
+        let letters = std::mem::take(&mut checked.letters);
+        let mut answer = inlet.append(ctx, checked).await?;
+        fail_point("once.appended");
+        answer.set_refused(&letters);
         record.answer = Some(answer.clone());
-        self.put(producer, &record)?;
+        // In one write, so that a repeat adds none of the letters again.
+        self.put(producer, &record, ctx, &letters)?;
+        inlet.count_refused(letters.len());
+        fail_point("once.recorded");
         Ok(answer)
     }
 
-    fn get(&self, producer: &str) -> Result<Option<Record>> {
-        match self.records.get(producer.as_bytes())? {
-            Some(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| {
-                Error::corrupt(format!("the record of producer '{producer}' is damaged: {e}"))
-            }),
-            None => Ok(None),
-        }
+    fn get(&self, inlet: &Inlet, producer: &str) -> Result<Option<Record>> {
+        let Some(bytes) = self.records.get(producer.as_bytes())? else { return Ok(None) };
+        let record: Record = serde_json::from_slice(&bytes).map_err(|e| {
+            Error::corrupt(format!("the record of producer '{producer}' is damaged: {e}"))
+        })?;
+        Ok((record.topic == inlet.log.id().to_string()).then_some(record))
     }
 
-    fn put(&self, producer: &str, record: &Record) -> Result<()> {
+    fn put(
+        &self,
+        producer: &str,
+        record: &Record,
+        ctx: &IngestContext,
+        letters: &[DeadLetter],
+    ) -> Result<()> {
         let bytes = serde_json::to_vec(record)
             .map_err(|e| Error::internal(format!("encoding a producer: {e}")))?;
         let mut batch = self.kv.batch();
         batch.put(&self.records, producer.as_bytes(), bytes);
-        batch.commit_durable()
+        ctx.dead_letters.stage(&mut batch, letters)?;
+        batch.commit_durable()?;
+        ctx.dead_letters.committed(letters.len());
+        Ok(())
     }
 }
 

@@ -102,6 +102,14 @@ impl Outbox {
         Ok(())
     }
 
+    /// Removes what waits for a sink that is no longer defined.
+    pub fn remove_all(kv: &Arc<Kv>, pipeline: &str) -> Result<()> {
+        let epochs = kv.keyspace("outbox")?;
+        let mut batch = kv.batch();
+        batch.delete_prefix(&epochs, format!("{pipeline}\0").as_bytes())?;
+        batch.commit_durable()
+    }
+
     fn key(&self, epoch: Epoch) -> Vec<u8> {
         [&self.prefix[..], &epoch.0.to_be_bytes()[..]].concat()
     }

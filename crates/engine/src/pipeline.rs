@@ -42,6 +42,8 @@ pub struct Spec {
     pub name: String,
     /// Changes when stored state could not be used.
     pub fingerprint: String,
+    /// Where the epochs of a new one begin.
+    pub first_epoch: Epoch,
     pub graph: Graph,
     pub topics: BTreeMap<String, catalog::Topic>,
     pub target: Target,
@@ -105,7 +107,10 @@ impl Runner {
                     spec.id
                 )));
             }
-            None => (Job::new(&spec.graph)?, Checkpoint::default()),
+            None => {
+                let start = Checkpoint { epoch: spec.first_epoch, ..Checkpoint::default() };
+                (Job::new(&spec.graph)?, start)
+            }
         };
         let (epoch, mut next) = (stored.epoch, stored.offsets.clone());
         let now = env.clock.now_us();
@@ -117,7 +122,10 @@ impl Runner {
             let log = env.log.topic(name)?;
             for p in log.partitions() {
                 let at = (name.clone(), p.id());
-                next.entry(at.clone()).or_insert(Offset(0));
+                // Without an archive there is no more history than the log has.
+                let first = if topic.archive { Offset(0) } else { p.start_offset() };
+                let next = *next.entry(at.clone()).or_insert(first);
+                within_log(&spec.name, &p, next)?;
                 last_row_us.insert(at, now);
             }
             let wanted = columns.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
@@ -130,7 +138,7 @@ impl Runner {
         };
         Ok(Runner {
             // A view without input (a global aggregate) has its one row from the first commit on.
-            dirty: epoch == Epoch(0),
+            dirty: epoch == spec.first_epoch,
             spec,
             env,
             job,
@@ -354,6 +362,21 @@ impl Runner {
     }
 }
 
+/// What was read once must be there still: without this a view of a log that was cut back would
+/// wait in silence until the log is as long again.
+fn within_log(view: &str, log: &log::PartitionLog, next: Offset) -> Result<()> {
+    let end = log.high_watermark();
+    if next <= end {
+        return Ok(());
+    }
+    let (topic, partition) = (log.topic(), log.id());
+    Err(Error::corrupt(format!(
+        "view '{view}' has read topic '{topic}' partition {partition} up to offset {next}, \
+         its log ends at {end}"
+    ))
+    .hint("files of the log were lost: restore the data folder from a backup"))
+}
+
 /// A pipeline with its thread.
 pub struct Pipeline {
     pub spec: Arc<Spec>,
@@ -426,7 +449,10 @@ fn run(spec: &Arc<Spec>, env: &Arc<Env>, shared: &Shared, stop: &AtomicBool) -> 
                 false => Duration::from_millis(250),
             };
             seen = commits.wait(seen, wait);
-            shared.update(|s| s.lag_events = runner.lag());
+            shared.update(|s| {
+                s.lag_events = runner.lag();
+                s.caught_up |= !runner.dirty();
+            });
         }
         if stopping {
             return Ok(());

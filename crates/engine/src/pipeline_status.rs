@@ -17,6 +17,8 @@ pub struct PipelineStatus {
     pub events_total: u64,
     pub watermark: Option<i64>,
     pub state_bytes: u64,
+    /// Everything that was there at the start has been taken in.
+    pub caught_up: bool,
 }
 
 impl Default for PipelineStatus {
@@ -31,6 +33,7 @@ impl Default for PipelineStatus {
             events_total: 0,
             watermark: None,
             state_bytes: 0,
+            caught_up: false,
         }
     }
 }

@@ -70,13 +70,6 @@ impl Planning {
     fn add_table(&mut self, topic: &Topic) -> Result<()> {
         let table = Arc::new(sql::TopicTable::new(topic.clone()));
         self.schema.register_table(topic.name.clone(), table).map_err(internal)?;
-        let columns: Vec<String> = topic
-            .columns
-            .iter()
-            .map(|c| format!("{} {}", c.name, formats::types::sql_name(&c.data_type)))
-            .collect();
-        let print = format!("{}({}) {:?}", topic.name, columns.join(", "), topic.watermark);
-        self.fingerprints.insert(topic.name.clone(), print);
         self.topics.insert(topic.name.clone(), topic.clone());
         Ok(())
     }
@@ -121,11 +114,12 @@ impl Planning {
                 topics.insert(topic.name.clone(), topic.clone());
             }
         }
-        let depends: Vec<&str> = definition
-            .depends_on
-            .iter()
-            .filter_map(|(name, _)| self.fingerprints.get(name).map(String::as_str))
-            .collect();
+        let views = definition.depends_on.iter().filter_map(|(n, _)| self.fingerprints.get(n));
+        let mut depends: Vec<String> = views.cloned().collect();
+        // Of a topic only what is read: a column added beside it changes nothing here.
+        for (name, columns) in graph.topics() {
+            depends.extend(topics.get(name).map(|t| topic_print(t, &columns)));
+        }
         let words: Vec<&str> = text.split_whitespace().collect();
         let fingerprint = format!(
             "{ROW_FORMAT} state-{}\n{}\n{}",
@@ -135,6 +129,17 @@ impl Planning {
         );
         Ok(PlannedQuery { plan, graph, topics, fingerprint })
     }
+}
+
+/// What of a topic decides whether stored state can be used on.
+fn topic_print(topic: &Topic, columns: &[&str]) -> String {
+    let time = topic.watermark.as_ref().map(|w| w.column.as_str());
+    let read = |name: &str| time == Some(name) || columns.contains(&name);
+    let declared = topic.columns.iter().filter(|c| read(&c.name));
+    let declared =
+        declared.map(|c| format!("{} {}", c.name, formats::types::sql_name(&c.data_type)));
+    let declared: Vec<String> = declared.collect();
+    format!("{}({}) {} {:?}", topic.name, declared.join(", "), topic.partitions, topic.watermark)
 }
 
 fn internal(e: impl std::fmt::Display) -> Error {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -55,6 +55,11 @@ pub struct Inner {
     pub(crate) archive: crate::archive::Progress,
     pub(crate) closing: tokio::sync::watch::Sender<bool>,
     pub(crate) closed: AtomicBool,
+    /// Definitions have been applied since the start.
+    pub(crate) applied: AtomicBool,
+    /// All views have caught up since the start; one made later keeps nobody out.
+    caught_up: AtomicBool,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     _lock: DataLock,
 }
 
@@ -65,13 +70,17 @@ impl Platform {
             .await
             .map_err(|e| Error::internal(format!("opening the project: {e}")))??;
         let platform = Platform { inner: Arc::new(opened) };
+        platform.finish_removals().await?;
         platform.start_tasks();
         Ok(platform)
     }
 
     fn start_tasks(&self) {
-        tokio::spawn(crate::archive::run(self.clone()));
-        tokio::spawn(crate::upkeep::run(self.clone()));
+        let tasks = [
+            tokio::spawn(crate::archive::run(self.clone())),
+            tokio::spawn(crate::upkeep::run(self.clone())),
+        ];
+        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
     }
 
     pub fn project(&self) -> &Project {
@@ -110,32 +119,80 @@ impl Platform {
         self.inner.problems.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Why requests would fail now, if they would.
-    pub fn ready(&self) -> Result<()> {
-        if *self.inner.closing.borrow() {
-            return Err(Error::unavailable("the platform is stopping"));
+    pub(crate) fn check_open(&self) -> Result<()> {
+        match *self.inner.closing.borrow() {
+            true => Err(Error::unavailable("the platform is stopping")),
+            false => Ok(()),
         }
+    }
+
+    /// Archives everything that is durable now, without waiting for the next turn.
+    pub async fn archive_now(&self) -> Result<()> {
+        crate::archive::archive_all(self).await
+    }
+
+    /// Applies retention to the log and the dead letters, without waiting for the next turn.
+    pub async fn retention_now(&self) -> Result<()> {
+        crate::upkeep::retention(self).await
+    }
+
+    /// Why requests would fail now, if they would: the platform is stopping, nothing is defined
+    /// yet, a view has failed, or (after the start) has not yet taken in what was there.
+    pub fn ready(&self) -> Result<()> {
+        self.check_open()?;
+        if !self.inner.applied.load(Ordering::Relaxed) {
+            return Err(Error::unavailable("the project's definitions do not run yet"));
+        }
+        let was_caught_up = self.inner.caught_up.load(Ordering::Relaxed);
         for (name, view) in &self.inner.registry().views {
             let status = view.pipeline.status();
+            if !was_caught_up && !status.caught_up && status.error.is_none() {
+                let lag = status.lag_events;
+                let e = format!("view '{name}' is catching up, {lag} events to go");
+                return Err(Error::unavailable(e));
+            }
             if let Some(error) = status.error {
                 let detail = error["detail"].as_str().unwrap_or("it failed").to_string();
                 return Err(Error::unavailable(format!("view '{name}': {detail}")));
             }
         }
+        self.inner.caught_up.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Stops sources, commits every pipeline, archives nothing more, syncs the log.
+    /// Stops sources, commits every pipeline, ends deliveries and archiving, syncs the log. Nothing
+    /// is written after it returned.
     pub async fn shutdown(&self) -> Result<()> {
-        use std::sync::atomic::Ordering;
         if self.inner.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        let _ = self.inner.closing.send(true);
+        self.inner.closing.send_replace(true);
+        // A definition being made is finished first; later ones are refused.
+        let _texts = self.inner.texts.lock().await;
         let registry = std::mem::take(&mut *self.inner.registry_mut());
+        for (_, source) in registry.sources {
+            source.runner.stop().await;
+        }
+        let tasks =
+            std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            let _ = task.await;
+        }
+        let (views, mut pipelines, mut deliveries) = (registry.views, vec![], vec![]);
+        for (_, sink) in registry.sinks {
+            pipelines.push(sink.pipeline);
+            deliveries.push(sink.runner);
+        }
+        blocking(move || {
+            drop((views, pipelines));
+            Ok(())
+        })
+        .await?;
+        for delivery in deliveries {
+            delivery.stop().await;
+        }
         let inner = self.inner.clone();
         blocking(move || {
-            drop(registry);
             inner.log.close();
             Ok(())
         })
@@ -208,6 +265,9 @@ impl Inner {
             archive: crate::archive::Progress::default(),
             closing: tokio::sync::watch::channel(false).0,
             closed: AtomicBool::new(false),
+            applied: AtomicBool::new(false),
+            caught_up: AtomicBool::new(false),
+            tasks: Mutex::default(),
             _lock: lock,
             project,
         })

@@ -151,6 +151,7 @@ impl Replay {
                     id,
                     name: view.name.clone(),
                     fingerprint: query.fingerprint,
+                    first_epoch: common::Epoch(0),
                     graph: query.graph,
                     topics: query.topics,
                     target: Target::View { store: store.clone(), publisher },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use catalog::Sink as Definition;
-use common::{Epoch, Error, Result};
+use common::{Epoch, Error, Result, fail_point};
 use connector::{Context, Delivery, Health, Sink};
 use tokio::sync::watch;
 
@@ -67,7 +67,7 @@ impl SinkRunner {
             outbox: outbox.clone(),
             shared: shared.clone(),
             delivery,
-            committed,
+            committed: AtomicU64::new(committed.0),
         };
         let task = tokio::spawn(run.forever(made, stopped));
         Ok(SinkRunner { shared, outbox, delivery, stop, task })
@@ -85,8 +85,8 @@ struct Run {
     outbox: Arc<Outbox>,
     shared: Arc<SinkShared>,
     delivery: Delivery,
-    /// Last epoch of this pipeline when it started.
-    committed: Epoch,
+    /// Last epoch that the target may hold: of this pipeline at its start, or delivered since.
+    committed: AtomicU64,
 }
 
 impl Run {
@@ -113,11 +113,12 @@ impl Run {
 
     async fn deliver(&self, sink: &mut dyn Sink, pause: &mut Duration) -> Result<()> {
         if let Some(known) = sink.open(self.schema.clone()).await?
-            && known > self.committed
+            && known > Epoch(self.committed.load(Ordering::Relaxed))
         {
+            let made = self.committed.load(Ordering::Relaxed);
             return Err(Error::conflict(format!(
-                "the target of sink '{}' holds epochs up to {known}, this sink made {} so far",
-                self.name, self.committed
+                "the target of sink '{}' holds epochs up to {known}, this sink made {made} so far",
+                self.name
             ))
             .hint("it belongs to an earlier sink: empty it, or choose another place"));
         }
@@ -136,6 +137,7 @@ impl Run {
 
     async fn deliver_one(&self, sink: &mut dyn Sink, waiting: &Waiting) -> Result<()> {
         let epoch = waiting.epoch;
+        self.committed.fetch_max(epoch.0, Ordering::Relaxed);
         if self.delivery == Delivery::AtMostOnce {
             self.remove(epoch).await?;
         }
@@ -145,7 +147,9 @@ impl Run {
             rows += batch.num_rows() as u64;
         }
         sink.prepare(epoch).await?;
+        fail_point("sink.prepared");
         sink.commit(epoch).await?;
+        fail_point("sink.committed");
         if self.delivery != Delivery::AtMostOnce {
             self.remove(epoch).await?;
         }

@@ -86,6 +86,11 @@ impl SourceRunner {
     }
 }
 
+/// Under which name a source's positions are kept.
+pub fn producer(source: &str) -> String {
+    format!("source:{source}")
+}
+
 struct Run {
     name: String,
     inlet: Arc<Inlet>,
@@ -121,8 +126,8 @@ impl Run {
 
     /// Until the source ends or fails.
     async fn run(&self, source: &mut dyn Source, pause: &mut Duration) -> Result<()> {
-        let producer = format!("source:{}", self.name);
-        let last = self.producers.last(&producer)?;
+        let producer = producer(&self.name);
+        let last = self.producers.last(&self.inlet, &producer)?;
         // A batch that was begun and not finished is read again from the position before it.
         let (mut sequence, position) = match last {
             Some((n, position, true)) => (n, position),
@@ -152,7 +157,7 @@ impl Run {
     }
 
     fn before(&self, producer: &str) -> Result<Option<String>> {
-        self.producers.position_before(producer)
+        self.producers.position_before(&self.inlet, producer)
     }
 
     async fn once(

@@ -10,20 +10,22 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
-use common::{Offset, Partition, Result};
+use common::{Kind, Offset, Partition, Result};
 use datafusion::catalog::{SchemaProvider, Session, TableProvider};
 use datafusion::datasource::{MemTable, TableType};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
-use lake::Lake;
+use lake::{Lake, LakeSnapshot};
 
 use crate::platform::Inner;
 use crate::rows::{RowDecoder, full_schema, read_range};
 use crate::view_store::ViewStore;
 
 const READ_BYTES: usize = 4 << 20;
+/// How often a query that retention overtook looks at the archive again.
+const ATTEMPTS: usize = 8;
 
 /// A topic as a table: the archive up to an offset of each partition, the log after it.
 pub struct TopicProvider {
@@ -41,21 +43,54 @@ impl TopicProvider {
         TopicProvider { topic, log, lake, schema }
     }
 
-    /// Rows of the log that are not in the archive.
-    async fn tail(&self, archived: BTreeMap<Partition, Offset>) -> Result<Vec<RecordBatch>> {
+    /// The archive, and the rows of the log that are not in it. Archiving and retention go on
+    /// meanwhile: when the log has lost what this version of the archive does not have yet, a newer
+    /// version has it.
+    async fn read(&self) -> Result<(Option<LakeSnapshot>, Vec<RecordBatch>)> {
+        let mut before = None;
+        for _ in 0..ATTEMPTS {
+            // Archive first: an offset archived in between is then read from the log, never twice.
+            let snapshot = self.lake.snapshot(&self.topic.name, &self.topic.schema()).await?;
+            let archived = snapshot.as_ref().map(|s| s.archived.clone()).unwrap_or_default();
+            // What no newer version has was gone before it could be archived.
+            let settled = before.as_ref() == Some(&archived);
+            match self.tail(archived.clone(), settled).await {
+                Ok(Some(tail)) => return Ok((snapshot, tail)),
+                Ok(None) => {}
+                Err(e) if e.kind() == Kind::NotFound && !settled => {}
+                Err(e) => return Err(e),
+            }
+            before = Some(archived);
+        }
+        let name = &self.topic.name;
+        Err(common::Error::unavailable(format!("retention of '{name}' overtakes this query"))
+            .hint("try again, or give the topic a longer retention"))
+    }
+
+    /// Rows of the log from these offsets on; None when it begins later and `gaps` do not count.
+    async fn tail(
+        &self,
+        archived: BTreeMap<Partition, Offset>,
+        gaps: bool,
+    ) -> Result<Option<Vec<RecordBatch>>> {
         let (topic, log) = (self.topic.clone(), self.log.clone());
         tokio::task::spawn_blocking(move || {
+            crate::archive::within_log(&log, &archived)?;
             let mut decoder = RowDecoder::new(&topic)?;
             let mut rows = vec![];
             for p in log.partitions() {
-                let from = archived.get(&p.id()).copied().unwrap_or_default();
-                let (from, to) = (from.max(p.start_offset()), p.high_watermark());
+                let archived = archived.get(&p.id()).copied().unwrap_or_default();
+                let from = archived.max(p.start_offset());
+                if from > archived && topic.archive && !gaps {
+                    return Ok(None);
+                }
+                let to = p.high_watermark();
                 read_range(&log, &mut decoder, p.id(), from, to, READ_BYTES, |batch, _| {
                     rows.push(batch);
                     Ok(true)
                 })?;
             }
-            Ok(rows)
+            Ok(Some(rows))
         })
         .await
         .map_err(|e| common::Error::internal(format!("reading the log: {e}")))?
@@ -92,11 +127,7 @@ impl TableProvider for TopicProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        // Archive first: an offset archived in between is then read from the log, never twice.
-        let snapshot =
-            self.lake.snapshot(&self.topic.name, &self.topic.schema()).await.map_err(external)?;
-        let archived = snapshot.as_ref().map(|s| s.archived.clone()).unwrap_or_default();
-        let tail = self.tail(archived).await.map_err(external)?;
+        let (snapshot, tail) = self.read().await.map_err(external)?;
         let tail = MemTable::try_new(self.schema.clone(), vec![tail])?;
         let mut inputs = vec![tail.scan(state, projection, &[], None).await?];
         if let Some(snapshot) = snapshot {

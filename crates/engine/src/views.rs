@@ -121,6 +121,7 @@ impl Platform {
 
     /// Takes in a body; returns once all of it is durable, in the log or in the dead letters.
     pub async fn ingest(&self, topic: &str, body: Bytes, kind: BodyKind) -> Result<Ingested> {
+        self.check_open()?;
         let inlet = self.inlet(topic)?;
         let ctx = self.inner.ingest.clone();
         let (inlet2, ctx2) = (inlet.clone(), ctx.clone());
@@ -137,9 +138,10 @@ impl Platform {
         body: Bytes,
         kind: BodyKind,
     ) -> Result<Ingested> {
+        self.check_open()?;
         let inlet = self.inlet(topic)?;
         let ctx = self.inner.ingest.clone();
-        let producer = format!("import:{topic}:{import}");
+        let producer = import_producer(topic, import);
         let check = |mark: &str| inlet.check_body(&ctx, &body, kind, Some(mark));
         self.inner.producers.append(&inlet, &ctx, &producer, sequence, None, check).await
     }
@@ -187,6 +189,11 @@ impl Platform {
     pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
         Ok(self.inlet(topic)?.log.partitions().iter().map(|p| p.id()).collect())
     }
+}
+
+/// Under which name an import's batches are counted.
+pub(crate) fn import_producer(topic: &str, import: &str) -> String {
+    format!("import:{topic}:{import}")
 }
 
 fn read_events(

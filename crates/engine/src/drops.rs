@@ -1,0 +1,152 @@
+//! DROP, and the removal of what is no longer defined. What is to be removed is noted first and
+//! struck off last (see `meta.rs`), so that a removal cut short by a crash is finished at the next
+//! start: a topic or view made anew under an old name never meets what is left of the old one.
+
+use std::sync::Arc;
+
+use catalog::{Definition, Object};
+use common::{Error, Result, fail_point};
+
+use crate::apply::{Texts, defines, first};
+use crate::meta::Meta;
+use crate::outbox::Outbox;
+use crate::pipeline::Pipeline;
+use crate::platform::{Inner, Platform, blocking};
+use crate::view_store::ViewStore;
+
+impl Platform {
+    /// Removes an object that was typed at run time, or what is left of a topic that is no longer
+    /// in the project's files.
+    pub(crate) async fn drop_typed(&self, kind: &str, name: &str) -> Result<()> {
+        let mut now = self.inner.texts.lock().await;
+        self.check_open()?;
+        if kind == "TOPIC" && self.is_left_over(name) {
+            Meta::new(&self.inner.kv)?.begin_drop(name)?;
+            return self.remove_topic(name).await;
+        }
+        self.check_drop(kind, name)?;
+        let defined = |s: &String| defines(s).as_deref() != Some(name);
+        let typed = now.typed.iter().filter(|s| defined(s)).cloned().collect();
+        let wanted = Texts { files: now.files.clone(), typed };
+        let meta = Meta::new(&self.inner.kv)?;
+        if kind == "TOPIC" {
+            meta.begin_drop(name)?;
+        }
+        fail_point("drop.begun");
+        if let Err(faults) = self.apply_texts(&wanted).await {
+            meta.cancel_drop(name)?;
+            return Err(first(faults));
+        }
+        *now = wanted;
+        fail_point("drop.applied");
+        match kind {
+            "TOPIC" => self.remove_topic(name).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// A topic with events that nothing defines.
+    fn is_left_over(&self, name: &str) -> bool {
+        self.inner.registry().definition(name).is_none() && self.inner.log.topic(name).is_ok()
+    }
+
+    fn check_drop(&self, kind: &str, name: &str) -> Result<()> {
+        let registry = self.inner.registry();
+        let definition = registry.definition(name).ok_or_else(|| {
+            let all = registry.definitions().into_iter().map(|d| &d.object);
+            let same_kind = all.filter(|o| o.kind() == kind).map(Object::name);
+            Error::unknown(&kind.to_lowercase(), name, same_kind)
+        })?;
+        let is = definition.object.kind();
+        if is != kind {
+            let e = Error::invalid(format!("'{name}' is a {}", is.to_lowercase()));
+            return Err(e.hint(format!("write: DROP {is} {name}")));
+        }
+        if let Some(file) = &definition.origin.file {
+            return Err(Error::conflict(format!("'{name}' is defined in {file}"))
+                .hint("remove it there; it is dropped when the file is saved"));
+        }
+        let uses = |d: &&Definition| d.depends_on.iter().any(|(n, _)| n == name);
+        let users: Vec<&Definition> = registry.definitions().into_iter().filter(uses).collect();
+        match users.first() {
+            None => Ok(()),
+            Some(one) => Err(in_use(kind, name, &users, one)),
+        }
+    }
+
+    /// Removes a topic's events, archive and records. Its name is free afterwards.
+    async fn remove_topic(&self, name: &str) -> Result<()> {
+        let _archiving = self.inner.archive.turn().await;
+        remove_topic(&self.inner, name).await
+    }
+
+    /// Ends a pipeline and removes its state and rows.
+    pub(crate) async fn forget(&self, name: &str, pipeline: Pipeline) -> Result<()> {
+        let inner = self.inner.clone();
+        let name = name.to_string();
+        blocking(move || {
+            drop(pipeline);
+            Meta::new(&inner.kv)?.retire_pipeline(&name)?;
+            remove_retired(&inner)
+        })
+        .await
+    }
+
+    /// Finishes the removals that a crash cut short.
+    pub(crate) async fn finish_removals(&self) -> Result<()> {
+        let meta = Meta::new(&self.inner.kv)?;
+        for name in meta.dropping()? {
+            let typed = self.inner.texts.lock().await.typed.clone();
+            match typed.iter().any(|s| defines(s).as_deref() == Some(&name)) {
+                // It came no further than to be noted, and nobody was told that it was done.
+                true => meta.cancel_drop(&name)?,
+                false => self.remove_topic(&name).await?,
+            }
+        }
+        let inner = self.inner.clone();
+        blocking(move || remove_retired(&inner)).await
+    }
+}
+
+fn in_use(kind: &str, name: &str, users: &[&Definition], one: &Definition) -> Error {
+    let shown: Vec<String> = users
+        .iter()
+        .map(|d| format!("{} '{}'", d.object.kind().to_lowercase(), d.object.name()))
+        .collect();
+    let e = Error::conflict(format!(
+        "{} '{name}' is used by {}",
+        kind.to_lowercase(),
+        shown.join(", ")
+    ));
+    e.hint(match &one.origin.file {
+        Some(file) => format!("remove '{}' from {file} first", one.object.name()),
+        None => format!("write DROP {} {} first", one.object.kind(), one.object.name()),
+    })
+}
+
+async fn remove_topic(inner: &Arc<Inner>, name: &str) -> Result<()> {
+    if inner.log.topic(name).is_ok() {
+        inner.log.drop_topic(name)?;
+    }
+    fail_point("drop.log");
+    inner.lake.drop_table(name).await?;
+    fail_point("drop.lake");
+    inner.archive.forget(name);
+    inner.producers.forget(&crate::views::import_producer(name, ""))?;
+    Meta::new(&inner.kv)?.topic_dropped(name)
+}
+
+/// Removes state, rows and waiting changes of pipelines that are no longer defined.
+pub(crate) fn remove_retired(inner: &Inner) -> Result<()> {
+    let meta = Meta::new(&inner.kv)?;
+    for id in meta.retired()? {
+        let mut batch = inner.kv.batch();
+        state::remove(&mut batch, &id)?;
+        batch.commit_durable()?;
+        fail_point("retire.state");
+        ViewStore::remove(&inner.kv, &id)?;
+        Outbox::remove_all(&inner.kv, &id)?;
+        meta.removed(&id)?;
+    }
+    Ok(())
+}
