@@ -1,0 +1,24 @@
+mod apply;
+mod archive;
+mod closing;
+mod damage;
+mod dead_letters;
+mod disk_full;
+mod evolution;
+mod lifecycle;
+mod once;
+mod retention;
+mod sinks;
+mod subscriptions;
+mod support;
+
+/// What a child does until it crashes.
+fn scenario(name: &str, bench: &support::Bench) {
+    match name {
+        "import" => once::importing(bench),
+        "archive" => archive::archiving(bench),
+        "drop" => lifecycle::dropping(bench),
+        "sink" => sinks::delivering(bench),
+        other => panic!("no scenario '{other}'"),
+    }
+}
