@@ -48,8 +48,7 @@ fn a_full_disk_loses_nothing_and_heals() {
     bench.send("events", &events(0..100));
     bench.until_equal();
     let mut accepted = 100;
-    let mut sequence = 1;
-    for round in 0..2 {
+    for sequence in 1..=2 {
         let ballast = data.join("ballast");
         fill(&ballast);
         let mut refused = 0;
@@ -72,10 +71,9 @@ fn a_full_disk_loses_nothing_and_heals() {
         assert!(bench.try_send("events", "bad\n").is_err(), "a dead letter needs room too");
         std::fs::remove_file(&ballast).unwrap();
         bench.wait("healed", |b| b.import("events", sequence, &body).is_ok());
-        sequence += 1;
         accepted += 10;
         let once = "SELECT count(*), count(DISTINCT id) FROM events";
-        assert_eq!(bench.sql(once), [format!("{accepted}|{accepted}")], "round {round}");
+        assert_eq!(bench.sql(once), [format!("{accepted}|{accepted}")], "round {sequence}");
         bench.until_equal();
         bench.wait("no error is left", |b| b.platform.ready().is_ok());
         bench.archive().unwrap();
