@@ -17,7 +17,7 @@ use crate::ingest::Inlet;
 use crate::meta::{Meta, PipelineId, TopicRecord};
 use crate::outbox::Outbox;
 use crate::pipeline::{Pipeline, Spec, Target};
-use crate::planning::{PlannedQuery, Planning};
+use crate::planning::{PlannedQuery, Planning, Wrong};
 use crate::platform::{Inner, Platform, blocking};
 use crate::registry::{SinkEntry, SourceEntry, TopicEntry, ViewEntry};
 use crate::sinks::SinkRunner;
@@ -141,14 +141,22 @@ impl Platform {
         let meta = Meta::new(&self.inner.kv).map_err(|e| vec![e])?;
         let mut planned = vec![];
         let mut faults = vec![];
+        let mut wrong = Wrong::default();
         for definition in ordered {
             if let Err(e) = connectors::check_definition(&definition) {
                 faults.extend(e);
                 continue;
             }
+            if wrong.reads(&definition) {
+                continue;
+            }
+            let name = definition.object.name().to_string();
             match self.plan_one(&mut planning, &meta, definition).await {
                 Ok(p) => planned.push(p),
-                Err(e) => faults.extend(e),
+                Err(e) => {
+                    faults.extend(e);
+                    wrong.add(name);
+                }
             }
         }
         if faults.is_empty() { Ok(planned) } else { Err(faults) }

@@ -1,7 +1,7 @@
 //! Plans views and sinks against definitions alone: topics are schemas, views are their plans, so
 //! a view on a view becomes one graph over topics. Used by `apply` and by `watershed test`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use catalog::{Definition, Topic};
@@ -31,6 +31,28 @@ pub struct PlannedQuery {
 
 /// A topic's constraints by name.
 pub type Checks = Vec<(String, Arc<dyn PhysicalExpr>)>;
+
+/// Definitions with faults. What reads one of them is wrong only because of it, so it is passed
+/// over: a user sees the cause alone.
+#[derive(Default)]
+pub struct Wrong {
+    names: BTreeSet<String>,
+}
+
+impl Wrong {
+    pub fn add(&mut self, name: String) {
+        self.names.insert(name);
+    }
+
+    /// Does it read one of them, and so belong to them?
+    pub fn reads(&mut self, definition: &Definition) -> bool {
+        let wrong = definition.depends_on.iter().any(|(on, _)| self.names.contains(on));
+        if wrong {
+            self.add(definition.object.name().to_string());
+        }
+        wrong
+    }
+}
 
 /// A growing set of names to plan against.
 pub struct Planning {

@@ -27,7 +27,7 @@ use crate::apply::parse_all;
 use crate::dead_letters::{DeadLetterQuery, DeadLetters, ShownLetter};
 use crate::ingest::{IngestContext, Ingested, Inlet};
 use crate::pipeline::{Env, Runner, Spec, Target};
-use crate::planning::{Checks, Planning};
+use crate::planning::{Checks, Planning, Wrong};
 use crate::rows::{RowDecoder, read_range};
 use crate::subscription::Publisher;
 use crate::tables::concat;
@@ -102,9 +102,15 @@ impl Replay {
         };
         let mut planning = Planning::new(&replay.runtime).map_err(one)?;
         let mut faults = vec![];
+        let mut wrong = Wrong::default();
         for definition in ordered {
+            if wrong.reads(&definition) {
+                continue;
+            }
+            let name = definition.object.name().to_string();
             if let Err(e) = replay.define(&mut planning, definition).await {
                 faults.extend(e);
+                wrong.add(name);
             }
         }
         if faults.is_empty() { Ok(replay) } else { Err(faults) }
