@@ -252,7 +252,8 @@ impl Runner {
         if self.idle.remove(&key) {
             self.job.set_idle(topic, partition, false);
         }
-        let late = self.job.push(topic, partition, &rows.batch, &rows.ends, next)?;
+        let late = self.job.push(topic, partition, &rows.batch, &rows.ends, next);
+        let late = late.map_err(sql::stream_error)?;
         if let Some(arrived) = rows.batch.column_by_name("_arrived")
             && let Some(arrived) = arrived.as_primitive_opt::<TimestampMicrosecondType>()
             && let Some(newest) = arrow::compute::max(arrived)
@@ -277,7 +278,7 @@ impl Runner {
 
     /// Ends the epoch.
     pub fn seal(&mut self) -> Result<Sealed> {
-        self.job.seal(state::should_compact(&self.stored))
+        self.job.seal(state::should_compact(&self.stored)).map_err(sql::stream_error)
     }
 
     /// Puts the sealed epoch into one batch.

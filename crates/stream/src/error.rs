@@ -1,37 +1,43 @@
 //! What a failed Arrow or DataFusion call means to a user. A value that does not fit is the
-//! user's data (`invalid`); anything else is a fault of ours (`internal`).
+//! user's data (`invalid`); anything else is a fault of ours (`internal`). The cause goes along,
+//! so that `sql::stream_error` can say it in the words that a batch query would use.
 
 use arrow::error::ArrowError;
-use common::Error;
+use common::{Error, Kind};
 use datafusion::error::DataFusionError;
 
 pub(crate) fn arrow(e: ArrowError) -> Error {
-    let message = text(&e.to_string());
-    match e {
-        ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
-            Ok(e) => datafusion(*e),
-            Err(_) => Error::internal(message),
-        },
-        ArrowError::ArithmeticOverflow(_)
-        | ArrowError::CastError(_)
-        | ArrowError::ComputeError(_)
-        | ArrowError::DivideByZero
-        | ArrowError::ParseError(_) => Error::invalid(message),
-        _ => Error::internal(message),
-    }
+    datafusion(DataFusionError::ArrowError(Box::new(e), None))
 }
 
 pub(crate) fn datafusion(e: DataFusionError) -> Error {
     match e {
-        DataFusionError::ArrowError(e, _) => arrow(*e),
-        DataFusionError::Context(_, e) => datafusion(*e),
-        DataFusionError::Execution(message) => Error::invalid(text(&message)),
-        DataFusionError::NotImplemented(message) => Error::unsupported(text(&message)),
-        DataFusionError::External(e) => match e.downcast::<Error>() {
-            Ok(e) => *e,
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
             Err(e) => Error::internal(text(&e.to_string())),
         },
-        other => Error::internal(text(&other.strip_backtrace())),
+        e => Error::new(kind(&e), text(&e.strip_backtrace())).caused_by(e),
+    }
+}
+
+fn kind(e: &DataFusionError) -> Kind {
+    match e {
+        DataFusionError::ArrowError(e, _) => match e.as_ref() {
+            ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
+                Some(e) => kind(e),
+                None => Kind::Internal,
+            },
+            ArrowError::ArithmeticOverflow(_)
+            | ArrowError::CastError(_)
+            | ArrowError::ComputeError(_)
+            | ArrowError::DivideByZero
+            | ArrowError::ParseError(_) => Kind::Invalid,
+            _ => Kind::Internal,
+        },
+        DataFusionError::Context(_, e) => kind(e),
+        DataFusionError::Execution(_) => Kind::Invalid,
+        DataFusionError::NotImplemented(_) => Kind::Unsupported,
+        _ => Kind::Internal,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use common::{Error, Offset, Partition, Result};
+use common::{Error, Kind, Offset, Partition, Result};
 
 use crate::aggregate::AggregateOp;
 use crate::calc::CalcOp;
@@ -284,7 +284,7 @@ impl Job {
                 running.rows_in += rows;
                 if let Some(operator) = &mut running.operator {
                     let done = operator.push(port, change.clone(), &mut out);
-                    done.map_err(|e| e.context(title(&self.graph.nodes[reader])))?;
+                    done.map_err(|e| fault(e, &self.graph.nodes[reader]))?;
                 }
                 waiting.extend(out.drain(..).map(|c| (reader, c)));
             }
@@ -306,7 +306,7 @@ impl Job {
             let mut out = vec![];
             if let Some(operator) = &mut self.nodes[node].operator {
                 let done = operator.flush(&mut out);
-                done.map_err(|e| e.context(title(&self.graph.nodes[node])))?;
+                done.map_err(|e| fault(e, &self.graph.nodes[node]))?;
             }
             self.route(node, out)?;
         }
@@ -400,6 +400,14 @@ impl Job {
                 }
             })
             .collect()
+    }
+}
+
+/// A fault of ours says in which operator it is; one of the user's data is plain without.
+fn fault(e: Error, node: &Node) -> Error {
+    match e.kind() {
+        Kind::Internal => e.context(title(node)),
+        _ => e,
     }
 }
 

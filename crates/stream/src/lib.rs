@@ -3,6 +3,9 @@
 //! decoded batches and gives changes and state; no I/O, no clock, no threads in here.
 //! Read `graph.rs`, then `job.rs`, then an operator.
 
+pub mod exact;
+pub mod floats;
+
 mod accumulators;
 mod aggregate;
 mod calc;

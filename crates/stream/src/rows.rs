@@ -10,7 +10,7 @@ use arrow::row::{RowConverter, RowParser, Rows, SortField};
 use common::{Error, Result};
 use std::sync::Arc;
 
-use crate::error;
+use crate::{error, floats};
 
 /// Turns columns of fixed types into row bytes and back.
 pub(crate) struct RowCodec {
@@ -55,6 +55,11 @@ impl RowCodec {
     }
 }
 
+/// As a key: floats that are equal have the same bytes.
+pub(crate) fn canonical(column: &ArrayRef) -> Result<ArrayRef> {
+    floats::canonical(column).map_err(error::arrow)
+}
+
 pub(crate) fn as_type(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
     match column.data_type() == data_type {
         true => Ok(column.clone()),
@@ -84,7 +89,7 @@ impl KeyCodec {
         let stored: Vec<ArrayRef> = columns
             .iter()
             .zip(&self.window_sizes)
-            .map(|(c, size)| if size.is_some() { window_start(c) } else { Ok(c.clone()) })
+            .map(|(c, size)| if size.is_some() { window_start(c) } else { canonical(c) })
             .collect::<Result<_>>()?;
         self.rows.encode(&stored)
     }

@@ -13,8 +13,9 @@ use common::{Error, Result};
 
 use crate::error;
 
-/// Must change whenever the bytes of any state do; belongs into the fingerprint of a pipeline.
-pub const STATE_FORMAT: u32 = 1;
+/// Must change whenever the bytes of any state do, also when a text of SQL gets other types;
+/// belongs into the fingerprint of a pipeline.
+pub const STATE_FORMAT: u32 = 2;
 
 pub(crate) const GROUP: i32 = -1;
 

@@ -9,7 +9,7 @@ use super::{Accumulator, Input};
 use crate::error;
 use crate::graph::Call;
 use crate::multiset::Multiset;
-use crate::rows::RowCodec;
+use crate::rows::{RowCodec, canonical};
 
 pub(super) struct Distinct {
     codec: RowCodec,
@@ -27,7 +27,8 @@ impl Distinct {
 impl Accumulator for Distinct {
     fn update(&mut self, input: &Input<'_>) -> Result<()> {
         self.values.grow(input.total);
-        let rows = self.codec.encode(input.args)?;
+        let values = input.args.iter().map(canonical).collect::<Result<Vec<_>>>()?;
+        let rows = self.codec.encode(&values)?;
         let (mut indices, mut groups, mut weights) = (vec![], vec![], vec![]);
         let values = &mut self.values;
         input.each(input.nulls().as_ref(), |row, group, weight| {

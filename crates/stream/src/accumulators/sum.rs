@@ -6,15 +6,13 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, PrimitiveArray};
-use arrow::datatypes::{
-    ArrowPrimitiveType, Decimal128Type, DecimalType, Float64Type, Int64Type, UInt64Type,
-};
-use common::{Error, Result};
+use arrow::datatypes::{ArrowPrimitiveType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
+use common::Result;
 use hashbrown::HashMap;
 
 use super::{Accumulator, Input};
-use crate::error;
 use crate::snapshot::bytes;
+use crate::{error, exact};
 
 /// An exact sum and how many values it is of.
 #[derive(Clone, Copy, Default)]
@@ -48,7 +46,7 @@ impl ExactSums {
             exact.count += weight;
         });
         match overflowed {
-            true => Err(Error::invalid("decimal overflow in sum of 38 digits")),
+            true => Err(exact::sum_above_all()),
             false => Ok(()),
         }
     }
@@ -103,17 +101,14 @@ impl SumInteger {
         T::Native: TryFrom<i128>,
     {
         let value = |group: &u32| {
-            let exact = self.sums.get(*group);
-            if exact.count == 0 {
+            let sum = self.sums.get(*group);
+            if sum.count == 0 {
                 return Ok(None);
             }
-            T::Native::try_from(exact.sum).map(Some).map_err(|_| {
-                Error::invalid(format!(
-                    "integer overflow: the sum {} needs more than 64 bits",
-                    exact.sum
-                ))
-                .hint("sum a decimal instead: sum(CAST(x AS DECIMAL(38, 0)))")
-            })
+            match T::Native::try_from(sum.sum) {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => exact::integer_sum(sum.sum).map(|_| None),
+            }
         };
         let values = groups.iter().map(value).collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(PrimitiveArray::<T>::from_iter(values)))
@@ -171,18 +166,11 @@ impl Accumulator for SumDecimal {
 
     fn evaluate(&mut self, groups: &[u32]) -> Result<ArrayRef> {
         let value = |group: &u32| {
-            let exact = self.sums.get(*group);
-            if exact.count == 0 {
+            let sum = self.sums.get(*group);
+            if sum.count == 0 {
                 return Ok(None);
             }
-            Decimal128Type::validate_decimal_precision(exact.sum, self.precision, self.scale)
-                .map_err(|_| {
-                    Error::invalid(format!(
-                        "decimal overflow: a sum does not fit into DECIMAL({}, {})",
-                        self.precision, self.scale
-                    ))
-                })?;
-            Ok(Some(exact.sum))
+            exact::decimal_sum(sum.sum, self.precision, self.scale).map(Some)
         };
         let values = groups.iter().map(value).collect::<Result<Vec<_>>>()?;
         let values = Decimal128Array::from(values)
