@@ -1,58 +1,29 @@
-//! Arithmetic as ANSI SQL wants it: an integer that does not fit and a division by zero are
-//! errors, and decimals meet doubles as doubles. Two analyzer rules, one before and one after
-//! DataFusion's type coercion; DataFusion itself wraps around silently.
+//! What ANSI SQL wants beside arithmetic (`arithmetic.rs`): decimals meet doubles as doubles, and
+//! what can fail is computed only where it is asked for. Two analyzer rules, one before and one
+//! after DataFusion's type coercion.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum, Scalar};
-use datafusion::arrow::compute::kernels::numeric;
-use datafusion::arrow::datatypes::{ArrowNativeTypeOp, DataType, Float32Type, Float64Type};
-use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DataFusionError, Result, exec_err};
+use datafusion::common::{DFSchema, Result};
 use datafusion::config::ConfigOptions;
-use datafusion::functions::math::floor;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::planner::{
-    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
-};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, GetFieldAccess, LogicalPlan,
-    Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, binary_expr,
-    cast, when,
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, LogicalPlan, Operator,
+    Projection, ScalarUDF, TryCast, Union, cast, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use crate::arithmetic::{Checked, Written};
 use crate::element_at::ElementAt;
-use crate::micros::{EpochSeconds, ToTimestamp};
-
-/// `5 / 2` is 2.5 and `5 DIV 2` is 2.
-#[derive(Debug)]
-pub struct Division;
-
-impl ExprPlanner for Division {
-    fn plan_binary_op(
-        &self,
-        e: RawBinaryExpr,
-        schema: &DFSchema,
-    ) -> Result<PlannerResult<RawBinaryExpr>> {
-        let to = match e.op {
-            BinaryOperator::Divide => DataType::Float64,
-            BinaryOperator::DuckIntegerDivide => DataType::Int64,
-            _ => return Ok(PlannerResult::Original(e)),
-        };
-        let whole = |t: DataType| t.is_integer() || t.is_null();
-        let integers = whole(e.left.get_type(schema)?) && whole(e.right.get_type(schema)?);
-        if !integers && to == DataType::Float64 {
-            return Ok(PlannerResult::Original(e));
-        }
-        let (left, right) = (cast(e.left, to.clone()), cast(e.right, to));
-        Ok(PlannerResult::Planned(binary_expr(left, Operator::Divide, right)))
-    }
-}
+use crate::functions::text_of::{self, TextOf};
+use crate::functions::try_arithmetic;
+use crate::micros::{Epoch, EpochSeconds, ToTimestamp};
+use crate::words::words;
 
 /// `array[0]` is the first element, and one outside of the array an error, as on Spark.
 #[derive(Debug)]
@@ -86,8 +57,39 @@ impl AnalyzerRule for MixedNumbers {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite_expressions(plan, &mixed)
+        let plan = rewrite_expressions(plan, &mixed)?;
+        let done = plan.transform_up_with_subqueries(|node| match node {
+            LogicalPlan::Union(union) => mixed_union(union),
+            other => other.recompute_schema().map(Transformed::no),
+        })?;
+        Ok(done.data)
     }
+}
+
+/// A column that is a decimal in one query of a UNION and a double in another is a double.
+fn mixed_union(union: Union) -> Result<Transformed<LogicalPlan>> {
+    let width = union.schema.fields().len();
+    let types = |at: usize| union.inputs.iter().map(move |i| i.schema().field(at).data_type());
+    let mixed = |at: usize| types(at).any(DataType::is_floating) && types(at).any(is_decimal);
+    let columns: Vec<usize> = (0..width).filter(|at| mixed(*at)).collect();
+    if columns.is_empty() {
+        return Ok(Transformed::no(LogicalPlan::Union(union)));
+    }
+    let as_doubles = |input: &Arc<LogicalPlan>| {
+        let schema = input.schema();
+        let exprs = schema.columns().into_iter().enumerate().map(|(at, column)| {
+            let e = Expr::Column(column.clone());
+            match columns.contains(&at) {
+                true => Ok(as_double(e, schema)?.alias_qualified(column.relation, column.name)),
+                false => Ok(e),
+            }
+        });
+        let exprs = exprs.collect::<Result<_>>()?;
+        Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, input.clone())?)))
+    };
+    let inputs = union.inputs.iter().map(as_doubles).collect::<Result<_>>()?;
+    let union = Union::try_new_with_loose_types(inputs)?;
+    Ok(Transformed::yes(LogicalPlan::Union(union)))
 }
 
 /// After coercion: arithmetic that can fail becomes a call that does fail.
@@ -104,9 +106,9 @@ impl AnalyzerRule for CheckedArithmetic {
     }
 }
 
-type Rewrite = dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>;
+pub(crate) type Rewrite = dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>;
 
-fn rewrite_expressions(plan: LogicalPlan, rewrite: &Rewrite) -> Result<LogicalPlan> {
+pub(crate) fn rewrite_expressions(plan: LogicalPlan, rewrite: &Rewrite) -> Result<LogicalPlan> {
     let done = plan.transform_up_with_subqueries(|plan| {
         let mut schema = merge_schema(&plan.inputs());
         if let LogicalPlan::TableScan(scan) = &plan {
@@ -185,10 +187,26 @@ fn mixed(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             f.args = f.args.into_iter().map(|e| as_double(e, schema)).collect::<Result<_>>()?;
             Transformed::yes(Expr::ScalarFunction(f))
         }
+        Expr::AggregateFunction(mut f) if QUANTILES.contains(&f.func.name()) => {
+            let Some(first) = f.params.args.first_mut() else {
+                return Ok(Transformed::no(Expr::AggregateFunction(f)));
+            };
+            if !is_decimal(&first.get_type(schema)?) {
+                return Ok(Transformed::no(Expr::AggregateFunction(f)));
+            }
+            *first = cast(first.clone(), DataType::Float64);
+            for order in &mut f.params.order_by {
+                order.expr = as_double(order.expr.clone(), schema)?;
+            }
+            Transformed::yes(Expr::AggregateFunction(f))
+        }
         Expr::Cast(c) => time_cast(c, schema)?,
         other => Transformed::no(other),
     })
 }
+
+/// Their result is a double, also that of decimals.
+const QUANTILES: [&str; 2] = ["median", "percentile_cont"];
 
 /// Functions whose result is one of their arguments.
 const CHOOSING: [&str; 9] =
@@ -199,10 +217,11 @@ fn time_cast(c: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let from = c.expr.get_type(schema)?;
     let to = c.field.data_type();
     match (&from, to) {
+        (DataType::Timestamp(..), t) if t.is_integer() => {
+            Ok(Transformed::yes(cast(Epoch::seconds().call(vec![*c.expr]), to.clone())))
+        }
         (DataType::Timestamp(..), t) if t.is_numeric() => {
             let seconds = ScalarUDF::from(EpochSeconds::default()).call(vec![*c.expr]);
-            let whole = t.is_integer();
-            let seconds = if whole { floor().call(vec![seconds]) } else { seconds };
             Ok(Transformed::yes(cast(seconds, to.clone())))
         }
         (f, DataType::Timestamp(..)) if f.is_numeric() => {
@@ -239,7 +258,8 @@ fn checked(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             }
             let result = e.get_type(schema)?;
             let args = vec![b.left.as_ref().clone(), b.right.as_ref().clone()];
-            Ok(Transformed::yes(Checked::udf(b.op, result, &e).call(args)))
+            let (text, name) = (words(&e), e.schema_name().to_string());
+            Ok(Transformed::yes(Checked::udf(b.op, result, text, name).call(args)))
         }
         Expr::Negative(inner) => {
             let t = inner.get_type(schema)?;
@@ -249,7 +269,24 @@ fn checked(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             }
             let zero = Expr::Literal(ScalarValue::new_zero(&t)?, None);
             let args = vec![zero, inner.as_ref().clone()];
-            Ok(Transformed::yes(Checked::udf(Operator::Minus, t, &e).call(args)))
+            let (text, name) = (words(&e), e.schema_name().to_string());
+            Ok(Transformed::yes(Checked::udf(Operator::Minus, t, text, name).call(args)))
+        }
+        Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field })
+            if *field.data_type() == DataType::Utf8
+                && text_of::differs(&expr.get_type(schema)?) =>
+        {
+            let text = ScalarUDF::from(TextOf::default()).call(vec![expr.as_ref().clone()]);
+            Ok(Transformed::yes(text))
+        }
+        Expr::ScalarFunction(f) if f.func.inner().is::<Written>() => {
+            match f.func.inner().downcast_ref::<Written>() {
+                Some(written) => Ok(Transformed::yes(written.checked(&f.args, schema)?)),
+                None => Ok(Transformed::no(e)),
+            }
+        }
+        Expr::ScalarFunction(f) if f.name() == try_arithmetic::NAME && f.args.len() == 1 => {
+            Ok(Transformed::yes(try_arithmetic::tolerant(f.args[0].clone())))
         }
         Expr::Case(_) if e.get_type(schema)? == DataType::Boolean && fallible(&e, schema)? => {
             Ok(Transformed::yes(shielded(e)))
@@ -311,132 +348,4 @@ fn can_fail(op: Operator, t: &DataType) -> bool {
         Operator::Divide | Operator::Modulo => t.is_numeric(),
         _ => false,
     }
-}
-
-/// An arithmetic operation that remembers how it was written, for its error and its column name.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Checked {
-    op: Operator,
-    result: DataType,
-    text: String,
-    schema_name: String,
-    signature: Signature,
-}
-
-impl Checked {
-    fn udf(op: Operator, result: DataType, written: &Expr) -> ScalarUDF {
-        ScalarUDF::from(Checked {
-            op,
-            result,
-            text: written.human_display().to_string(),
-            schema_name: written.schema_name().to_string(),
-            signature: Signature::any(2, Volatility::Immutable),
-        })
-    }
-
-    /// The operator that this call stands for.
-    pub fn operator(&self) -> Operator {
-        self.op
-    }
-
-    fn fault(&self, e: ArrowError) -> DataFusionError {
-        let what = match (&e, &self.result) {
-            (ArrowError::DivideByZero, _) => "division by zero",
-            (ArrowError::ArithmeticOverflow(_), t) if t.is_integer() => "integer overflow",
-            (ArrowError::ArithmeticOverflow(_), _) => "overflow",
-            _ => return DataFusionError::ArrowError(Box::new(e), None),
-        };
-        DataFusionError::Execution(format!("{what} in {}", self.text))
-    }
-}
-
-impl ScalarUDFImpl for Checked {
-    fn name(&self) -> &str {
-        match self.op {
-            Operator::Plus => "checked_add",
-            Operator::Minus => "checked_subtract",
-            Operator::Multiply => "checked_multiply",
-            Operator::Divide => "checked_divide",
-            _ => "checked_modulo",
-        }
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn schema_name(&self, _: &[Expr]) -> Result<String> {
-        Ok(self.schema_name.clone())
-    }
-
-    fn display_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(match args {
-            [left, right] => format!("{left} {} {right}", self.op),
-            _ => self.text.clone(),
-        })
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(self.result.clone())
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [left, right] = args.args.as_slice() else { return exec_err!("two values needed") };
-        let scalar = matches!((left, right), (ColumnarValue::Scalar(_), ColumnarValue::Scalar(_)));
-        let (left, right) = (datum(left)?, datum(right)?);
-        let result = self.compute(left.as_ref(), right.as_ref()).map_err(|e| self.fault(e))?;
-        Ok(match scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?),
-            false => ColumnarValue::Array(result),
-        })
-    }
-}
-
-impl Checked {
-    fn compute(&self, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
-        match self.op {
-            Operator::Plus => numeric::add(left, right),
-            Operator::Minus => numeric::sub(left, right),
-            Operator::Multiply => numeric::mul(left, right),
-            op => {
-                match self.result {
-                    DataType::Float64 => refuse_zero::<Float64Type>(left, right)?,
-                    DataType::Float32 => refuse_zero::<Float32Type>(left, right)?,
-                    _ => {}
-                }
-                if op == Operator::Divide {
-                    numeric::div(left, right)
-                } else {
-                    numeric::rem(left, right)
-                }
-            }
-        }
-    }
-}
-
-fn datum(value: &ColumnarValue) -> Result<Box<dyn Datum>> {
-    Ok(match value {
-        ColumnarValue::Array(a) => Box::new(Arc::clone(a)),
-        ColumnarValue::Scalar(s) => Box::new(Scalar::new(s.to_array()?)),
-    })
-}
-
-/// Doubles know an infinity, so Arrow divides them by zero; SQL does not. NULL / 0 is NULL.
-fn refuse_zero<T>(left: &dyn Datum, right: &dyn Datum) -> Result<(), ArrowError>
-where
-    T: ArrowPrimitiveType,
-{
-    let (dividends, one) = left.get();
-    let (divisors, one_divisor) = right.get();
-    let values = divisors.as_primitive::<T>();
-    let rows = if one_divisor { dividends.len() } else { values.len() };
-    let zero = |row: usize| {
-        let d = if one_divisor { 0 } else { row };
-        values.is_valid(d) && values.value(d).is_zero()
-    };
-    if one_divisor && !zero(0) {
-        return Ok(());
-    }
-    let hit = (0..rows).any(|r| zero(r) && dividends.is_valid(if one { 0 } else { r }));
-    if hit { Err(ArrowError::DivideByZero) } else { Ok(()) }
 }

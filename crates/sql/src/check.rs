@@ -18,7 +18,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast::ExprWithAlias;
 
 use crate::plan::Source;
-use crate::{Text, rewrite, tokens};
+use crate::{Text, int_literals, rewrite, spark_names, tokens};
 
 /// The expressions in the order of `topic.checks`; each is of BOOLEAN over the declared columns.
 pub fn check_exprs(
@@ -62,10 +62,12 @@ fn check_expr(
     let whole = 0..check.sql.len();
     let parsed = tokens::expression(&Text::new(None, &check.sql), &source.tokens);
     let mut parsed = parsed.map_err(|e| crate::error::relocate(e, &source))?;
+    spark_names::resolve(&mut parsed);
     rewrite::date_parts(&mut parsed);
     rewrite::doubles(&mut parsed);
     let parsed = ExprWithAlias { expr: parsed, alias: None };
     let e = state.create_logical_expr_from_sql_expr(parsed, &schema).map_err(explain)?;
+    let e = int_literals::of_expression(e).map_err(explain)?.data;
     refuse(&e).map_err(|e| e.at(source.place(whole.clone())))?;
     let is = e.get_type(&schema).map_err(explain)?;
     if !matches!(is, DataType::Boolean | DataType::Null) {

@@ -32,6 +32,16 @@ pub fn runtime_error(e: DataFusionError) -> Error {
     explain(&e, None, &[])
 }
 
+/// What stopped a stream, in the words that the same fault has in batch.
+pub fn stream_error(e: Error) -> Error {
+    let cause = StdError::source(&e).and_then(|s| s.downcast_ref::<DataFusionError>());
+    match cause.map(|cause| explain(cause, None, &[])) {
+        Some(told) if told.kind() != Kind::Internal => told,
+        // A fault of ours says in which operator it is, which DataFusion's words do not.
+        _ => e,
+    }
+}
+
 /// The place of an error in a query's text becomes one in the user's.
 pub(crate) fn relocate(e: Error, source: &Source) -> Error {
     match e.place().map(|p| p.span.clone()) {
@@ -118,7 +128,7 @@ impl<'a> Explain<'a> {
             .into_iter()
             .find_map(|name| source.find(name).or_else(|| source.find_literal(name)));
         // `window() takes …`
-        let called = || message.split(' ').find_map(|w| w.strip_suffix("()"));
+        let called = || message.split(&[' ', ':']).find_map(|w| w.strip_suffix("()"));
         let span = span.or_else(|| called().and_then(|f| source.find(f)));
         let span = span.or_else(|| self.diagnostic_span());
         let whole = || {

@@ -103,6 +103,16 @@ fn values(m: &str) -> Option<Told> {
         let hint = "try_cast gives NULL instead";
         return told(format!("cannot read '{value}' as {to}"), hint, Spot::Literal(value.into()));
     }
+    if let Some((value, max)) = m.split_once(" is too ")
+        && max.contains("to store in a Decimal")
+    {
+        // The target's scale is that of the greatest (or least) value named.
+        let limit = max.rsplit(' ').next().unwrap_or("");
+        let scale = limit.split_once('.').map_or(0, |(_, digits)| digits.len());
+        let precision = between(max, "of precision ", ".").unwrap_or("38");
+        let message = format!("{value} does not fit into DECIMAL({precision},{scale})");
+        return told(message, "try_cast gives NULL instead", Spot::Text(value.into()));
+    }
     if let Some(value) = between(m, "Can't cast value ", " to type ") {
         let to = m.rsplit_once(" to type ").map_or("", |(_, t)| t);
         let message = format!("{value} does not fit into {}", sql_types(to));
@@ -116,8 +126,9 @@ fn values(m: &str) -> Option<Told> {
             "integer overflow" => "compute in a wider type, as in CAST(x AS DECIMAL(38,0))",
             _ => "",
         };
-        let spot = match text.split_once("(): ") {
-            Some((function, _)) => Spot::Name(function.into()),
+        let spot = match text.split_once(": ") {
+            Some((call, _)) if call.ends_with("()") => Spot::Name(call.replace("()", "")),
+            Some((written, _)) => Spot::Text(written.into()),
             None => Spot::Text(text.into()),
         };
         return told(m, hint, spot);

@@ -1,15 +1,28 @@
 //! The functions a query may call, in one place: DataFusion's, Spark's over them where a name is
 //! in both, then our own. What DataFusion gives in nanoseconds comes back in microseconds.
 
+mod date_format;
+mod regexp_extract;
+mod round;
+mod split;
+pub(crate) mod text_of;
+pub(crate) mod try_arithmetic;
+
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
-use crate::checked_sum::CheckedSum;
-use crate::micros::{InMicros, Now, ToTimestamp};
+use crate::exact_sums;
+use crate::micros::{Epoch, InMicros, Now, ToTimestamp};
 use crate::rewrite::DATE_PARTS;
+use crate::spark_names;
 use crate::window;
+use date_format::DateFormat;
+use regexp_extract::RegexpExtract;
+use round::Round;
+use split::Split;
+use try_arithmetic::TryArithmetic;
 
 /// Spark's own that are left out: their DataFusion namesake already does what Spark does, or
 /// they are no functions for users.
@@ -44,6 +57,14 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         window::session_window(),
         ScalarUDF::from(ToTimestamp::default()),
         ScalarUDF::from(Now::default()),
+        Epoch::seconds(),
+        Epoch::millis(),
+        Epoch::micros(),
+        ScalarUDF::from(Round::default()),
+        ScalarUDF::from(Split::default()),
+        ScalarUDF::from(DateFormat::default()),
+        ScalarUDF::from(RegexpExtract::default()),
+        ScalarUDF::from(TryArithmetic::default()),
     ];
     let theirs = SessionStateDefaults::default_scalar_functions().into_iter();
     let theirs = theirs.filter(|f| !NOT_FROM_DATAFUSION.contains(&f.name())).map(|f| {
@@ -65,7 +86,7 @@ pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     SessionStateDefaults::default_aggregate_functions()
         .into_iter()
         .chain(spark.filter(|f| f.name() != "avg"))
-        .chain([Arc::new(AggregateUDF::from(CheckedSum::default()))])
+        .chain([Arc::new(exact_sums::sum()), Arc::new(exact_sums::avg())])
         .collect()
 }
 
@@ -80,8 +101,10 @@ pub fn names() -> Vec<String> {
     let all = scalars.iter().flat_map(|f| with_aliases(f.name(), f.aliases()));
     let all = all.chain(aggregates.iter().flat_map(|f| with_aliases(f.name(), f.aliases())));
     let all = all.chain(windows.iter().flat_map(|f| with_aliases(f.name(), f.aliases())));
-    let mut names: Vec<String> = all.filter(|n| !n.starts_with("__")).collect();
+    let mut names: Vec<String> =
+        all.filter(|n| !n.starts_with("__") && n != try_arithmetic::NAME).collect();
     names.extend(["tumble", "hop"].map(String::from));
+    names.extend(spark_names::names().map(String::from));
     names.extend(DATE_PARTS.iter().map(|(name, _)| name.to_string()));
     names.sort();
     names.dedup();

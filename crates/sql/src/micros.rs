@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::{AsArray, Int64Array};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int64Type, TimeUnit};
 use datafusion::arrow::util::display::FormatOptions;
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
@@ -170,6 +171,70 @@ impl ScalarUDFImpl for Now {
         let value =
             ScalarValue::TimestampMicrosecond(Some(start.timestamp_micros()), Some("UTC".into()));
         Ok(ExprSimplifyResult::Simplified(Expr::Literal(value, None)))
+    }
+}
+
+/// `unix_seconds`, `unix_millis`, `unix_micros`: whole units since 1970, rounded down, so that
+/// times before 1970 do not come out one too late.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Epoch {
+    name: &'static str,
+    micros: i64,
+    signature: Signature,
+}
+
+impl Epoch {
+    pub fn seconds() -> ScalarUDF {
+        Self::of("unix_seconds", 1_000_000)
+    }
+
+    pub fn millis() -> ScalarUDF {
+        Self::of("unix_millis", 1_000)
+    }
+
+    pub fn micros() -> ScalarUDF {
+        Self::of("unix_micros", 1)
+    }
+
+    fn of(name: &'static str, micros: i64) -> ScalarUDF {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        ScalarUDF::from(Self { name, micros, signature })
+    }
+}
+
+impl ScalarUDFImpl for Epoch {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, args: &[DataType]) -> Result<Vec<DataType>> {
+        match args {
+            [DataType::Timestamp(..)] => Ok(args.to_vec()),
+            [DataType::Date32 | DataType::Null] => Ok(vec![formats::types::timestamp()]),
+            [other] => {
+                let is = formats::types::sql_name(other);
+                plan_err!("{}() needs a TIMESTAMP, got {is}", self.name)
+            }
+            others => plan_err!("{}() takes 1 argument, got {}", self.name, others.len()),
+        }
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let Some(arg) = args.args.first() else { return exec_err!("{} needs a time", self.name) };
+        let times = arg.clone().into_array(args.number_rows)?;
+        let micros = cast_with_options(&times, &to_micros(times.data_type()), &strict())?;
+        let micros = cast_with_options(&micros, &DataType::Int64, &strict())?;
+        let micros = micros.as_primitive::<Int64Type>();
+        let whole: Int64Array = micros.unary(|v| v.div_euclid(self.micros));
+        Ok(ColumnarValue::Array(Arc::new(whole)))
     }
 }
 

@@ -13,7 +13,10 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use crate::hidden::{Columns, Tables};
 use crate::tokens::{self, Lines, Tok};
-use crate::{Text, hidden, references, rewrite, topic_table, window_names};
+use crate::{
+    Text, hidden, int_literals, references, rewrite, spark_names, topic_table, view_rules,
+    window_names,
+};
 
 /// A query's text while it is planned: positions in it and where they are in the user's file.
 pub(crate) struct Source<'a> {
@@ -112,6 +115,7 @@ pub async fn plan(
     let known: Vec<String> = table_names(state).await;
     let explain = |e: DataFusionError| crate::error::explain(&e, Some(&source), &known);
     let plan = state.statement_to_plan(statement).await.map_err(explain)?;
+    let plan = int_literals::rewrite(plan).map_err(explain)?;
     let checked =
         state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
     checked.map_err(explain)?;
@@ -124,6 +128,14 @@ pub async fn plan_view(
     text: &str,
     place: impl Fn(Range<usize>) -> Place + Send + Sync,
 ) -> Result<LogicalPlan, Error> {
+    if let Ok(query) = parse(text)
+        && let Some(name) = view_rules::repeated_name(&query)
+    {
+        let source = Source::new(text, &place);
+        let mut all = source.tokens.iter().filter(|t| t.is_word(&name));
+        let span = all.nth(1).map_or(0..text.len(), |t| t.span.clone());
+        return Err(view_rules::repeated(&name).at(source.place(span)));
+    }
     let planned = plan(state, text, &place).await?;
     crate::view_rules::check(&planned).map_err(|fault| {
         let source = Source::new(text, &place);
@@ -147,6 +159,7 @@ fn prepare(query: &mut Query, source: &Source, tables: &Tables) -> Result<(), Er
     window_names::resolve(query, source)?;
     hidden::expand(query, tables, source)?;
     rewrite::name_columns(query, source);
+    spark_names::resolve(query);
     rewrite::date_parts(query);
     rewrite::doubles(query);
     Ok(())

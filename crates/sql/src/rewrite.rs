@@ -37,6 +37,16 @@ impl Refuse<'_> {
 impl Visitor for Refuse<'_> {
     type Break = Box<Error>;
 
+    fn pre_visit_expr(&mut self, e: &Expr) -> ControlFlow<Box<Error>> {
+        if let Expr::Substring { substring_from: None, substring_for: None, shorthand, .. } = e {
+            let name = if *shorthand { "substr" } else { "substring" };
+            let e = Error::invalid(format!("{name}() takes 2 or 3 arguments, got 1"));
+            let span = self.source.find(name).unwrap_or(0..self.source.text.len());
+            return ControlFlow::Break(Box::new(e.at(self.source.place(span))));
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Box<Error>> {
         if matches!(query.body.as_ref(), SetExpr::Insert(_) | SetExpr::Update(_)) {
             return self.no("events are never changed", "send a new event", "insert");

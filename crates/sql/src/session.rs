@@ -14,7 +14,9 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast;
 use datafusion_spark::planner::SparkFunctionPlanner;
 
-use crate::ansi::{ArrayIndex, CheckedArithmetic, Division, MixedNumbers};
+use crate::ansi::{ArrayIndex, CheckedArithmetic, MixedNumbers};
+use crate::arithmetic::Arithmetic;
+use crate::float_keys::FloatKeys;
 use crate::functions;
 use crate::time_windows::TimeWindows;
 
@@ -37,12 +39,13 @@ impl Default for SessionOptions {
 
 pub fn batch_state(runtime: Arc<RuntimeEnv>, options: SessionOptions) -> SessionState {
     let mut planners: Vec<Arc<dyn ExprPlanner>> =
-        vec![Arc::new(Division), Arc::new(ArrayIndex), Arc::new(SparkFunctionPlanner)];
+        vec![Arc::new(Arithmetic), Arc::new(ArrayIndex), Arc::new(SparkFunctionPlanner)];
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(MixedNumbers));
     rules.push(Arc::new(TimeWindows));
     rules.push(Arc::new(CheckedArithmetic));
+    rules.push(Arc::new(FloatKeys));
     SessionStateBuilder::new()
         .with_default_features()
         .with_config(config(options))

@@ -3,7 +3,10 @@
 
 use common::Error;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, Volatility};
+use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr};
+
+use crate::references::ident;
 
 /// Their value depends on the order of the rows unless ORDER BY gives one.
 const ORDERED: [&str; 8] = [
@@ -21,6 +24,32 @@ const ORDERED: [&str; 8] = [
 pub(crate) struct Fault {
     pub function: String,
     pub error: Error,
+}
+
+/// The columns of a view need different names, those of a query do not.
+pub(crate) fn repeated(name: &str) -> Error {
+    Error::invalid(format!("column '{name}' is twice in the view"))
+        .hint("give one of them another name with AS")
+}
+
+/// A name that two items of the outermost SELECT have. Stars are looked into when it is planned.
+pub(crate) fn repeated_name(query: &Query) -> Option<String> {
+    let mut body = query.body.as_ref();
+    let select = loop {
+        body = match body {
+            SetExpr::Select(select) => break select,
+            SetExpr::SetOperation { left, .. } => left.as_ref(),
+            SetExpr::Query(query) => query.body.as_ref(),
+            _ => return None,
+        }
+    };
+    let names = select.projection.iter().filter_map(|item| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(ident(alias)),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(ident(name)),
+        _ => None,
+    });
+    let names: Vec<String> = names.collect();
+    names.iter().enumerate().find(|(i, n)| names[..*i].contains(n)).map(|(_, n)| n.clone())
 }
 
 /// Refuses what cannot be the same everywhere.
@@ -48,9 +77,9 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<(), Fault> {
     fault.map_or(Ok(()), Err)
 }
 
-fn fault_of(e: &Expr) -> Option<Fault> {
+fn fault_of(e: &PlanExpr) -> Option<Fault> {
     match e {
-        Expr::ScalarFunction(f) if f.func.signature().volatility != Volatility::Immutable => {
+        PlanExpr::ScalarFunction(f) if f.func.signature().volatility != Volatility::Immutable => {
             let name = f.name();
             let hint = match name {
                 "now" | "current_date" | "current_time" => {
@@ -61,7 +90,7 @@ fn fault_of(e: &Expr) -> Option<Fault> {
             let why = "its value differs from run to run";
             Some(refused(name, why, hint))
         }
-        Expr::AggregateFunction(f) if ORDERED.contains(&f.func.name()) => {
+        PlanExpr::AggregateFunction(f) if ORDERED.contains(&f.func.name()) => {
             let name = f.func.name();
             if !f.params.order_by.is_empty() {
                 return None;
@@ -69,7 +98,7 @@ fn fault_of(e: &Expr) -> Option<Fault> {
             let why = "its value depends on the order in which events arrive";
             Some(refused(name, why, &format!("give an order, as in {name}(… ORDER BY …)")))
         }
-        Expr::AggregateFunction(f) if f.func.name().starts_with("approx_") => {
+        PlanExpr::AggregateFunction(f) if f.func.name().starts_with("approx_") => {
             let why = "engines approximate in different ways";
             Some(refused(f.func.name(), why, "use the exact function"))
         }

@@ -8,7 +8,7 @@ use common::{Error, units};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
     Ident, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, Spanned, Subscript, Value,
-    VisitMut, VisitorMut, visit_expressions_mut,
+    VisitMut, VisitorMut, visit_expressions, visit_expressions_mut,
 };
 
 use crate::plan::Source;
@@ -44,6 +44,22 @@ fn function_name(f: &Function) -> Option<String> {
 fn is_window(e: &Expr) -> bool {
     matches!(e, Expr::Function(f)
         if function_name(f).is_some_and(|n| n == WINDOW || n == SESSION_WINDOW))
+}
+
+/// Is the name that of a column in the expression?
+fn mentions(e: &Expr, name: &str) -> bool {
+    let found = visit_expressions(e, |e| {
+        let first = match e {
+            Expr::Identifier(i) => Some(i),
+            Expr::CompoundIdentifier(parts) => parts.first(),
+            _ => None,
+        };
+        match first.is_some_and(|i| ident(i) == name) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    });
+    found.is_break()
 }
 
 /// Aliases become `window`, durations are checked, `call.start` becomes a subscript.
@@ -175,10 +191,11 @@ impl Walk<'_> {
         let mut aliases = vec![];
         for item in &select.projection {
             let SelectItem::ExprWithAlias { expr, alias } = item else { continue };
-            if !is_window(expr) {
+            let name = ident(alias);
+            // `window(w.start, …) AS w`: w is a column of the input first.
+            if !is_window(expr) || mentions(expr, &name) {
                 continue;
             }
-            let name = ident(alias);
             let grouped =
                 group.iter().any(|g| matches!(g, Expr::Identifier(i) if ident(i) == name));
             if found.is_none() && grouped {

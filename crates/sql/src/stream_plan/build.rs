@@ -14,7 +14,8 @@ use datafusion::physical_expr::create_physical_expr;
 use stream::{Calc, Call, Key, KeyWindow, LateRule, Node, NodeKind, Source, Step, WindowPart};
 
 use super::trace::{Known, Path, base, window_call};
-use super::{SourceInfo, plan_error, refuse, trace};
+use super::{SourceInfo, plan_error, refuse};
+use crate::words::without_casts;
 
 /// A part of the graph that is made.
 struct Part {
@@ -193,7 +194,7 @@ impl<'a> Builder<'a> {
         let physical = self.physical(expr, &part.schema)?;
         let data_type = physical.data_type(part.schema.as_arrow()).map_err(plan_error)?;
         let window = part.known.window_of(expr, &part.schema)?.filter(|w| is_sane(w, &data_type));
-        let text = trace::words(expr);
+        let text = without_casts(expr);
         Ok(Key { expr: physical, data_type, window, text })
     }
 
@@ -239,7 +240,7 @@ impl<'a> Builder<'a> {
             LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), props, &planning)
                 .build()
                 .map_err(plan_error)?;
-        Call::new(lowered, schema.as_arrow(), trace::words(expr))
+        Call::new(lowered, schema.as_arrow(), without_casts(expr))
     }
 
     /// State will be dropped when the window `expr` closes, so rows that come later for it are

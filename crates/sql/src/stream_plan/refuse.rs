@@ -75,8 +75,7 @@ pub(super) fn repeated_columns(plan: &LogicalPlan) -> Result<()> {
     let fields = plan.schema().fields();
     for (i, field) in fields.iter().enumerate() {
         if fields.iter().take(i).any(|f| f.name() == field.name()) {
-            return Err(Error::invalid(format!("column '{}' is twice in the view", field.name()))
-                .hint("give one of them another name with AS"));
+            return Err(crate::view_rules::repeated(field.name()));
         }
     }
     Ok(())
@@ -182,7 +181,11 @@ pub(super) fn join(join: &datafusion::logical_expr::Join) -> Result<()> {
     }
     if let (Some(filter), false) = (&join.filter, join.join_type == JoinType::Inner) {
         return Err(refuse(
-            format!("a {} join with the further condition '{filter}'", join.join_type),
+            format!(
+                "a {} join with the further condition '{filter}' is not kept up to date in a view \
+                 yet",
+                join.join_type.to_string().to_lowercase()
+            ),
             "filter the input before the join: … LEFT JOIN (SELECT * FROM b WHERE …) b ON …; or \
              use an inner join",
         ));

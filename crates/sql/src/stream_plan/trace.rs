@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use common::{Error, Result};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::Expr;
 use stream::{KeyWindow, WindowPart};
 
@@ -134,15 +134,6 @@ pub(super) fn base(expr: &Expr) -> (&Expr, Option<WindowPart>) {
         }
         _ => (expr, None),
     }
-}
-
-/// An expression as a person would write it: no aliases, no names of tables.
-pub(super) fn words(expr: &Expr) -> String {
-    let plain = expr.clone().unalias().transform_up(|e| match e {
-        Expr::Column(c) => Ok(Transformed::yes(Expr::Column(Column::new_unqualified(c.name)))),
-        e => Ok(Transformed::no(e)),
-    });
-    plain.map_or_else(|_| expr.to_string(), |p| p.data.human_display().to_string())
 }
 
 /// The call of `window` in an expression.

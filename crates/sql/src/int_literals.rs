@@ -1,0 +1,72 @@
+//! `5` is an INT, as on Spark, if it fits; DataFusion reads all whole numbers as BIGINT. Done on
+//! the plan, where LIMIT and the like, which want BIGINT, can be left alone.
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Values};
+use datafusion::scalar::ScalarValue;
+
+pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let done = plan.transform_up_with_subqueries(|node| {
+        match node {
+            LogicalPlan::Limit(_) => return Ok(Transformed::no(node)),
+            LogicalPlan::Values(values) => return of_values(values),
+            _ => {}
+        }
+        let names = NamePreserver::new(&node);
+        let node = node.map_expressions(|e| {
+            if matches!(e, Expr::GroupingSet(_)) {
+                return Ok(Transformed::no(e));
+            }
+            let name = names.save(&e);
+            let e = of_expression(e)?;
+            Ok(if e.transformed { e.update_data(|e| name.restore(e)) } else { e })
+        })?;
+        node.map_data(|n| n.recompute_schema())
+    })?;
+    Ok(done.data)
+}
+
+/// The types of its columns are kept in it, so it is made anew.
+fn of_values(values: Values) -> Result<Transformed<LogicalPlan>> {
+    let rows = values.values.into_iter();
+    let narrowed = rows.map(|row| {
+        row.into_iter().map(|e| of_expression(e).map(|e| e.data)).collect::<Result<Vec<_>>>()
+    });
+    let plan = LogicalPlanBuilder::values(narrowed.collect::<Result<_>>()?)?.build()?;
+    Ok(Transformed::yes(plan))
+}
+
+pub(crate) fn of_expression(e: Expr) -> Result<Transformed<Expr>> {
+    e.transform_down(|e| {
+        Ok(match &e {
+            // `count(*)` is known by its BIGINT 1.
+            Expr::AggregateFunction(f) if f.func.name() == "count" => {
+                Transformed::new(e, false, TreeNodeRecursion::Jump)
+            }
+            Expr::WindowFunction(f) if f.fun.name() == "count" => {
+                Transformed::new(e, false, TreeNodeRecursion::Jump)
+            }
+            Expr::Literal(ScalarValue::Int64(Some(n)), _) if i32::try_from(*n).is_ok() => {
+                Transformed::yes(narrow(e))
+            }
+            Expr::Literal(ScalarValue::UInt64(Some(_)), _) => Transformed::yes(narrow(e)),
+            _ => Transformed::no(e),
+        })
+    })
+}
+
+/// A literal as the narrowest of INT, BIGINT and DECIMAL; anything else as it is.
+pub(crate) fn narrow(e: Expr) -> Expr {
+    match &e {
+        Expr::Literal(ScalarValue::Int64(Some(n)), meta) => match i32::try_from(*n) {
+            Ok(n) => Expr::Literal(ScalarValue::Int32(Some(n)), meta.clone()),
+            Err(_) => e,
+        },
+        Expr::Literal(ScalarValue::UInt64(Some(n)), meta) => {
+            Expr::Literal(ScalarValue::Decimal128(Some(i128::from(*n)), 20, 0), meta.clone())
+        }
+        _ => e,
+    }
+}

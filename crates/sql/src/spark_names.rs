@@ -1,0 +1,283 @@
+//! Functions that Spark has and DataFusion calls otherwise, said in what DataFusion has. A change
+//! to the syntax tree, so that each function is a line here. Those that need code of their own
+//! are in `functions/`.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectName, OrderByExpr, OrderByOptions, TimezoneInfo, UnaryOperator, Value, VisitMut,
+    visit_expressions_mut,
+};
+
+use crate::functions::try_arithmetic;
+
+/// The same function under another name.
+const RENAMED: [(&str, &str); 22] = [
+    ("any", "bool_or"),
+    ("approx_count_distinct", "approx_distinct"),
+    ("array_size", "size"),
+    ("bool_any", "bool_or"),
+    ("curdate", "current_date"),
+    ("endswith", "ends_with"),
+    ("every", "bool_and"),
+    ("explode", "unnest"),
+    ("first", "first_value"),
+    ("iff", "if"),
+    ("last", "last_value"),
+    ("lcase", "lower"),
+    ("listagg", "string_agg"),
+    ("regexp", "regexp_like"),
+    ("rlike", "regexp_like"),
+    ("sequence", "generate_series"),
+    ("sign", "signum"),
+    ("some", "bool_or"),
+    ("startswith", "starts_with"),
+    ("std", "stddev"),
+    ("ucase", "upper"),
+    ("variance", "var_samp"),
+];
+
+/// `name(args)` as another expression; see `meaning`.
+const MEANT: [&str; 24] = [
+    "bigint",
+    "boolean",
+    "count_if",
+    "date_from_unix_date",
+    "double",
+    "equal_null",
+    "float",
+    "int",
+    "isnotnull",
+    "isnull",
+    "locate",
+    "log1p",
+    "max_by",
+    "min_by",
+    "nullifzero",
+    "regexp_replace",
+    "string",
+    "timestamp_seconds",
+    "try_add",
+    "try_divide",
+    "try_multiply",
+    "try_subtract",
+    "unix_timestamp",
+    "zeroifnull",
+];
+
+/// They take no BIGINT, which is what DataFusion takes a literal for before `int_literals.rs`.
+const WANT_INT: [&str; 15] = [
+    "add_months",
+    "bit_get",
+    "date_add",
+    "date_sub",
+    "dateadd",
+    "getbit",
+    "make_dt_interval",
+    "make_interval",
+    "regexp_extract",
+    "sha2",
+    "shiftleft",
+    "shiftright",
+    "shiftrightunsigned",
+    "space",
+    "split",
+];
+
+/// All names that this file understands.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    RENAMED.iter().map(|(name, _)| *name).chain(MEANT)
+}
+
+/// Operators and functions of Spark.
+pub(crate) fn resolve<T: VisitMut>(node: &mut T) {
+    let _ = visit_expressions_mut(node, |e| {
+        match e {
+            Expr::RLike { negated, expr, pattern, .. } => {
+                let like = call("regexp_like", [expr.as_ref().clone(), pattern.as_ref().clone()]);
+                *e = if *negated { not(like) } else { like };
+            }
+            Expr::Function(f) => {
+                if let Some(meant) = function(f) {
+                    *e = meant;
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+fn function(f: &mut Function) -> Option<Expr> {
+    let name = f.name.to_string().to_lowercase();
+    if WANT_INT.contains(&name.as_str())
+        && let FunctionArguments::List(list) = &mut f.args
+    {
+        list.args.iter_mut().for_each(int_literal);
+    }
+    if let Some((_, other)) = RENAMED.iter().find(|(n, _)| *n == name) {
+        f.name = ObjectName::from(vec![Ident::new(*other)]);
+        return None;
+    }
+    if !MEANT.contains(&name.as_str()) {
+        return None;
+    }
+    let FunctionArguments::List(list) = &f.args else { return None };
+    if list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
+        return None;
+    }
+    let args = list.args.iter().map(|a| match a {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e.clone()),
+        _ => None,
+    });
+    meaning(&name, args.collect::<Option<Vec<_>>>()?, f)
+}
+
+fn int_literal(arg: &mut FunctionArg) {
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) = arg else { return };
+    let inner = match &*e {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => expr.as_ref(),
+        e => e,
+    };
+    if let Expr::Value(v) = inner
+        && let Value::Number(n, _) = &v.value
+        && n.parse::<i32>().is_ok()
+    {
+        *e = cast(e.clone(), DataType::Int(None));
+    }
+}
+
+/// None where the number of arguments is another: the error names the function then.
+fn meaning(name: &str, args: Vec<Expr>, f: &Function) -> Option<Expr> {
+    let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
+    Some(match (name, <[Expr; 1]>::try_from(args.clone()).ok()) {
+        ("bigint", Some([x])) => cast(x, DataType::BigInt(None)),
+        ("boolean", Some([x])) => cast(x, DataType::Boolean),
+        ("double", Some([x])) => cast(x, DataType::Double(ExactNumberInfo::None)),
+        ("float", Some([x])) => cast(x, DataType::Real),
+        ("int", Some([x])) => cast(x, DataType::Int(None)),
+        ("string", Some([x])) => cast(x, DataType::Text),
+        ("timestamp_seconds", Some([x])) => cast(x, timestamp),
+        ("unix_timestamp", Some([x])) => call("unix_seconds", [cast(x, timestamp)]),
+        ("date_from_unix_date", Some([x])) => {
+            let first = cast(text("1970-01-01"), DataType::Date);
+            call("date_add", [first, cast(x, DataType::Int(None))])
+        }
+        ("isnull", Some([x])) => Expr::IsNull(Box::new(x)),
+        ("isnotnull", Some([x])) => Expr::IsNotNull(Box::new(x)),
+        ("log1p", Some([x])) => call("ln", [binary(number("1"), BinaryOperator::Plus, x)]),
+        ("nullifzero", Some([x])) => call("nullif", [x, number("0")]),
+        ("zeroifnull", Some([x])) => call("coalesce", [x, number("0")]),
+        ("count_if", Some([x])) => {
+            let one = Expr::Case {
+                case_token: AttachedToken::empty(),
+                end_token: AttachedToken::empty(),
+                operand: None,
+                conditions: vec![CaseWhen { condition: x, result: number("1") }],
+                else_result: None,
+            };
+            like(f, "count", vec![one])
+        }
+        _ => return several(name, args, f),
+    })
+}
+
+fn several(name: &str, args: Vec<Expr>, f: &Function) -> Option<Expr> {
+    match (name, args.as_slice()) {
+        ("equal_null", [x, y]) => {
+            Some(Expr::IsNotDistinctFrom(Box::new(x.clone()), Box::new(y.clone())))
+        }
+        ("try_add" | "try_divide" | "try_multiply" | "try_subtract", [x, y]) => {
+            let op = match name {
+                "try_add" => BinaryOperator::Plus,
+                "try_divide" => BinaryOperator::Divide,
+                "try_multiply" => BinaryOperator::Multiply,
+                _ => BinaryOperator::Minus,
+            };
+            Some(call(try_arithmetic::NAME, [binary(x.clone(), op, y.clone())]))
+        }
+        // Spark's order of arguments is the other way round.
+        ("locate", [part, whole]) => Some(call("strpos", [whole.clone(), part.clone()])),
+        // Spark replaces all matches, DataFusion the first one.
+        ("regexp_replace", [s, pattern, by]) => {
+            Some(call(name, [s.clone(), pattern.clone(), by.clone(), text("g")]))
+        }
+        ("max_by" | "min_by", [x, by]) => Some(extreme(f, x, by, name == "min_by")),
+        _ => None,
+    }
+}
+
+/// Of the row with the greatest (least) `by`; of equal ones the least `x`, so that the result
+/// does not depend on the order of the rows.
+fn extreme(f: &Function, x: &Expr, by: &Expr, asc: bool) -> Expr {
+    let order = |e: &Expr, asc| OrderByExpr {
+        expr: e.clone(),
+        options: OrderByOptions { asc: Some(asc), nulls_first: Some(false) },
+        with_fill: None,
+    };
+    let known = Expr::IsNotNull(Box::new(by.clone()));
+    let filter = match &f.filter {
+        Some(filter) => binary(filter.as_ref().clone(), BinaryOperator::And, known),
+        None => known,
+    };
+    let clauses = vec![FunctionArgumentClause::OrderBy(vec![order(by, asc), order(x, true)])];
+    let mut e = like(f, "first_value", vec![x.clone()]);
+    if let Expr::Function(f) = &mut e {
+        f.filter = Some(Box::new(filter));
+        if let FunctionArguments::List(list) = &mut f.args {
+            list.clauses = clauses;
+        }
+    }
+    e
+}
+
+/// Another function with the same FILTER and OVER.
+fn like(f: &Function, name: &str, args: Vec<Expr>) -> Expr {
+    let mut e = call(name, args);
+    if let Expr::Function(new) = &mut e {
+        new.filter = f.filter.clone();
+        new.over = f.over.clone();
+    }
+    e
+}
+
+fn call(name: &str, args: impl IntoIterator<Item = Expr>) -> Expr {
+    let args = args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e)));
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.collect(),
+            clauses: vec![],
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+fn cast(e: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(e), data_type, array: false, format: None }
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
+}
+
+fn not(e: Expr) -> Expr {
+    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(e) }
+}
+
+fn number(n: &str) -> Expr {
+    Expr::Value(Value::Number(n.into(), false).into())
+}
+
+fn text(t: &str) -> Expr {
+    Expr::Value(Value::SingleQuotedString(t.into()).into())
+}
