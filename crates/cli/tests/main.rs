@@ -13,5 +13,7 @@ mod dev;
 mod http_golden;
 mod import;
 mod pgwire;
+mod pgwire_prepared;
 mod process;
+mod shell;
 mod sse;

@@ -2,14 +2,10 @@
 //! there is one.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 
-use crate::support::{PATIENCE, Project, READINGS, Server};
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::support::{PATIENCE, Project, READINGS, Server, free_port};
 
 fn server() -> (Server, u16) {
     let port = free_port();

@@ -2,8 +2,8 @@
 //! log and puts what is not, with the reason, to the dead letters. Returns once both are durable.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -30,6 +30,15 @@ pub struct Inlet {
     pub events: AtomicU64,
     pub refused: AtomicU64,
     next_partition: AtomicU64,
+    newest: Mutex<BTreeMap<Partition, Newest>>,
+}
+
+/// The last event of a partition, as it was looked up last.
+#[derive(Clone, Copy)]
+struct Newest {
+    /// The partition's end then.
+    end: Offset,
+    arrived_us: i64,
 }
 
 /// Limits and helpers that all topics share.
@@ -91,7 +100,34 @@ impl Inlet {
         checks: Vec<(String, Arc<dyn PhysicalExpr>)>,
     ) -> Inlet {
         let zero = || AtomicU64::new(0);
-        Inlet { topic, log, checks, events: zero(), refused: zero(), next_partition: zero() }
+        let newest = Mutex::default();
+        Inlet {
+            topic,
+            log,
+            checks,
+            events: zero(),
+            refused: zero(),
+            next_partition: zero(),
+            newest,
+        }
+    }
+
+    /// When the newest event in the log arrived, µs since 1970.
+    pub fn last_arrived(&self) -> Option<i64> {
+        let mut known = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let arrived = |p: &Arc<log::PartitionLog>| {
+            let end = p.high_watermark();
+            if end <= p.start_offset() {
+                return None;
+            }
+            if let Some(n) = known.get(&p.id()).filter(|n| n.end == end) {
+                return Some(n.arrived_us);
+            }
+            let arrived_us = last_record_us(p, end)?;
+            known.insert(p.id(), Newest { end, arrived_us });
+            Some(arrived_us)
+        };
+        self.log.partitions().iter().filter_map(arrived).max()
     }
 
     /// Decodes and checks a body.
@@ -307,6 +343,14 @@ impl Ingested {
         errors.truncate(ERRORS_MAX);
         (self.refused, self.errors) = (letters.len() as u64, errors);
     }
+}
+
+/// Time of the record in front of `end`; none where it cannot be read.
+fn last_record_us(partition: &log::PartitionLog, end: Offset) -> Option<i64> {
+    let batches = partition.read(Offset(end.0 - 1), 1).ok()?;
+    let records = log::records::iter(batches.first()?).ok()?;
+    let last = records.filter_map(std::result::Result::ok).take_while(|r| r.offset < end).last();
+    last.map(|r| r.timestamp_us())
 }
 
 /// Header that marks the records of an import or source batch, so that a repeat is recognised.

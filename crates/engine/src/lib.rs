@@ -43,9 +43,11 @@ pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetterQuery, ShownLetter}
 pub use ingest::{Ingested, PartitionRange, RefusedLine};
 pub use platform::Platform;
 pub use project::{Dashboard, Panel, Project};
-pub use query::Outcome;
+pub use query::{Answer, Outcome, Prepared, Rows};
+pub use sql::split;
 pub use status::{
-    ArchiveInfo, ColumnInfo, SinkInfo, SourceInfo, Status, TopicInfo, ViewInfo, resident_bytes,
+    ArchiveInfo, ColumnInfo, SinkInfo, SourceInfo, Status, TopicInfo, ViewInfo, ViewText,
+    resident_bytes,
 };
 pub use subscription::{EpochChanges, Subscription, Update};
 pub use views::{Event, ViewPage, ViewQuery};

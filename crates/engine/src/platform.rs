@@ -155,6 +155,10 @@ impl Platform {
                 let detail = error["detail"].as_str().unwrap_or("it failed").to_string();
                 return Err(Error::unavailable(format!("view '{name}': {detail}")));
             }
+            if status.state == "starting" {
+                return Err(Error::unavailable(format!("view '{name}' is starting"))
+                    .hint("its state is being read; it takes new events after that"));
+            }
         }
         self.inner.caught_up.store(true, Ordering::Relaxed);
         Ok(())

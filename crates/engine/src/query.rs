@@ -1,12 +1,20 @@
-//! Runs one statement, of any kind, for every door.
+//! Runs one statement, of any kind, for every door. The doors differ in when they learn what:
+//! `execute` gathers, `start` gives rows as they come, `prepare` tells parameters and columns
+//! before there are values.
 
-use std::time::Duration;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use common::{Error, Place, Result};
 use datafusion::dataframe::DataFrame;
-use futures::StreamExt;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::scalar::ScalarValue;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::platform::Platform;
 
@@ -22,20 +30,129 @@ pub enum Outcome {
     Message(String),
 }
 
+/// What a statement gives, its rows as they come.
+pub enum Answer {
+    Rows(Rows),
+    Message(String),
+}
+
+/// Rows as they come. Dropping them ends the query.
+pub struct Rows {
+    pub schema: SchemaRef,
+    pub batches: BoxStream<'static, Result<RecordBatch>>,
+}
+
+/// A statement that is known before its values are.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    text: Arc<str>,
+    parameters: Vec<sql::Parameter>,
+    /// The columns it gives; none for statements that give no rows.
+    pub schema: Option<SchemaRef>,
+}
+
+impl Prepared {
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn parameters(&self) -> impl Iterator<Item = &DataType> {
+        self.parameters.iter().map(|p| &p.data_type)
+    }
+}
+
+/// Where a query stands in what a client sent.
+#[derive(Clone)]
+struct Whole {
+    text: Arc<str>,
+    start: usize,
+}
+
+impl Whole {
+    fn place(&self, span: Range<usize>) -> Place {
+        let span = self.start + span.start..self.start + span.end;
+        Place { file: None, text: self.text.clone(), span }
+    }
+}
+
 impl Platform {
     /// Runs one statement and gathers at most `limit` rows.
     pub async fn execute(&self, query: &str, limit: Option<usize>) -> Result<Outcome> {
-        let text = sql::Text { file: None, text: query.into() };
-        let mut statements = sql::parse(&text).map_err(|faults| {
-            faults.into_iter().next().unwrap_or_else(|| Error::syntax("nothing to run"))
-        })?;
-        if statements.len() > 1 {
-            return Err(Error::invalid(format!("{} statements at once", statements.len()))
-                .hint("send them one by one"));
+        match self.start(query, None).await? {
+            Answer::Message(message) => Ok(Outcome::Message(message)),
+            Answer::Rows(rows) => rows.gather(limit).await,
         }
-        let Some(statement) = statements.pop() else {
-            return Err(Error::syntax("nothing to run").hint("for instance: SHOW TABLES"));
+    }
+
+    /// Runs one statement. A query may run for `timeout`, and never longer than `query.timeout`.
+    pub async fn start(&self, query: &str, timeout: Option<Duration>) -> Result<Answer> {
+        let text: Arc<str> = query.into();
+        match parse_one(&text)? {
+            sql::Statement::Query { text: query, start } => {
+                let state = self.session()?;
+                let whole = Whole { text, start };
+                let plan = sql::plan(&state, &query, |span| whole.place(span)).await?;
+                self.stream(state, plan, whole, timeout).await.map(Answer::Rows)
+            }
+            other => self.direct(&text, other).await.map(Answer::from),
+        }
+    }
+
+    /// Plans one statement. `given` are the types of parameters that the client knows.
+    pub async fn prepare(&self, query: &str, given: &[Option<DataType>]) -> Result<Prepared> {
+        let text: Arc<str> = query.into();
+        let statement = parse_one(&text)?;
+        let (schema, parameters) = match statement {
+            sql::Statement::Create { .. } | sql::Statement::Drop { .. } => (None, vec![]),
+            sql::Statement::Query { text: query, start } => {
+                let whole = Whole { text: text.clone(), start };
+                let state = self.session()?;
+                let planned = sql::prepare(&state, &query, given, |span| whole.place(span)).await?;
+                (Some(planned.schema), planned.parameters)
+            }
+            // Their columns are known by looking: it costs little and changes nothing.
+            sql::Statement::Explain { what, .. } => {
+                let explain = sql::Statement::Explain { what, analyze: false };
+                (self.direct(&text, explain).await?.schema(), vec![])
+            }
+            other => (self.direct(&text, other).await?.schema(), vec![]),
         };
+        Ok(Prepared { text, parameters, schema })
+    }
+
+    /// Runs a prepared statement with a value for each parameter; texts are read as the type that
+    /// the parameter has. It is planned anew: what it reads may have been made anew, too.
+    pub async fn start_prepared(
+        &self,
+        prepared: &Prepared,
+        values: Vec<ScalarValue>,
+        timeout: Option<Duration>,
+    ) -> Result<Answer> {
+        if values.len() != prepared.parameters.len() {
+            let (want, got) = (prepared.parameters.len(), values.len());
+            return Err(Error::invalid(format!("{want} parameters are needed, {got} were sent")));
+        }
+        let sql::Statement::Query { text: query, start } = parse_one(&prepared.text)? else {
+            return self.start(&prepared.text, timeout).await;
+        };
+        let whole = Whole { text: prepared.text.clone(), start };
+        let values = values.into_iter().zip(&prepared.parameters).enumerate();
+        let values: Vec<ScalarValue> = values
+            .map(|(i, (value, parameter))| {
+                let place = || whole.place(parameter.span.clone());
+                value_of(value, &parameter.data_type)
+                    .map_err(|e| e.context(format!("parameter ${}", i + 1)).at(place()))
+            })
+            .collect::<Result<_>>()?;
+        let given: Vec<_> = values.iter().map(|v| Some(v.data_type())).collect();
+        let state = self.session()?;
+        let planned = sql::prepare(&state, &query, &given, |span| whole.place(span)).await?;
+        let plan = sql::bind(planned.plan, values)?;
+        self.stream(state, plan, whole, timeout).await.map(Answer::Rows)
+    }
+
+    /// Every statement but a query.
+    async fn direct(&self, text: &Arc<str>, statement: sql::Statement) -> Result<Outcome> {
         match statement {
             sql::Statement::Create { definition, if_not_exists, .. } => {
                 let (kind, name) = (definition.object.kind(), definition.object.name());
@@ -47,16 +164,10 @@ impl Platform {
             sql::Statement::Show(show) => self.show(&show),
             sql::Statement::Describe { name, .. } => self.describe(&name),
             sql::Statement::Explain { what, analyze } => {
+                let text = sql::Text { file: None, text: text.clone() };
                 self.explain_statement(&text, &what, analyze).await
             }
-            sql::Statement::Query { text: query, start } => {
-                let place = |span: std::ops::Range<usize>| Place {
-                    file: None,
-                    text: text.text.clone(),
-                    span: start + span.start..start + span.end,
-                };
-                self.select(&query, &place, limit).await
-            }
+            sql::Statement::Query { .. } => Err(Error::internal("a query is run by its plan")),
         }
     }
 
@@ -95,41 +206,174 @@ impl Platform {
         Ok(Outcome::Message(format!("dropped {shown} '{name}'")))
     }
 
-    async fn select(
+    async fn stream(
         &self,
-        query: &str,
-        place: &(dyn Fn(std::ops::Range<usize>) -> Place + Send + Sync),
-        limit: Option<usize>,
-    ) -> Result<Outcome> {
-        let state = self.session()?;
-        let plan = sql::plan(&state, query, place).await?;
-        let whole = || place(0..query.trim_end().len());
-        let run = async {
-            let frame = DataFrame::new(state, plan);
-            let mut stream = frame.execute_stream().await?;
-            let schema = stream.schema();
-            let mut batches = vec![];
-            let (mut n, mut omitted) = (0, false);
-            while let Some(batch) = stream.next().await {
-                let batch = batch?;
-                let room = limit.map_or(usize::MAX, |l| l - n);
-                if batch.num_rows() > room {
-                    batches.push(batch.slice(0, room));
-                    omitted = true;
-                    break;
-                }
-                n += batch.num_rows();
-                batches.push(batch);
-            }
-            Ok::<_, datafusion::error::DataFusionError>(Outcome::Rows { schema, batches, omitted })
+        state: SessionState,
+        plan: LogicalPlan,
+        whole: Whole,
+        timeout: Option<Duration>,
+    ) -> Result<Rows> {
+        let most = self.inner.project.config.query_timeout.to_std();
+        let most = timeout.map_or(most, |t| t.min(most));
+        let started = Instant::now();
+        let opening = DataFrame::new(state, plan).execute_stream();
+        let batches = match tokio::time::timeout(most, opening).await {
+            Ok(Ok(batches)) => batches,
+            Ok(Err(e)) => return Err(sql::error(e, |span| whole.place(span))),
+            Err(_) => return Err(too_long(most, &whole)),
         };
-        let most: Duration = self.inner.project.config.query_timeout.to_std();
-        match tokio::time::timeout(most, run).await {
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(e)) => Err(sql::error(e, place)),
-            Err(_) => Err(Error::cancelled(format!("the query took longer than {most:?}"))
-                .hint("raise query.timeout, or ask for less")
-                .at(whole())),
+        let schema = batches.schema();
+        // Only waiting for the query counts: a client may take its time with what it has.
+        let left = most.saturating_sub(started.elapsed());
+        let batches = stream::try_unfold((batches, left), move |(mut batches, left)| {
+            let whole = whole.clone();
+            async move {
+                let asked = Instant::now();
+                let Ok(next) = tokio::time::timeout(left, batches.next()).await else {
+                    return Err(too_long(most, &whole));
+                };
+                let Some(batch) = next else { return Ok(None) };
+                let batch = batch.map_err(|e| sql::error(e, |span| whole.place(span)))?;
+                let left = left.saturating_sub(asked.elapsed());
+                Ok(Some((batch, (batches, left))))
+            }
+        });
+        Ok(Rows { schema, batches: batches.boxed() })
+    }
+}
+
+impl Rows {
+    async fn gather(mut self, limit: Option<usize>) -> Result<Outcome> {
+        let mut batches = vec![];
+        let (mut n, mut omitted) = (0, false);
+        while let Some(batch) = self.batches.try_next().await? {
+            let room = limit.map_or(usize::MAX, |l| l - n);
+            if batch.num_rows() > room {
+                batches.push(batch.slice(0, room));
+                omitted = true;
+                break;
+            }
+            n += batch.num_rows();
+            batches.push(batch);
         }
+        Ok(Outcome::Rows { schema: self.schema, batches, omitted })
+    }
+}
+
+impl Outcome {
+    fn schema(self) -> Option<SchemaRef> {
+        match self {
+            Outcome::Rows { schema, .. } => Some(schema),
+            Outcome::Message(_) => None,
+        }
+    }
+}
+
+impl From<Outcome> for Answer {
+    fn from(outcome: Outcome) -> Answer {
+        match outcome {
+            Outcome::Message(message) => Answer::Message(message),
+            Outcome::Rows { schema, batches, .. } => {
+                let batches = stream::iter(batches.into_iter().map(Ok)).boxed();
+                Answer::Rows(Rows { schema, batches })
+            }
+        }
+    }
+}
+
+fn parse_one(text: &Arc<str>) -> Result<sql::Statement> {
+    let text = sql::Text { file: None, text: text.clone() };
+    let mut statements = sql::parse(&text).map_err(|faults| {
+        faults.into_iter().next().unwrap_or_else(|| Error::syntax("nothing to run"))
+    })?;
+    if statements.len() > 1 {
+        return Err(Error::invalid(format!("{} statements at once", statements.len()))
+            .hint("send them one by one"));
+    }
+    statements
+        .pop()
+        .ok_or_else(|| Error::syntax("nothing to run").hint("for instance: SHOW TABLES"))
+}
+
+fn too_long(most: Duration, whole: &Whole) -> Error {
+    let end = whole.text.trim_end().len().saturating_sub(whole.start);
+    Error::cancelled(format!("the query took longer than {most:?}"))
+        .hint("raise query.timeout, or ask for less")
+        .at(whole.place(0..end))
+}
+
+/// The value as the parameter's type. A decimal keeps all its digits: the column that it is
+/// compared with does not round it.
+fn value_of(value: ScalarValue, data_type: &DataType) -> Result<ScalarValue> {
+    if value.data_type() == *data_type {
+        return Ok(value);
+    }
+    let shown = match &value {
+        ScalarValue::Utf8(Some(text)) => format!("'{text}'"),
+        other => other.to_string(),
+    };
+    let read = match (&value, data_type) {
+        (ScalarValue::Utf8(Some(text)), DataType::Decimal128(..)) => decimal(text),
+        _ => value.cast_to(data_type).ok(),
+    };
+    read.ok_or_else(|| {
+        let name = formats::types::sql_name(data_type);
+        Error::invalid(format!("{shown} is not a value of type {name}"))
+    })
+}
+
+/// `-12.50` or `1.25E+1` with the precision and scale that it is written with.
+fn decimal(text: &str) -> Option<ScalarValue> {
+    const DIGITS_MAX: i32 = 38;
+    let (number, exponent) = match text.trim().split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
+        None => (text.trim(), 0),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let unscaled = format!("{whole}{fraction}");
+    if !fraction.bytes().all(|b| b.is_ascii_digit()) || fraction.len() > DIGITS_MAX as usize {
+        return None;
+    }
+    let mut value: i128 = unscaled.parse().ok()?;
+    let mut scale = (fraction.len() as i32).checked_sub(exponent)?;
+    if scale < 0 {
+        let power = u32::try_from(-scale).ok().filter(|p| *p <= DIGITS_MAX as u32)?;
+        value = value.checked_mul(10_i128.pow(power))?;
+        scale = 0;
+    }
+    let digits = value.unsigned_abs().checked_ilog10().map_or(1, |n| n as i32 + 1).max(scale);
+    if digits > DIGITS_MAX {
+        return None;
+    }
+    Some(ScalarValue::Decimal128(Some(value), digits as u8, scale as i8))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn decimals_keep_their_digits() {
+        let text = |t: &str| ScalarValue::Utf8(Some(t.into()));
+        let price = DataType::Decimal128(10, 2);
+        for (given, want) in [
+            ("2.555", ScalarValue::Decimal128(Some(2555), 4, 3)),
+            ("-0.5", ScalarValue::Decimal128(Some(-5), 1, 1)),
+            ("0", ScalarValue::Decimal128(Some(0), 1, 0)),
+            (".25", ScalarValue::Decimal128(Some(25), 2, 2)),
+            ("0.001", ScalarValue::Decimal128(Some(1), 3, 3)),
+            ("1E+2", ScalarValue::Decimal128(Some(100), 3, 0)),
+            ("1.5e-3", ScalarValue::Decimal128(Some(15), 4, 4)),
+        ] {
+            assert_eq!(value_of(text(given), &price).unwrap(), want, "{given}");
+        }
+        for wrong in ["", "NaN", "1e99", "1.-2", "1e", "0x1", "--1"] {
+            assert!(value_of(text(wrong), &price).is_err(), "{wrong}");
+        }
+        let e = value_of(text("many"), &DataType::Int32).unwrap_err();
+        assert_eq!(e.message(), "'many' is not a value of type INT");
+        let none = value_of(ScalarValue::Utf8(None), &DataType::Int32).unwrap();
+        assert_eq!(none, ScalarValue::Int32(None));
     }
 }

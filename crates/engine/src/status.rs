@@ -38,14 +38,17 @@ pub struct TopicInfo {
     pub records: u64,
     pub bytes: u64,
     pub events_per_second: Option<f64>,
+    /// When the newest event in the log arrived.
+    pub last_arrived: Option<String>,
     pub file: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct ViewInfo {
     pub name: String,
-    pub sql: String,
-    pub columns: Vec<ColumnInfo>,
+    /// What does not change while a view runs is not in the status, which is sent each second.
+    #[serde(flatten)]
+    pub text: Option<ViewText>,
     pub key: Vec<String>,
     pub state: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +63,13 @@ pub struct ViewInfo {
     pub state_bytes: u64,
     pub depends_on: Vec<String>,
     pub file: Option<String>,
+}
+
+/// How a view is defined.
+#[derive(Clone, Debug, Serialize)]
+pub struct ViewText {
+    pub sql: String,
+    pub columns: Vec<ColumnInfo>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -170,16 +180,33 @@ impl Platform {
                 records: stats.records,
                 bytes: stats.bytes,
                 events_per_second: self.rate(&format!("topic {name}")),
+                last_arrived: entry.inlet.last_arrived().map(rfc3339),
                 file: entry.definition.origin.file.clone(),
             }
         };
         registry.topics.iter().map(info).collect()
     }
 
+    /// All views, with their texts.
     pub fn views(&self) -> Vec<ViewInfo> {
+        let mut views = self.view_figures();
+        let registry = self.inner.registry();
+        for view in &mut views {
+            view.text = registry.views.get(&view.name).map(|entry| ViewText {
+                sql: entry.definition.origin.statement().to_string(),
+                columns: columns(&entry.schema),
+            });
+        }
+        views
+    }
+
+    fn view_figures(&self) -> Vec<ViewInfo> {
         let registry = self.inner.registry();
         let info = |(name, entry): (&String, &crate::registry::ViewEntry)| {
+            // First what is committed: an event that comes in between is then counted as lag.
+            let lag_events = self.lag(&entry.pipeline.spec);
             let status = entry.pipeline.status();
+            let meta = entry.store.kv().snapshot().and_then(|s| entry.store.meta(&s)).ok();
             let key = match entry.store.key() {
                 stream::OutputKey::Columns(c) => {
                     c.iter().map(|c| entry.schema.field(*c).name().clone()).collect()
@@ -188,14 +215,13 @@ impl Platform {
             };
             ViewInfo {
                 name: name.clone(),
-                sql: entry.definition.origin.statement().to_string(),
-                columns: columns(&entry.schema),
+                text: None,
                 key,
                 state: status.state.to_string(),
                 error: status.error,
-                epoch: status.epoch,
-                rows: status.rows,
-                lag_events: status.lag_events,
+                epoch: meta.map_or(status.epoch, |m| m.epoch.0),
+                rows: meta.map_or(status.rows, |m| m.rows),
+                lag_events,
                 freshness_ms: status.freshness_ms,
                 events_per_second: self.rate(&format!("view {name}")),
                 watermark: status.watermark.map(rfc3339),
@@ -205,6 +231,24 @@ impl Platform {
             }
         };
         registry.views.iter().map(info).collect()
+    }
+
+    /// Durable events that no committed epoch has, whatever the pipeline is doing: one that is
+    /// still starting is behind by all that came since it stopped.
+    fn lag(&self, spec: &crate::pipeline::Spec) -> u64 {
+        let stored = state::load_checkpoint(&self.inner.kv, &spec.id).ok().flatten();
+        let stored = stored.filter(|c| c.fingerprint == spec.fingerprint).unwrap_or_default();
+        let logs =
+            spec.topics.keys().filter_map(|name| Some((name, self.inner.log.topic(name).ok()?)));
+        let behind = |(name, log): (&String, std::sync::Arc<log::Topic>)| -> u64 {
+            let partitions = log.partitions();
+            let behind = partitions.iter().map(|p| {
+                let taken = stored.offsets.get(&(name.clone(), p.id())).map_or(0, |o| o.0);
+                (p.high_watermark().0 - taken).max(0) as u64
+            });
+            behind.sum()
+        };
+        logs.map(behind).sum()
     }
 
     fn sources(&self) -> Vec<SourceInfo> {
@@ -251,7 +295,7 @@ impl Platform {
                 error: error.or(status.error),
                 rows_total: shared.rows.load(Ordering::Relaxed),
                 delivery: entry.runner.delivery.to_string(),
-                lag_events: status.lag_events,
+                lag_events: self.lag(&entry.pipeline.spec),
                 waiting_epochs: entry.runner.outbox.waiting(),
             }
         };
@@ -285,7 +329,7 @@ impl Platform {
             events_per_second: self.rate("events"),
             events_total,
             topics: topics.len(),
-            views: self.views(),
+            views: self.view_figures(),
             sources: self.sources(),
             sinks: self.sinks(),
             archive: self.archive(),

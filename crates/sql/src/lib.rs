@@ -27,12 +27,14 @@ mod int_literals;
 mod micros;
 mod options;
 mod order;
+mod parameters;
 mod plan;
 mod references;
 mod rewrite;
 mod session;
 mod show;
 mod spark_names;
+mod split;
 mod statement;
 mod syntax;
 mod time_windows;
@@ -48,8 +50,10 @@ pub use create_topic::OPTIONS as TOPIC_OPTIONS;
 pub use dialect::WatershedDialect;
 pub use error::{error, runtime_error, stream_error};
 pub use order::order;
+pub use parameters::{Parameter, Prepared, bind, prepare};
 pub use plan::{plan, plan_view};
 pub use session::{CATALOG, SCHEMA, SessionOptions, batch_state};
+pub use split::split;
 pub use statement::{ExplainWhat, ObjectKind, Show, Statement, Text, parse};
 pub use time_windows::WINDOW_COLUMN;
 pub use topic_table::{TopicTable, hidden_fields, shown_columns, table_schema};
@@ -57,6 +61,8 @@ pub use view_rules::check_view;
 
 #[cfg(test)]
 mod error_tests;
+#[cfg(test)]
+mod parameters_tests;
 #[cfg(test)]
 mod session_tests;
 #[cfg(test)]

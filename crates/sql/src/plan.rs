@@ -14,8 +14,8 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use crate::hidden::{Columns, Tables};
 use crate::tokens::{self, Lines, Tok};
 use crate::{
-    Text, hidden, int_literals, references, rewrite, spark_names, topic_table, view_rules,
-    window_names,
+    Text, hidden, int_literals, parameters, references, rewrite, spark_names, topic_table,
+    view_rules, window_names,
 };
 
 /// A query's text while it is planned: positions in it and where they are in the user's file.
@@ -108,18 +108,33 @@ pub async fn plan(
     place: impl Fn(Range<usize>) -> Place + Send + Sync,
 ) -> Result<LogicalPlan, Error> {
     let source = Source::new(text, &place);
-    let mut query = parse(text).map_err(|e| crate::error::relocate(e, &source))?;
-    let tables = tables(state, &source, &query).await?;
-    prepare(&mut query, &source, &tables)?;
+    parameters::refuse(&source)?;
+    let query = tree(state, &source).await?;
+    Ok(of_tree(state, query, &source).await?.0)
+}
+
+/// The syntax tree after our passes.
+pub(crate) async fn tree(state: &SessionState, source: &Source<'_>) -> Result<Box<Query>, Error> {
+    let mut query = parse(source.text).map_err(|e| crate::error::relocate(e, source))?;
+    let tables = tables(state, source, &query).await?;
+    prepare(&mut query, source, &tables)?;
+    Ok(query)
+}
+
+/// The plan of a tree, and the same one analyzed: with the types that the rows will have.
+pub(crate) async fn of_tree(
+    state: &SessionState,
+    query: Box<Query>,
+    source: &Source<'_>,
+) -> Result<(LogicalPlan, LogicalPlan), Error> {
     let statement = DfStatement::Statement(Box::new(Statement::Query(query)));
     let known: Vec<String> = table_names(state).await;
-    let explain = |e: DataFusionError| crate::error::explain(&e, Some(&source), &known);
+    let explain = |e: DataFusionError| crate::error::explain(&e, Some(source), &known);
     let plan = state.statement_to_plan(statement).await.map_err(explain)?;
     let plan = int_literals::rewrite(plan).map_err(explain)?;
     let checked =
         state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
-    checked.map_err(explain)?;
-    Ok(plan)
+    Ok((plan, checked.map_err(explain)?))
 }
 
 /// As `plan`, for the query of a view: also refuses what cannot be kept up to date.

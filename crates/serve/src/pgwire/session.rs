@@ -1,0 +1,411 @@
+//! One connection: its statements in the simple and in the extended protocol (Parse, Bind,
+//! Describe, Execute), its cursors, and the part of the library that answers for the server.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::prelude::SessionContext;
+use datafusion_postgres::pgwire::api::portal::{Format, Portal, PortalExecutionState};
+use datafusion_postgres::pgwire::api::query::{
+    ExtendedQueryHandler, SimpleQueryHandler, send_query_response,
+};
+use datafusion_postgres::pgwire::api::results::{FieldInfo, Response, Tag};
+use datafusion_postgres::pgwire::api::stmt::QueryParser;
+use datafusion_postgres::pgwire::api::store::{Entry, PortalStore};
+use datafusion_postgres::pgwire::api::{
+    ClientInfo, ClientPortalStore, ConnectionHandle, DEFAULT_NAME, ErrorHandler,
+    PgWireConnectionState, Type,
+};
+use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
+use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
+use datafusion_postgres::pgwire::messages::extendedquery::Execute;
+use datafusion_postgres::pgwire::messages::response::TransactionStatus;
+use engine::{Answer, Platform, Prepared, Rows};
+use futures::{FutureExt, Sink};
+use tokio::sync::Mutex;
+
+use super::cursor::{Command, Cursors};
+use super::errors::{Codes, fault, refused};
+use super::library::{Known, Library};
+use super::{parameters, route, rows};
+
+/// Where the library keeps what `SET statement_timeout` said.
+const STATEMENT_TIMEOUT: &str = "statement_timeout_ms";
+
+/// A statement that was parsed and waits for its values.
+#[derive(Clone)]
+pub enum Statement {
+    Engine(Arc<Prepared>),
+    /// With the columns it gives.
+    Cursor(String, Command, Option<SchemaRef>),
+    Library(Box<Known>),
+}
+
+impl Statement {
+    /// Whether it is one of ours and gives rows.
+    fn gives_rows(&self) -> bool {
+        match self {
+            Statement::Engine(prepared) => prepared.schema.is_some(),
+            Statement::Cursor(_, _, schema) => schema.is_some(),
+            Statement::Library(_) => false,
+        }
+    }
+}
+
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+/// What both protocols use.
+pub struct Shared {
+    platform: Platform,
+    library: Library,
+    cursors: Mutex<Cursors>,
+}
+
+/// The answer to one statement.
+enum Said {
+    Done(Response),
+    Rows { rows: Rows, tag: &'static str, before: String },
+}
+
+impl Session {
+    pub fn new(platform: Platform, ctx: Arc<SessionContext>) -> Session {
+        let library = Library::new(ctx);
+        Session { shared: Arc::new(Shared { platform, library, cursors: Mutex::default() }) }
+    }
+}
+
+#[async_trait]
+impl SimpleQueryHandler for Session {
+    async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let statements = engine::split(query);
+        if statements.is_empty() {
+            return Ok(vec![Response::EmptyQuery]);
+        }
+        let mut said = vec![];
+        for span in statements {
+            let (before, statement) = (&query[..span.start], &query[span]);
+            match self.shared.simple(client, before, statement).await {
+                Ok(more) => said.extend(more),
+                Err(e) if said.is_empty() => return Err(e),
+                Err(mut e) => {
+                    // What went before is answered; nothing behind the fault runs.
+                    Codes.on_error(client, &mut e);
+                    said.push(Said::Done(Response::Error(Box::new(ErrorInfo::from(e)))));
+                    break;
+                }
+            }
+        }
+        // Last, because it takes the right to be cancelled from what ran until now.
+        let cancelled = cancelled(client).await;
+        let mut responses = vec![];
+        for answer in said {
+            responses.push(response(answer, &Format::UnifiedText, &cancelled)?);
+        }
+        Ok(responses)
+    }
+}
+
+#[async_trait]
+impl ExtendedQueryHandler for Session {
+    type Statement = Statement;
+    type QueryParser = Shared;
+
+    fn query_parser(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
+    /// The library would gather all rows of a result that is asked for at once; they are sent as
+    /// they come, so that a result of any size needs little memory.
+    async fn on_execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let found = client.portal_store().get_portal(name);
+        let Some(portal) = found.as_ref().and_then(Entry::value).cloned() else {
+            return self._on_execute(client, message).await;
+        };
+        let state = portal.state();
+        let fresh = matches!(*state.lock().await, PortalExecutionState::Initial);
+        if message.max_rows != 0 || !fresh || !portal.statement.statement.gives_rows() {
+            return self._on_execute(client, message).await;
+        }
+        if !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            return Err(PgWireError::NotReadyForQuery);
+        }
+        client.set_state(PgWireConnectionState::QueryInProgress);
+        let asked = cancelled(client).await;
+        let response = tokio::select! {
+            () = asked => return Err(PgWireError::QueryCanceled),
+            response = ExtendedQueryHandler::do_query(self, client, &portal, 0) => response?,
+        };
+        let Response::Query(rows) = response else {
+            return Err(fault("XX000", "a statement that gives rows gave none"));
+        };
+        send_query_response(client, rows, false).await?;
+        *state.lock().await = PortalExecutionState::Finished;
+        client.set_state(PgWireConnectionState::ReadyForQuery);
+        Ok(())
+    }
+
+    async fn do_query<C>(
+        &self,
+        client: &mut C,
+        portal: &Portal<Statement>,
+        _: usize,
+    ) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let said = match &portal.statement.statement {
+            Statement::Library(known) => {
+                let response = self.shared.library.run(client, portal, known).await?;
+                if ends(&response) {
+                    self.shared.cursors.lock().await.transaction_ended();
+                }
+                return Ok(response);
+            }
+            Statement::Cursor(text, command, _) => {
+                not_failed(client)?;
+                self.shared.cursor(client, "", text, command).await?
+            }
+            Statement::Engine(prepared) => {
+                not_failed(client)?;
+                let values = parameters::values(portal, prepared)?;
+                let shared = &self.shared;
+                let answer = shared
+                    .platform
+                    .start_prepared(prepared, values, timeout(client))
+                    .await
+                    .map_err(|e| refused(&e, ""))?;
+                same_columns(&answer, prepared)?;
+                said(answer, prepared.text(), "")
+            }
+        };
+        let cancelled = cancelled(client).await;
+        response(said, &portal.result_column_format, &cancelled)
+    }
+}
+
+#[async_trait]
+impl QueryParser for Shared {
+    type Statement = Statement;
+
+    async fn parse_sql<C>(
+        &self,
+        client: &C,
+        sql: &str,
+        types: &[Option<Type>],
+    ) -> PgWireResult<Option<Statement>>
+    where
+        C: ClientInfo + Unpin + Send + Sync,
+    {
+        let mut statements = engine::split(sql);
+        let Some(span) = statements.pop() else { return Ok(None) };
+        if !statements.is_empty() {
+            return Err(fault("42601", "a prepared statement is one statement"));
+        }
+        let statement = &sql[span];
+        if let Some(command) = Command::parse(statement) {
+            not_failed(client)?;
+            let command = command.map_err(|e| refused(&e, ""))?;
+            let schema = match &command {
+                Command::Fetch { name, skip: false, .. } => {
+                    let schema = self.cursors.lock().await.schema(name);
+                    Some(schema.map_err(|e| refused(&e, ""))?)
+                }
+                _ => None,
+            };
+            return Ok(Some(Statement::Cursor(statement.to_string(), command, schema)));
+        }
+        if route::for_engine(statement) {
+            not_failed(client)?;
+            let given: Vec<_> =
+                types.iter().map(|t| t.as_ref().and_then(parameters::declared)).collect();
+            let prepared = self.platform.prepare(sql, &given).await;
+            let prepared = prepared.map_err(|e| refused(&e, ""))?;
+            return Ok(Some(Statement::Engine(Arc::new(prepared))));
+        }
+        let known = self.library.parser().parse_sql(client, statement, types).await?;
+        Ok(known.map(|k| Statement::Library(Box::new(k))))
+    }
+
+    fn get_parameter_types(&self, statement: &Statement) -> PgWireResult<Vec<Type>> {
+        match statement {
+            Statement::Engine(p) => Ok(p.parameters().map(parameters::wire_type).collect()),
+            Statement::Cursor(..) => Ok(vec![]),
+            Statement::Library(known) => self.library.parser().get_parameter_types(known),
+        }
+    }
+
+    fn get_result_schema(
+        &self,
+        statement: &Statement,
+        format: Option<&Format>,
+    ) -> PgWireResult<Vec<FieldInfo>> {
+        let schema = match statement {
+            Statement::Engine(p) => p.schema.as_ref(),
+            Statement::Cursor(_, _, schema) => schema.as_ref(),
+            Statement::Library(known) => {
+                return self.library.parser().get_result_schema(known, format);
+            }
+        };
+        let Some(schema) = schema else { return Ok(vec![]) };
+        let fields = rows::fields(schema, format.unwrap_or(&Format::UnifiedText))?;
+        Ok(fields.as_ref().clone())
+    }
+}
+
+impl Shared {
+    async fn simple<C>(
+        &self,
+        client: &mut C,
+        before: &str,
+        statement: &str,
+    ) -> PgWireResult<Vec<Said>>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if let Some(command) = Command::parse(statement) {
+            not_failed(client)?;
+            let command = command.map_err(|e| refused(&e, before))?;
+            return Ok(vec![self.cursor(client, before, statement, &command).await?]);
+        }
+        if route::for_engine(statement) {
+            not_failed(client)?;
+            let answer = self.platform.start(statement, timeout(client)).await;
+            let answer = answer.map_err(|e| refused(&e, before))?;
+            return Ok(vec![said(answer, statement, before)]);
+        }
+        let responses = self.library.simple(client, statement).await?;
+        if responses.iter().any(ends) {
+            self.cursors.lock().await.transaction_ended();
+        }
+        Ok(responses.into_iter().map(Said::Done).collect())
+    }
+
+    async fn cursor<C: ClientInfo>(
+        &self,
+        client: &C,
+        before: &str,
+        statement: &str,
+        command: &Command,
+    ) -> PgWireResult<Said> {
+        let mut cursors = self.cursors.lock().await;
+        let done = match command {
+            Command::Declare { name, hold, query } => {
+                let before = format!("{before}{}", statement.get(..*query).unwrap_or(""));
+                let query = statement.get(*query..).unwrap_or("");
+                let answer = self.platform.start(query, timeout(client)).await;
+                match answer.map_err(|e| refused(&e, &before))? {
+                    Answer::Rows(rows) => cursors.open(name.clone(), *hold, rows),
+                    Answer::Message(_) => {
+                        return Err(fault("42601", "a cursor is for a query that gives rows"));
+                    }
+                }
+            }
+            Command::Fetch { name, rows, skip: false } => {
+                let rows = cursors.fetch(name, *rows).await.map_err(|e| refused(&e, before))?;
+                return Ok(Said::Rows { rows, tag: "FETCH", before: before.to_string() });
+            }
+            Command::Fetch { name, rows, skip: true } => {
+                let rows = cursors.fetch(name, *rows).await.map_err(|e| refused(&e, before))?;
+                let skipped = skip(rows).await.map_err(|e| refused(&e, before))?;
+                return Ok(Said::Done(Response::Execution(Tag::new("MOVE").with_rows(skipped))));
+            }
+            Command::Close { name } => cursors.close(name.as_deref()),
+        };
+        done.map_err(|e| refused(&e, before))?;
+        Ok(Said::Done(Response::Execution(Tag::new(command.tag()))))
+    }
+}
+
+fn ends(response: &Response) -> bool {
+    matches!(response, Response::TransactionEnd(_))
+}
+
+async fn skip(rows: Rows) -> common::Result<usize> {
+    use futures::TryStreamExt;
+    rows.batches.try_fold(0, |n, batch| async move { Ok(n + batch.num_rows()) }).await
+}
+
+fn said(answer: Answer, statement: &str, before: &str) -> Said {
+    match answer {
+        Answer::Message(_) => Said::Done(Response::Execution(Tag::new(&route::tag(statement)))),
+        Answer::Rows(rows) => Said::Rows { rows, tag: "SELECT", before: before.to_string() },
+    }
+}
+
+fn response(said: Said, format: &Format, cancelled: &rows::Cancelled) -> PgWireResult<Response> {
+    Ok(match said {
+        Said::Done(response) => response,
+        Said::Rows { rows: found, tag, before } => {
+            let fields = rows::fields(&found.schema, format)?;
+            let mut answer = rows::response(fields, found.batches, cancelled.clone(), before);
+            answer.set_command_tag(tag);
+            Response::Query(answer)
+        }
+    })
+}
+
+/// A client was told the columns before; it could not read others.
+fn same_columns(answer: &Answer, prepared: &Prepared) -> PgWireResult<()> {
+    let (Answer::Rows(rows), Some(told)) = (answer, &prepared.schema) else { return Ok(()) };
+    let types =
+        |schema: &SchemaRef| -> Vec<Type> { schema.fields().iter().map(rows::pg_type).collect() };
+    if types(&rows.schema) == types(told) {
+        return Ok(());
+    }
+    Err(fault("0A000", "cached plan must not change result type"))
+}
+
+/// After an error nothing runs until the transaction ends, as clients expect of Postgres.
+fn not_failed<C: ClientInfo>(client: &C) -> PgWireResult<()> {
+    match client.transaction_status() {
+        TransactionStatus::Error => Err(fault(
+            "25P02",
+            "current transaction is aborted, commands ignored until end of transaction block",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn timeout<C: ClientInfo>(client: &C) -> Option<Duration> {
+    let ms = client.metadata().get(STATEMENT_TIMEOUT)?.parse().ok()?;
+    Some(Duration::from_millis(ms))
+}
+
+/// The library watches for a cancel while a query starts; this watches while its rows are sent.
+async fn cancelled<C: ClientInfo>(client: &C) -> rows::Cancelled {
+    let Some(handle) = client.session_extensions().get::<Arc<ConnectionHandle>>() else {
+        return rows::not_cancelled();
+    };
+    let asked = handle.start_query().await;
+    let cancelled = async move {
+        // The next query takes the sender away: then nobody can cancel this one any more.
+        if asked.await.is_err() {
+            futures::future::pending::<()>().await;
+        }
+    };
+    cancelled.boxed().shared()
+}
