@@ -151,8 +151,9 @@ impl Platform {
                 }
             }
         };
-        let rows = stream::explain(&graph.graph);
+        let (rows, levels) = in_tree_order(&graph.graph);
         table(vec![
+            ("level", numbers(levels)),
             ("operator", texts(rows.iter().map(|r| r.operator.clone()))),
             ("kept", texts(rows.iter().map(|r| r.kept.clone()))),
             ("state", texts(rows.iter().map(|r| r.state.clone()))),
@@ -185,6 +186,28 @@ impl Platform {
             }
         }
     }
+}
+
+/// From the view down to the topics, each operator in front of those that it reads; and how deep
+/// each one stands.
+fn in_tree_order(graph: &stream::Graph) -> (Vec<stream::ExplainRow>, Vec<u64>) {
+    let mut told: Vec<Option<stream::ExplainRow>> =
+        stream::explain(graph).into_iter().map(Some).collect();
+    // The view itself is told last, behind all operators.
+    let (mut rows, mut levels) = (vec![], vec![]);
+    rows.extend(told.pop().flatten());
+    levels.push(0);
+    let mut open: Vec<(usize, u64)> =
+        graph.nodes.len().checked_sub(1).map(|last| (last, 1)).into_iter().collect();
+    while let Some((at, level)) = open.pop() {
+        // One that several read is told once.
+        let Some(row) = told.get_mut(at).and_then(Option::take) else { continue };
+        rows.push(row);
+        levels.push(level);
+        let inputs = graph.nodes.get(at).map(|n| n.inputs.as_slice()).unwrap_or_default();
+        open.extend(inputs.iter().rev().map(|input| (*input, level + 1)));
+    }
+    (rows, levels)
 }
 
 /// A column as DESCRIBE shows it.
