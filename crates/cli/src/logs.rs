@@ -12,7 +12,10 @@ pub enum LogFormat {
 
 /// Starts logging. Libraries below us speak only when something is wrong.
 pub fn start(format: LogFormat, level: &str) {
+    // Delta warns at each commit that it keeps no least and greatest value of binary columns, as
+    // the record key is one: nothing is wrong then.
     let quiet = "fjall=warn,lsm_tree=warn,datafusion=warn,deltalake=warn,deltalake_core=warn,\
+                 deltalake_core::writer::stats=error,\
                  delta_kernel=error,buoyant_kernel=error,buoyant_kernel_engine=error,\
                  datafusion_postgres=warn,pgwire=warn,hyper=warn,h2=warn";
     let asked = std::env::var("WATERSHED_LOG_LEVEL").ok().filter(|s| !s.is_empty());
