@@ -3,7 +3,6 @@
 //! the last good version running.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use catalog::store::{CatalogFile, Stored};
 use catalog::{Definition, Object};
@@ -80,7 +79,6 @@ impl Platform {
         match self.apply_texts(&wanted).await {
             Ok(report) => {
                 *now = wanted;
-                self.inner.applied.store(true, Ordering::Relaxed);
                 self.set_problems(&[]);
                 Ok(report)
             }

@@ -55,7 +55,7 @@ pub struct Inner {
     pub(crate) archive: crate::archive::Progress,
     pub(crate) closing: tokio::sync::watch::Sender<bool>,
     pub(crate) closed: AtomicBool,
-    /// Definitions have been applied since the start.
+    /// The project's definitions have been applied since the start, or their faults are known.
     pub(crate) applied: AtomicBool,
     /// All views have caught up since the start; one made later keeps nobody out.
     caught_up: AtomicBool,
@@ -113,6 +113,7 @@ impl Platform {
     pub fn set_problems(&self, problems: &[Error]) {
         let mut now = self.inner.problems.write().unwrap_or_else(PoisonError::into_inner);
         *now = problems.iter().map(Error::to_json).collect();
+        self.inner.applied.store(true, Ordering::Relaxed);
     }
 
     pub fn problems(&self) -> Vec<serde_json::Value> {
@@ -136,8 +137,9 @@ impl Platform {
         crate::upkeep::retention(self).await
     }
 
-    /// Why requests would fail now, if they would: the platform is stopping, nothing is defined
-    /// yet, a view has failed, or (after the start) has not yet taken in what was there.
+    /// Why requests would fail now, if they would: the platform is stopping, nobody has looked at
+    /// the definitions yet, a view has failed, or (after the start) has not yet taken in what was
+    /// there.
     pub fn ready(&self) -> Result<()> {
         self.check_open()?;
         if !self.inner.applied.load(Ordering::Relaxed) {

@@ -44,11 +44,11 @@ fn all_faults_are_told_at_once() {
     let place = Place::new("CREATE TOPC a (x INT);\n", &[]);
     place.write("sql/b.sql", "CREATE MATERIALIZED VIEW v AS SELECT 1 FRM a;\n");
     let bench = place.open().unwrap();
+    assert_kind(&bench.platform.ready().unwrap_err(), Kind::Unavailable, &["definitions"]);
     let faults = bench.apply().unwrap_err();
     let text: Vec<String> = faults.iter().map(ToString::to_string).collect();
     let text = text.join("\n");
     assert!(text.contains("sql/b.sql:1") && text.contains("sql/project.sql:1:8"), "{text}");
-    assert_kind(&bench.platform.ready().unwrap_err(), Kind::Unavailable, &["definitions"]);
     bench.place.write("sql/project.sql", EVENTS);
     bench.place.write("sql/b.sql", TOTALS);
     bench.apply().unwrap();
