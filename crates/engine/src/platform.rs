@@ -211,11 +211,7 @@ impl Inner {
         let config = &project.config;
         let lock = DataLock::take(&project.dir.join("data"))?;
         let disk = Arc::new(SystemDisk);
-        let log_config = log::LogConfig {
-            commit_interval_us: config.log_commit_interval.0,
-            segment_bytes_max: config.log_segment_bytes_max.0,
-            ..log::LogConfig::default()
-        };
+        let log_config = log_config(config);
         let (log, recovery) =
             log::Log::open(disk.clone(), clock.clone(), &project.path(&config.log), log_config)?;
         for r in &recovery.partitions {
@@ -337,6 +333,14 @@ impl TopicStats {
             }
         }
         sum
+    }
+}
+
+fn log_config(config: &common::Config) -> log::LogConfig {
+    log::LogConfig {
+        commit_interval_us: config.log_commit_interval.0,
+        segment_bytes_max: config.log_segment_bytes_max.0,
+        ..log::LogConfig::default()
     }
 }
 
