@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::config::ConfigOptions;
+use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
 use datafusion::logical_expr::utils::merge_schema;
@@ -187,19 +188,7 @@ fn mixed(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             f.args = f.args.into_iter().map(|e| as_double(e, schema)).collect::<Result<_>>()?;
             Transformed::yes(Expr::ScalarFunction(f))
         }
-        Expr::AggregateFunction(mut f) if QUANTILES.contains(&f.func.name()) => {
-            let Some(first) = f.params.args.first_mut() else {
-                return Ok(Transformed::no(Expr::AggregateFunction(f)));
-            };
-            if !is_decimal(&first.get_type(schema)?) {
-                return Ok(Transformed::no(Expr::AggregateFunction(f)));
-            }
-            *first = cast(first.clone(), DataType::Float64);
-            for order in &mut f.params.order_by {
-                order.expr = as_double(order.expr.clone(), schema)?;
-            }
-            Transformed::yes(Expr::AggregateFunction(f))
-        }
+        Expr::AggregateFunction(f) if QUANTILES.contains(&f.func.name()) => quantile(f, schema)?,
         Expr::Cast(c) => time_cast(c, schema)?,
         other => Transformed::no(other),
     })
@@ -207,6 +196,23 @@ fn mixed(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// Their result is a double, also that of decimals.
 const QUANTILES: [&str; 2] = ["median", "percentile_cont"];
+
+fn quantile(mut f: AggregateFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let decimals = match f.params.args.first() {
+        Some(first) => is_decimal(&first.get_type(schema)?),
+        None => false,
+    };
+    if !decimals {
+        return Ok(Transformed::no(Expr::AggregateFunction(f)));
+    }
+    if let Some(first) = f.params.args.first_mut() {
+        *first = cast(first.clone(), DataType::Float64);
+    }
+    for order in &mut f.params.order_by {
+        order.expr = as_double(order.expr.clone(), schema)?;
+    }
+    Ok(Transformed::yes(Expr::AggregateFunction(f)))
+}
 
 /// Functions whose result is one of their arguments.
 const CHOOSING: [&str; 9] =

@@ -249,3 +249,52 @@ async fn a_star_shows_declared_columns_only() {
         assert_eq!(names(sql).await, want, "{sql}");
     }
 }
+
+/// Whole literals are INT, also where DataFusion's own functions would have BIGINT.
+#[tokio::test]
+async fn functions_take_whole_literals() {
+    check(&[
+        (
+            "SELECT substr('hello', 2, 3), repeat('ab', 2), lpad('a', 3, 'b'), left('abc', 2)",
+            "ell | abab | bba | ab",
+            "",
+        ),
+        (
+            "SELECT split_part('a,b', ',', 2), instr('abc', 'c'), elt(2, 'a', 'b'), chr(65)",
+            "b | 3 | b | A",
+            "",
+        ),
+        (
+            "SELECT round(1.25, 1), round(15, -1), pow(2, 3), shiftleft(1, 2), factorial(5)",
+            "1.3 | 20 | 8.0 | 4 | 120",
+            "DECIMAL(3,1), INT, DOUBLE, INT, BIGINT",
+        ),
+        (
+            "SELECT make_date(2024, 1, 31), add_months(DATE '2024-01-31', 1), DATE '2024-02-28' + 2",
+            "2024-01-31 | 2024-02-29 | 2024-03-01",
+            "DATE, DATE, DATE",
+        ),
+        ("SELECT array(1, 2)[1], size(array(1, 2)), array_contains(array(1, 2), 2)", "2 | 2 | true", ""),
+        ("SELECT explode(sequence(1, 3))", "1 ; 2 ; 3", ""),
+        (
+            "SELECT row_number() OVER (ORDER BY x) + 1, lag(x, 1, 0) OVER (ORDER BY x),
+                    nth_value(x, 1) OVER (ORDER BY x), ntile(2) OVER (ORDER BY x)
+             FROM (VALUES (5), (7)) v(x)",
+            "2 | 0 | 5 | 1 ; 3 | 5 | 5 | 2",
+            "",
+        ),
+        ("SELECT x FROM (VALUES (1), (3000000000)) v(x) ORDER BY x LIMIT 1", "1", "BIGINT"),
+        (
+            "SELECT x % 2 AS r, count(*), sum(x) FROM (VALUES (1), (2), (3)) v(x) GROUP BY x % 2 \
+             HAVING count(*) > 1 ORDER BY x % 2",
+            "1 | 2 | 4",
+            "INT, BIGINT, BIGINT",
+        ),
+        (
+            "SELECT x FROM (SELECT 1 AS x UNION ALL SELECT 3000000000) ORDER BY 1 DESC",
+            "3000000000 ; 1",
+            "BIGINT",
+        ),
+    ])
+    .await;
+}

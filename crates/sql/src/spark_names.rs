@@ -69,12 +69,13 @@ const MEANT: [&str; 24] = [
 ];
 
 /// They take no BIGINT, which is what DataFusion takes a literal for before `int_literals.rs`.
-const WANT_INT: [&str; 15] = [
+const WANT_INT: [&str; 16] = [
     "add_months",
     "bit_get",
     "date_add",
     "date_sub",
     "dateadd",
+    "factorial",
     "getbit",
     "make_dt_interval",
     "make_interval",
