@@ -11,7 +11,7 @@ use crate::tokens;
 /// cut into tokens is one statement up to the end: who runs it says what is wrong.
 pub fn split(text: &str) -> Vec<Range<usize>> {
     let (tokens, fault) = tokens::tokens(&Text::new(None, text));
-    let whole = tokens.iter().filter(|t| t.is(&Token::SemiColon)).map(|t| t.span.end).last();
+    let whole = tokens.iter().filter(|t| t.is(&Token::SemiColon)).map(|t| t.span.end).next_back();
     let mut statements: Vec<Range<usize>> = tokens
         .split(|t| t.is(&Token::SemiColon))
         .filter_map(|part| Some(part.first()?.span.start..part.last()?.span.end))
