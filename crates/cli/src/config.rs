@@ -21,6 +21,7 @@ pub struct Show {
     /// The project's folder.
     #[arg(default_value = ".")]
     dir: PathBuf,
+    /// The answer as JSON, for scripts.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

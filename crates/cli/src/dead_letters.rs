@@ -16,11 +16,13 @@ pub struct Arguments {
     /// Only of this kind: parse, type, missing, check, too_large, late, future, encoding.
     #[arg(long)]
     kind: Option<String>,
+    /// At most this many rows.
     #[arg(long, default_value_t = 20)]
     limit: u32,
     /// `next` of the page before.
     #[arg(long)]
     after: Option<String>,
+    /// The answer as JSON, for scripts.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -15,7 +15,7 @@ use crate::{Outcome, terminal};
 /// remembers, and how far that may grow.
 #[derive(Args)]
 pub struct Arguments {
-    /// A view, or a sink.
+    /// Name of the view.
     view: String,
     /// The operators as JSON.
     #[arg(long)]
@@ -114,7 +114,7 @@ mod tests {
                 "│    state  of view",
                 "   │    state  of join",
                 "   │  │    state  of filter",
-                "   │       state  of read a",
+                "   │          state  of read a",
                 "           state  of read b",
             ]
         );

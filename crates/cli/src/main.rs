@@ -38,7 +38,14 @@ use crate::render::Faults;
 #[command(name = "watershed", version, max_term_width = 100)]
 struct Cli {
     /// How log lines are written to stderr.
-    #[arg(long, global = true, value_enum, default_value = "text", env = "WATERSHED_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        env = "WATERSHED_LOG_FORMAT",
+        display_order = 900
+    )]
     log_format: LogFormat,
     #[command(subcommand)]
     verb: Verb,

@@ -24,6 +24,7 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct Listing {
+    /// The answer as JSON, for scripts.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -32,7 +33,9 @@ pub struct Listing {
 
 #[derive(Args)]
 pub struct Named {
+    /// Name of the topic.
     name: String,
+    /// The answer as JSON, for scripts.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -41,6 +44,7 @@ pub struct Named {
 
 #[derive(Args)]
 pub struct Create {
+    /// Name of the topic.
     name: String,
     /// Column definitions as in CREATE TOPIC.
     columns: String,
@@ -53,6 +57,7 @@ pub struct Create {
 
 #[derive(Args)]
 pub struct Tail {
+    /// Name of the topic.
     name: String,
     /// How many events.
     #[arg(short, default_value_t = 10)]

@@ -9,6 +9,7 @@ use crate::{Outcome, terminal};
 /// Say which version this is.
 #[derive(Args)]
 pub struct Arguments {
+    /// The answer as JSON, for scripts.
     #[arg(long)]
     json: bool,
     /// Ask the running platform too.

@@ -22,6 +22,7 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct Listing {
+    /// The answer as JSON, for scripts.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -30,6 +31,7 @@ pub struct Listing {
 
 #[derive(Args)]
 pub struct RowsOf {
+    /// Name of the view.
     view: String,
     /// Only rows with this value: --where sensor=roof (may be given several times).
     #[arg(long = "where", value_name = "COLUMN=VALUE")]
@@ -37,6 +39,7 @@ pub struct RowsOf {
     /// COLUMN or COLUMN.desc.
     #[arg(long)]
     order: Option<String>,
+    /// At most this many rows.
     #[arg(long, default_value_t = 100)]
     limit: u32,
     /// `next` of the page before.

@@ -42,6 +42,17 @@ impl Client {
         self.until_ready()
     }
 
+    /// Describe of a portal, and Sync.
+    fn describe_portal(&mut self, name: &str) -> Vec<Message> {
+        let mut message = vec![b'D'];
+        message.extend_from_slice(&(name.len() as u32 + 6).to_be_bytes());
+        message.push(b'P');
+        message.extend_from_slice(name.as_bytes());
+        message.extend_from_slice(&[0, b'S', 0, 0, 0, 4]);
+        self.0.write_all(&message).unwrap();
+        self.until_ready()
+    }
+
     fn until_ready(&mut self) -> Vec<Message> {
         let mut messages = vec![];
         loop {
@@ -102,6 +113,21 @@ fn queries_definitions_and_errors() {
     assert!(answer.iter().any(|(tag, body)| *tag == b'C' && body.starts_with(b"CREATE TOPIC")));
     assert_eq!(server.get("/api/topics/made/schema").status, 200);
     assert_eq!(first_column(&client.query("SELECT count(*) FROM made")), ["0"]);
+}
+
+#[test]
+fn cursors_are_portals() {
+    let (_server, port) = server();
+    let (mut client, _) = Client::connect(port);
+    client.query("BEGIN");
+    client.query("DECLARE \"big\" CURSOR FOR SELECT sensor, celsius FROM readings");
+    let answer = client.describe_portal("big");
+    let (tag, body) = &answer[0];
+    assert_eq!((*tag, &body[..2]), (b'T', &[0, 2][..]), "{answer:?}");
+    assert_eq!(first_column(&client.query("FETCH FORWARD 5 FROM \"big\"")), ["a"]);
+    assert!(first_column(&client.query("FETCH 1 FROM big")).is_empty());
+    client.query("CLOSE big; COMMIT");
+    assert_eq!(client.describe_portal("big")[0].0, b'E');
 }
 
 #[test]

@@ -133,6 +133,8 @@ fn parameters_find_their_types() {
         s.texts("SELECT sensor FROM readings WHERE sensor IN ($1, $2) ORDER BY 1", &[&"s2", &"s0"]),
         ["s0", "s2"]
     );
+    let any = "SELECT sensor FROM readings WHERE sensor = ANY($1) ORDER BY 1";
+    assert_eq!(s.texts(any, &[&vec!["s2", "s1", "s7"]]), ["s1", "s2"]);
     assert_eq!(s.texts("SELECT $1 || $2::TEXT", &[&"a", &"b"]), ["ab"]);
     let none: Option<&str> = None;
     assert!(s.texts("SELECT sensor FROM readings WHERE sensor = $1", &[&none]).is_empty());

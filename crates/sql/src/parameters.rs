@@ -10,7 +10,8 @@ use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr as DfExpr, LogicalPlan};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr as DfExpr, ExprSchemable, LogicalPlan};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     self, CastKind, Expr, LimitClause, Query, Statement, Value, Visit, VisitMut, Visitor,
@@ -180,9 +181,18 @@ async fn infer(state: &SessionState, query: &Query, types: &mut [Option<DataType
         }
     };
     let _ = plan.apply_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
         node.apply_expressions(|e| {
             e.apply(|e| {
                 match e {
+                    // `x = ANY($1)`: an array of what x is.
+                    DfExpr::ScalarFunction(f) if f.name() == "array_has" => {
+                        if let [DfExpr::Placeholder(p), item] = f.args.as_slice()
+                            && let Ok(item) = item.get_type(&schema)
+                        {
+                            found(&p.id, &formats::types::array(item));
+                        }
+                    }
                     // Our planner of `/` casts what it divides.
                     DfExpr::Cast(c) => {
                         if let DfExpr::Placeholder(p) = c.expr.as_ref() {

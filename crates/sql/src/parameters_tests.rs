@@ -58,6 +58,7 @@ async fn types_come_from_what_stands_beside() {
         ("SELECT n FROM readings WHERE n BETWEEN $1 AND $2", "BIGINT, BIGINT -> BIGINT"),
         ("SELECT n FROM readings WHERE small IN ($1, $2)", "INT, INT -> BIGINT"),
         ("SELECT n FROM readings WHERE sensor LIKE $1", "TEXT -> BIGINT"),
+        ("SELECT n FROM readings WHERE small = ANY($1)", "ARRAY<INT> -> BIGINT"),
         ("SELECT n FROM readings LIMIT $1 OFFSET $2", "BIGINT, BIGINT -> BIGINT"),
         ("SELECT $1::DATE, CAST($2 AS DECIMAL(5,1))", "DATE, DECIMAL(5,1) -> DATE, DECIMAL(5,1)"),
         ("SELECT $1", "TEXT -> TEXT"),

@@ -32,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Import a file: CSV, TSV, space separated text, NDJSON or Parquet.
 #[derive(Args)]
 pub struct Arguments {
+    /// The file; its ending says what it holds.
     file: PathBuf,
     /// The topic; made from what the file holds when there is none of this name.
     #[arg(long, value_name = "TOPIC")]

@@ -102,7 +102,7 @@ fn text(kind: &Type, text: &str) -> Option<ScalarValue> {
 }
 
 fn hex(digits: &str) -> Option<Vec<u8>> {
-    if !digits.is_ascii() || digits.len() % 2 != 0 {
+    if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let pairs = (0..digits.len()).step_by(2).map(|i| digits.get(i..i + 2));

@@ -10,9 +10,9 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::prelude::SessionContext;
 use datafusion_postgres::pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use datafusion_postgres::pgwire::api::query::{
-    ExtendedQueryHandler, SimpleQueryHandler, send_query_response,
+    ExtendedQueryHandler, SimpleQueryHandler, send_describe_response, send_query_response,
 };
-use datafusion_postgres::pgwire::api::results::{FieldInfo, Response, Tag};
+use datafusion_postgres::pgwire::api::results::{DescribePortalResponse, FieldInfo, Response, Tag};
 use datafusion_postgres::pgwire::api::stmt::QueryParser;
 use datafusion_postgres::pgwire::api::store::{Entry, PortalStore};
 use datafusion_postgres::pgwire::api::{
@@ -21,7 +21,9 @@ use datafusion_postgres::pgwire::api::{
 };
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
-use datafusion_postgres::pgwire::messages::extendedquery::Execute;
+use datafusion_postgres::pgwire::messages::extendedquery::{
+    Describe, Execute, TARGET_TYPE_BYTE_PORTAL,
+};
 use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use engine::{Answer, Platform, Prepared, Rows};
 use futures::{FutureExt, Sink};
@@ -160,6 +162,25 @@ impl ExtendedQueryHandler for Session {
         *state.lock().await = PortalExecutionState::Finished;
         client.set_state(PgWireConnectionState::ReadyForQuery);
         Ok(())
+    }
+
+    /// A cursor is a portal of its name: drivers ask for its columns before they fetch.
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if message.target_type == TARGET_TYPE_BYTE_PORTAL
+            && let Some(name) = &message.name
+            && let Ok(schema) = self.shared.cursors.lock().await.schema(name)
+        {
+            let fields = rows::fields(&schema, &Format::UnifiedText)?;
+            let told = DescribePortalResponse::new(fields.as_ref().clone());
+            return send_describe_response(client, &told).await;
+        }
+        self._on_describe(client, message).await
     }
 
     async fn do_query<C>(

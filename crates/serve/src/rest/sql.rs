@@ -21,7 +21,7 @@ use crate::{body, rows};
 struct Request {
     query: String,
     #[serde(default)]
-    limit: Option<usize>,
+    limit: Option<serde_json::Value>,
 }
 
 #[derive(serde::Serialize)]
@@ -35,11 +35,13 @@ struct Table {
 pub async fn run(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer<Response> {
     let started = Instant::now();
     let unpacked = body::read(&app, &headers, body).await?;
-    let request: Request = serde_json::from_slice(&unpacked.bytes).map_err(|e| {
-        Error::invalid(format!("the body does not parse: {e}"))
-            .hint("send JSON: {\"query\": \"SELECT 1\"}")
-    })?;
-    let limit = request.limit.unwrap_or(app.limits.rows_max).min(app.limits.rows_max);
+    let example = "send JSON: {\"query\": \"SELECT 1\"}";
+    if unpacked.bytes.is_empty() {
+        return Err(Error::invalid("the body is empty").hint(example).into());
+    }
+    let request: Request = serde_json::from_slice(&unpacked.bytes)
+        .map_err(|e| Error::invalid(format!("the body does not parse: {e}")).hint(example))?;
+    let limit = limit(request.limit)?.unwrap_or(app.limits.rows_max).min(app.limits.rows_max);
     let outcome = app.platform.execute(&request.query, Some(limit)).await?;
     let elapsed_ms = started.elapsed().as_millis() as u64;
     Ok(match outcome {
@@ -54,4 +56,30 @@ pub async fn run(State(app): State<App>, headers: HeaderMap, body: Body) -> Answ
         })
         .into_response(),
     })
+}
+
+fn limit(given: Option<serde_json::Value>) -> common::Result<Option<usize>> {
+    match given {
+        None | Some(serde_json::Value::Null) => Ok(None),
+        Some(value) => match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
+            Some(n) => Ok(Some(n)),
+            None => Err(Error::invalid(format!("limit: {value} is not a whole number of rows"))
+                .hint("leave it out for as many as query.rows_max allows")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn limits() {
+        assert_eq!(limit(None).unwrap(), None);
+        assert_eq!(limit(Some(json!(5))).unwrap(), Some(5));
+        for wrong in [json!(-1), json!(1e20), json!("5"), json!(1.5)] {
+            assert!(limit(Some(wrong.clone())).is_err(), "{wrong}");
+        }
+    }
 }
