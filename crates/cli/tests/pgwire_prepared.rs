@@ -160,7 +160,7 @@ fn statements_are_described_before_they_run() {
     let want = [("sensor", Type::TEXT), ("start", Type::TIMESTAMPTZ), ("n", Type::INT8)];
     assert_eq!(columns, own(&want));
     let (parameters, columns) = s.described("SELECT n / $1, $2, price FROM kinds WHERE price > $3");
-    assert_eq!(parameters, [Type::FLOAT8, Type::TEXT, Type::NUMERIC]);
+    assert_eq!(parameters, [Type::INT4, Type::TEXT, Type::NUMERIC]);
     let want = [("n / $1", Type::FLOAT8), ("$2", Type::TEXT), ("price", Type::NUMERIC)];
     assert_eq!(columns, own(&want));
     let (_, columns) = s.described("SHOW TOPICS");

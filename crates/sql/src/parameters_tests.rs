@@ -63,7 +63,7 @@ async fn types_come_from_what_stands_beside() {
         ("SELECT $1::DATE, CAST($2 AS DECIMAL(5,1))", "DATE, DECIMAL(5,1) -> DATE, DECIMAL(5,1)"),
         ("SELECT $1", "TEXT -> TEXT"),
         ("SELECT n + $1 FROM readings", "BIGINT -> BIGINT"),
-        ("SELECT n / $1 FROM readings", "DOUBLE -> DOUBLE"),
+        ("SELECT n / $1 FROM readings", "BIGINT -> DOUBLE"),
         ("SELECT $2::INT", "TEXT, INT -> INT"),
         // The same one twice: the first place that says something counts.
         ("SELECT n FROM readings WHERE $1 = 'x' OR sensor = $1", "TEXT -> BIGINT"),
