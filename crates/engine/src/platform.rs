@@ -148,18 +148,22 @@ impl Platform {
         let was_caught_up = self.inner.caught_up.load(Ordering::Relaxed);
         for (name, view) in &self.inner.registry().views {
             let status = view.pipeline.status();
-            if !was_caught_up && !status.caught_up && status.error.is_none() {
-                let lag = status.lag_events;
-                let e = format!("view '{name}' is catching up, {lag} events to go");
-                return Err(Error::unavailable(e));
-            }
             if let Some(error) = status.error {
                 let detail = error["detail"].as_str().unwrap_or("it failed").to_string();
                 return Err(Error::unavailable(format!("view '{name}': {detail}")));
             }
+            // Views made later do not take the platform out of service.
+            if was_caught_up {
+                continue;
+            }
             if status.state == "starting" {
                 return Err(Error::unavailable(format!("view '{name}' is starting"))
                     .hint("its state is being read; it takes new events after that"));
+            }
+            if !status.caught_up {
+                let lag = status.lag_events;
+                let e = format!("view '{name}' is catching up, {lag} events to go");
+                return Err(Error::unavailable(e));
             }
         }
         self.inner.caught_up.store(true, Ordering::Relaxed);
