@@ -449,11 +449,11 @@ fn run(spec: &Arc<Spec>, env: &Arc<Env>, shared: &Shared, stop: &AtomicBool) -> 
                 true => env.epoch_min.saturating_sub(since),
                 false => Duration::from_millis(250),
             };
-            seen = commits.wait(seen, wait);
             shared.update(|s| {
                 s.lag_events = runner.lag();
                 s.caught_up |= !runner.dirty();
             });
+            seen = commits.wait(seen, wait);
         }
         if stopping {
             return Ok(());
