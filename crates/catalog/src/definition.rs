@@ -55,14 +55,32 @@ pub struct Check {
     pub sql: String,
 }
 
+/// What the values of a topic's records are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON objects whose members are the columns.
+    Json,
+    /// Any bytes: the topic's one BINARY column is the value itself.
+    Raw,
+}
+
+impl Format {
+    /// As in `WITH (format = …)`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Raw => "raw",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topic {
     pub name: String,
     pub columns: Vec<Column>,
     pub watermark: Option<Watermark>,
     pub checks: Vec<Check>,
-    /// `json` is the only format yet.
-    pub format: String,
+    pub format: Format,
     /// Column whose value is the record key and decides the partition.
     pub key: Option<String>,
     pub partitions: i32,

@@ -5,6 +5,7 @@ pub mod definition;
 pub mod store;
 
 pub use definition::{
-    Check, Column, Definition, Object, Options, Origin, Sink, Source, Topic, View, Watermark,
+    Check, Column, Definition, Format, Object, Options, Origin, Sink, Source, Topic, View,
+    Watermark,
 };
 pub use store::{CatalogFile, Stored};

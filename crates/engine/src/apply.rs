@@ -290,7 +290,10 @@ impl Platform {
         record.log_id = Some(log.id().to_string());
         meta.put_topic(&record)?;
         let name = topic.name.clone();
-        let inlet = Arc::new(Inlet::new(topic, log, checks));
+        let feed = self.inner.env.feeds.topic(&topic.name)?;
+        let inlet = Arc::new(Inlet::new(topic, log, feed, checks));
+        crate::screen::catch_up(&inlet, &self.inner.ingest)?;
+        self.inner.screening.watch(&inlet);
         self.inner.registry_mut().topics.insert(name, TopicEntry { definition, inlet });
         Ok(true)
     }

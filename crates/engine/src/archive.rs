@@ -154,8 +154,8 @@ fn gather(
     for p in inlet.log.partitions() {
         let from = starts.get(&p.id()).copied().unwrap_or_default().max(p.start_offset());
         let mut to = from;
-        let end = p.high_watermark();
-        read_range(&inlet.log, &mut decoder, p.id(), from, end, READ_BYTES, |batch, next| {
+        let end = inlet.feed.end(&p)?;
+        read_range(&inlet.feed, &mut decoder, p.id(), from, end, READ_BYTES, |batch, next| {
             budget = budget.saturating_sub(batch.get_array_memory_size());
             if batch.num_rows() > 0 {
                 batches.push(batch);

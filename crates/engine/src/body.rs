@@ -1,30 +1,52 @@
-//! A request body into rows of a topic, each with its line and the JSON value that the log keeps.
+//! A request body into rows of a topic, each with its line and the value that the log keeps.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{BinaryArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use catalog::{Format, Topic};
 use common::{Error, Result};
-use formats::{BadLine, BodyKind, csv, json};
+use formats::{BadLine, BodyKind, csv, json, raw};
 
 /// The good rows of a body and what was refused.
 pub struct Body {
     pub batch: RecordBatch,
-    /// Line and JSON text of each row.
+    /// Line and value of each row.
     pub rows: Vec<(u64, Bytes)>,
     pub refused: Vec<BadLine>,
 }
 
 /// Decodes a whole body.
-pub fn decode(
+pub fn decode(body: &Bytes, kind: BodyKind, topic: &Topic, event_bytes_max: usize) -> Result<Body> {
+    let schema = topic.schema();
+    match (topic.format, kind) {
+        (Format::Json, BodyKind::Json(kind)) => decode_json(body, kind, &schema, event_bytes_max),
+        (Format::Json, BodyKind::Octets) => {
+            decode_json(body, json::ContentKind::Ndjson, &schema, event_bytes_max)
+        }
+        (Format::Json, BodyKind::Csv) => decode_csv(body, &schema, event_bytes_max),
+        (Format::Raw, BodyKind::Octets) => {
+            decode_raw(body, raw::ContentKind::Whole, schema, event_bytes_max)
+        }
+        (Format::Raw, BodyKind::Json(_) | BodyKind::Csv) => {
+            decode_raw(body, raw::ContentKind::Lines, schema, event_bytes_max)
+        }
+    }
+}
+
+fn decode_raw(
     body: &Bytes,
-    kind: BodyKind,
-    schema: &SchemaRef,
+    kind: raw::ContentKind,
+    schema: SchemaRef,
     event_bytes_max: usize,
 ) -> Result<Body> {
-    match kind {
-        BodyKind::Json(kind) => decode_json(body, kind, schema, event_bytes_max),
-        BodyKind::Csv => decode_csv(body, schema, event_bytes_max),
-    }
+    let (records, refused) = raw::split(body, kind, event_bytes_max);
+    let values = BinaryArray::from_iter_values(records.iter().map(|(_, bytes)| bytes));
+    let batch = RecordBatch::try_new(schema, vec![Arc::new(values)])
+        .map_err(|e| Error::internal(format!("raw records as rows: {e}")))?;
+    let row = |(line, bytes): &raw::Record<'_>| (*line, body.slice_ref(bytes));
+    Ok(Body { batch, rows: records.iter().map(row).collect(), refused })
 }
 
 fn decode_json(

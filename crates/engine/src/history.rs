@@ -40,12 +40,13 @@ impl History {
         to: Offset,
     ) -> Result<(Rows, Offset)> {
         let next = Offset(to.0.min(from.0 + OFFSETS));
-        let rows = self.handle.block_on(self.scan(topic, partition, from, next))?;
+        let (rows, whole_from) = self.handle.block_on(self.scan(topic, partition, from, next))?;
         let offsets = rows
             .column_by_name("_offset")
             .and_then(|c| c.as_primitive_opt::<Int64Type>())
             .ok_or_else(|| Error::corrupt("the archive has no column '_offset'"))?;
-        if offsets.len() as i64 != next.0 - from.0 {
+        // Offsets without a row are none of a gap: those records were left out, or are markers.
+        if from < whole_from && offsets.len() as i64 != next.0 - from.0 {
             return Err(Error::not_found(format!(
                 "offsets {from} to {next} of '{}' partition {partition} are neither in the log \
                  nor all in the archive: {} of {} are there",
@@ -65,7 +66,7 @@ impl History {
         partition: Partition,
         from: Offset,
         to: Offset,
-    ) -> Result<RecordBatch> {
+    ) -> Result<(RecordBatch, Offset)> {
         let bad = |e: datafusion::error::DataFusionError| {
             Error::internal(format!("reading the archive of '{}': {e}", topic.name))
         };
@@ -73,6 +74,15 @@ impl History {
             self.lake.snapshot(&topic.name, &topic.schema()).await?.ok_or_else(|| {
                 Error::not_found(format!("topic '{}' has no archive", topic.name))
             })?;
+        let archived = snapshot.archived.get(&partition).copied().unwrap_or_default();
+        if archived < to {
+            return Err(Error::not_found(format!(
+                "'{}' partition {partition} is archived up to offset {archived} only, \
+                 and the log has no more what follows",
+                topic.name
+            )));
+        }
+        let whole_from = snapshot.whole_from.get(&partition).copied().unwrap_or_default();
         let schema = snapshot.provider.schema();
         let config = SessionConfig::new().with_target_partitions(1);
         let ctx = SessionContext::new_with_config_rt(config, self.runtime.clone());
@@ -89,7 +99,7 @@ impl History {
             .and_then(|t| t.sort(vec![col("_offset").sort(true, true)]))
             .map_err(bad)?;
         let batches = frame.collect().await.map_err(bad)?;
-        crate::tables::concat(&schema, &batches)
+        Ok((crate::tables::concat(&schema, &batches)?, whole_from))
     }
 }
 

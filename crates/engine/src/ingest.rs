@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::TimestampMicrosecondType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 use catalog::Topic;
 use common::{Clock, Error, Offset, Partition, Result};
-use datafusion::physical_expr::PhysicalExpr;
 use formats::BodyKind;
 use serde::{Deserialize, Serialize};
 
 use crate::dead_letters::{DeadLetter, DeadLetters};
+use crate::feed::Feed;
+use crate::planning::Checks;
+use crate::rules;
 
 /// Errors listed in one answer; the dead letters have all.
 const ERRORS_MAX: usize = 100;
@@ -26,7 +27,9 @@ const BATCH_BYTES: usize = 512 << 10;
 pub struct Inlet {
     pub topic: Topic,
     pub log: Arc<log::Topic>,
-    pub checks: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    /// What may be read of the log.
+    pub feed: Arc<Feed>,
+    pub checks: Checks,
     pub events: AtomicU64,
     pub refused: AtomicU64,
     next_partition: AtomicU64,
@@ -94,16 +97,13 @@ struct Row {
 }
 
 impl Inlet {
-    pub fn new(
-        topic: Topic,
-        log: Arc<log::Topic>,
-        checks: Vec<(String, Arc<dyn PhysicalExpr>)>,
-    ) -> Inlet {
+    pub fn new(topic: Topic, log: Arc<log::Topic>, feed: Arc<Feed>, checks: Checks) -> Inlet {
         let zero = || AtomicU64::new(0);
         let newest = Mutex::default();
         Inlet {
             topic,
             log,
+            feed,
             checks,
             events: zero(),
             refused: zero(),
@@ -138,8 +138,7 @@ impl Inlet {
         kind: BodyKind,
         mark: Option<&str>,
     ) -> Result<Checked> {
-        let schema = self.topic.schema();
-        let split = crate::body::decode(body, kind, &schema, ctx.event_bytes_max)?;
+        let split = crate::body::decode(body, kind, &self.topic, ctx.event_bytes_max)?;
         let mut letters: Vec<DeadLetter> = split
             .refused
             .into_iter()
@@ -172,7 +171,7 @@ impl Inlet {
         }
     }
 
-    /// CHECK constraints and the guard against events from the future. None: all rows are good.
+    /// The good rows, none when all are; the others become letters.
     fn check_rows(
         &self,
         ctx: &IngestContext,
@@ -180,51 +179,13 @@ impl Inlet {
         rows: &[Row],
         letters: &mut Vec<DeadLetter>,
     ) -> Result<Option<BooleanArray>> {
-        let n = batch.num_rows();
-        let mut keep = vec![true; n];
-        for (name, check) in &self.checks {
-            let passed = check
-                .evaluate(batch)
-                .and_then(|v| v.into_array(n))
-                .map_err(|e| Error::invalid(format!("check '{name}': {e}")))?;
-            let passed = passed.as_boolean();
-            for (i, keep) in keep.iter_mut().enumerate() {
-                if *keep && passed.is_valid(i) && !passed.value(i) {
-                    *keep = false;
-                    let reason = self.broken(name);
-                    let raw = rows[i].value.to_vec();
-                    letters.push(self.letter(ctx, rows[i].line, None, "check", reason, raw));
-                }
-            }
-        }
-        if let Some(watermark) = &self.topic.watermark
-            && let Some(at) = batch.column_by_name(&watermark.column)
-            && let Some(at) = at.as_primitive_opt::<TimestampMicrosecondType>()
-        {
-            let latest = ctx.clock.now_us().saturating_add(ctx.future_max_us);
-            for (i, keep) in keep.iter_mut().enumerate() {
-                if *keep && at.is_valid(i) && at.value(i) > latest {
-                    *keep = false;
-                    let reason = format!(
-                        "event time {} is more than {} s in the future",
-                        crate::text::rfc3339(at.value(i)),
-                        ctx.future_max_us / 1_000_000
-                    );
-                    let column = Some(watermark.column.clone());
-                    let raw = rows[i].value.to_vec();
-                    letters.push(self.letter(ctx, rows[i].line, column, "future", reason, raw));
-                }
-            }
-        }
-        Ok(keep.contains(&false).then(|| BooleanArray::from(keep)))
-    }
-
-    /// What a broken constraint says.
-    fn broken(&self, name: &str) -> String {
-        match self.topic.checks.iter().find(|c| c.name == name) {
-            Some(check) => format!("breaks CHECK ({})", check.sql),
-            None => format!("breaks {name}"),
-        }
+        let (now, future) = (ctx.clock.now_us(), ctx.future_max_us);
+        let verdict = rules::check(&self.topic, &self.checks, batch, now, future)?;
+        letters.extend(verdict.broken.into_iter().map(|b| {
+            let row = &rows[b.row];
+            self.letter(ctx, row.line, b.column, b.kind, b.reason, row.value.to_vec())
+        }));
+        Ok(verdict.keep)
     }
 
     /// Builds the log batches, one or more per partition.
@@ -264,11 +225,11 @@ impl Inlet {
             if builder.bytes() >= BATCH_BYTES
                 && let Some(full) = open.remove(&partition)
             {
-                done.entry(partition).or_default().push(full.build());
+                done.entry(partition).or_default().push(full.checked().build());
             }
         }
         for (partition, builder) in open {
-            done.entry(partition).or_default().push(builder.build());
+            done.entry(partition).or_default().push(builder.checked().build());
         }
         Ok(Checked { partitions: done, accepted, letters })
     }
@@ -294,6 +255,7 @@ impl Inlet {
                 let appended = log.append(batch)?;
                 first = first.or(Some(appended.first));
                 last = Some(appended.last);
+                self.feed.appended(partition, appended)?;
                 waits.push(log.durable(appended));
             }
             if let (Some(first), Some(last)) = (first, last) {
@@ -345,12 +307,10 @@ impl Ingested {
     }
 }
 
-/// Time of the record in front of `end`; none where it cannot be read.
+/// Time of the batch in front of `end`; none where it cannot be read.
 fn last_record_us(partition: &log::PartitionLog, end: Offset) -> Option<i64> {
     let batches = partition.read(Offset(end.0 - 1), 1).ok()?;
-    let records = log::records::iter(batches.first()?).ok()?;
-    let last = records.filter_map(std::result::Result::ok).take_while(|r| r.offset < end).last();
-    last.map(|r| r.timestamp_us())
+    log::Header::parse(batches.first()?).map(|h| h.max_timestamp_ms.saturating_mul(1_000))
 }
 
 /// Header that marks the records of an import or source batch, so that a repeat is recognised.

@@ -55,7 +55,7 @@ impl TopicRecord {
             columns: topic.columns.iter().map(column).collect(),
             key: topic.key.clone(),
             partitions: topic.partitions,
-            format: topic.format.clone(),
+            format: topic.format.name().into(),
             log_id: None,
             nullable: topic.columns.iter().filter(|c| c.nullable).map(|c| c.name.clone()).collect(),
         }

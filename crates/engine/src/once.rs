@@ -184,14 +184,17 @@ fn count_marked(log: &log::PartitionLog, from: Offset, mark: &str) -> Result<usi
     let mut at = from.max(log.start_offset());
     let mut n = 0;
     while at < log.high_watermark() {
-        let batches = log.read(at, 4 << 20)?;
+        let mut batches = log.read(at, 4 << 20)?;
         let Some(last) = batches.last() else { break };
+        let next = next_offset(last)?;
+        // Other producers' may be packed, and are not what is looked for.
+        batches.retain(|b| log::Header::parse(b).is_some_and(|h| h.is_checked()));
         for_each_record(&batches, |record| {
             let marked =
                 record.headers().any(|(name, v)| name == MARK_HEADER && v == Some(mark.as_bytes()));
             n += usize::from(marked && record.offset >= at);
         })?;
-        at = next_offset(last)?;
+        at = next;
     }
     Ok(n)
 }

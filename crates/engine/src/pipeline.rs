@@ -17,11 +17,12 @@ use state::Checkpoint;
 use stream::{Graph, Job, LateRow, Sealed};
 
 use crate::dead_letters::{DeadLetter, DeadLetters};
+use crate::feed::{Feed, Feeds};
 use crate::history::History;
 use crate::late_rows::{self, LATE_MAX};
 use crate::outbox::Outbox;
 use crate::pipeline_status::{PipelineStatus, Shared};
-use crate::rows::{RowDecoder, Rows, next_offset};
+use crate::rows::{RowDecoder, Rows};
 use crate::subscription::Publisher;
 use crate::view_store::{ViewMeta, ViewStore};
 
@@ -53,6 +54,7 @@ pub struct Spec {
 pub struct Env {
     pub kv: Arc<Kv>,
     pub log: Arc<log::Log>,
+    pub feeds: Arc<Feeds>,
     pub clock: Arc<dyn Clock>,
     pub dead_letters: Arc<DeadLetters>,
     pub history: Option<Arc<History>>,
@@ -78,7 +80,7 @@ pub struct Runner {
     meta: ViewMeta,
     next: BTreeMap<(String, Partition), Offset>,
     decoders: HashMap<String, RowDecoder>,
-    logs: HashMap<String, Arc<log::Topic>>,
+    feeds: HashMap<String, Arc<Feed>>,
     last_row_us: HashMap<(String, Partition), i64>,
     idle: BTreeSet<(String, Partition)>,
     /// Where the pipeline stands, as it was last written.
@@ -115,12 +117,12 @@ impl Runner {
         let (epoch, mut next) = (stored.epoch, stored.offsets.clone());
         let now = env.clock.now_us();
         let mut decoders = HashMap::new();
-        let mut logs = HashMap::new();
+        let mut feeds = HashMap::new();
         let columns = spec.graph.topics();
         let mut last_row_us = HashMap::new();
         for (name, topic) in &spec.topics {
-            let log = env.log.topic(name)?;
-            for p in log.partitions() {
+            let feed = env.feeds.topic(name)?;
+            for p in feed.log.partitions() {
                 let at = (name.clone(), p.id());
                 // Without an archive there is no more history than the log has.
                 let first = if topic.archive { Offset(0) } else { p.start_offset() };
@@ -130,7 +132,7 @@ impl Runner {
             }
             let wanted = columns.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
             decoders.insert(name.clone(), RowDecoder::of_columns(topic, wanted)?);
-            logs.insert(name.clone(), log);
+            feeds.insert(name.clone(), feed);
         }
         let meta = match &spec.target {
             Target::View { store, .. } => store.meta(&env.kv.snapshot()?)?,
@@ -146,7 +148,7 @@ impl Runner {
             meta,
             next,
             decoders,
-            logs,
+            feeds,
             last_row_us,
             idle: BTreeSet::new(),
             stored,
@@ -158,7 +160,8 @@ impl Runner {
         })
     }
 
-    /// Takes what there is from every partition, at most `bytes_max` of each; returns the rows.
+    /// Takes what there is from every partition, at most `bytes_max` of each; returns the offsets
+    /// passed.
     pub fn poll(&mut self, bytes_max: usize) -> Result<usize> {
         let at: Vec<(String, Partition)> = self.next.keys().cloned().collect();
         let mut n = 0;
@@ -175,12 +178,13 @@ impl Runner {
         bytes_max: usize,
     ) -> Result<usize> {
         let key = (topic.to_string(), partition);
-        let (Some(from), Some(log)) = (self.next.get(&key).copied(), self.logs.get(topic)) else {
+        let (Some(from), Some(feed)) = (self.next.get(&key).copied(), self.feeds.get(topic)) else {
             return Ok(0);
         };
-        let log = log.partition(partition)?;
+        let feed = feed.clone();
+        let log = feed.log.partition(partition)?;
         let now = self.env.clock.now_us();
-        if from >= log.high_watermark() {
+        if from >= feed.end(&log)? {
             let quiet = now - self.last_row_us.get(&key).copied().unwrap_or(now);
             if quiet >= self.env.idle_timeout_us && self.idle.insert(key) {
                 self.job.set_idle(topic, partition, true);
@@ -191,20 +195,18 @@ impl Runner {
         if from < log.start_offset() {
             return self.poll_history(topic, partition, from, log.start_offset());
         }
-        let batches = log.read(from, bytes_max)?;
-        let Some(last) = batches.last() else { return Ok(0) };
-        let next = next_offset(last)?;
+        let stretch = feed.read(partition, from, bytes_max)?;
         let decoder = self
             .decoders
             .get_mut(topic)
             .ok_or_else(|| Error::internal(format!("no decoder for '{topic}'")))?;
-        let rows = decoder.decode(partition, &batches, from, next)?;
-        let late = self.push(topic, partition, &rows, next)?;
+        let rows = decoder.decode(partition, &stretch)?;
+        let late = self.push(topic, partition, &rows, stretch.next)?;
         if !late.is_empty() {
-            let raw = late_rows::raw_of_log(&batches, &late)?;
+            let raw = late_rows::raw_of_log(&stretch.batches, &late)?;
             self.leave_out(late, raw);
         }
-        Ok(rows.batch.num_rows())
+        Ok((stretch.next.0 - from.0) as usize)
     }
 
     /// Rows that retention took out of the log are read from the archive.
@@ -233,7 +235,7 @@ impl Runner {
             let raw = late_rows::raw_of_archive(&declared, &rows.batch, &late)?;
             self.leave_out(late, raw);
         }
-        Ok(rows.batch.num_rows())
+        Ok((next.0 - from.0) as usize)
     }
 
     fn leave_out(&mut self, late: Vec<LateRow>, raw: Vec<Vec<u8>>) {
@@ -337,10 +339,10 @@ impl Runner {
     /// Moves the watermark on as if an event of that time had been seen in every partition.
     pub fn advance_watermark(&mut self, topic: &str, us: i64) -> Result<()> {
         let known = self
-            .logs
+            .feeds
             .get(topic)
-            .ok_or_else(|| Error::unknown("topic", topic, self.logs.keys().map(String::as_str)))?;
-        for p in known.partitions() {
+            .ok_or_else(|| Error::unknown("topic", topic, self.feeds.keys().map(String::as_str)))?;
+        for p in known.log.partitions() {
             self.job.advance_watermark(topic, p.id(), us);
         }
         self.dirty = true;
@@ -350,7 +352,7 @@ impl Runner {
     /// Events not yet taken.
     pub fn lag(&self) -> u64 {
         let behind = |((topic, partition), next): (&(String, Partition), &Offset)| {
-            let log = self.logs.get(topic)?.partition(*partition).ok()?;
+            let log = self.feeds.get(topic)?.log.partition(*partition).ok()?;
             Some((log.high_watermark().0 - next.0).max(0) as u64)
         };
         self.next.iter().filter_map(behind).sum()

@@ -17,6 +17,7 @@ use kv::Kv;
 use lake::Lake;
 
 use crate::dead_letters::{DeadLetterPage, DeadLetterQuery, DeadLetters};
+use crate::feed::Feeds;
 use crate::history::History;
 use crate::ingest::IngestContext;
 use crate::lock::DataLock;
@@ -25,6 +26,7 @@ use crate::pipeline::Env;
 use crate::project::{Dashboard, Project};
 use crate::rates::Rates;
 use crate::registry::Registry;
+use crate::screen::Screening;
 use crate::tables::{DeadLettersProvider, PlatformSchema, TopicProvider, ViewProvider};
 
 /// A running platform; cheap to clone.
@@ -60,6 +62,7 @@ pub struct Inner {
     /// All views have caught up since the start; one made later keeps nobody out.
     caught_up: AtomicBool,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    pub(crate) screening: Screening,
     _lock: DataLock,
 }
 
@@ -203,6 +206,7 @@ impl Platform {
         }
         let inner = self.inner.clone();
         blocking(move || {
+            inner.screening.stop();
             inner.log.close();
             Ok(())
         })
@@ -237,6 +241,7 @@ impl Inner {
             .map(|handle| Arc::new(History::new(lake.clone(), runtime.clone(), handle)));
         let env = Arc::new(Env {
             kv: kv.clone(),
+            feeds: Arc::new(Feeds::open(log.clone(), &kv)?),
             log: log.clone(),
             clock: clock.clone(),
             dead_letters: dead_letters.clone(),
@@ -252,6 +257,7 @@ impl Inner {
             future_max_us: config.future_max.0,
         });
         Ok(Inner {
+            screening: Screening::start(ingest.clone(), log.commits())?,
             started: Instant::now(),
             clock,
             log,
@@ -302,7 +308,7 @@ impl Inner {
         let inlet = &registry.topics.get(name)?.inlet;
         Some(Arc::new(TopicProvider::new(
             inlet.topic.clone(),
-            inlet.log.clone(),
+            inlet.feed.clone(),
             self.lake.clone(),
         )))
     }

@@ -25,6 +25,7 @@ use kv::Kv;
 
 use crate::apply::parse_all;
 use crate::dead_letters::{DeadLetterQuery, DeadLetters, ShownLetter};
+use crate::feed::Feeds;
 use crate::ingest::{IngestContext, Ingested, Inlet};
 use crate::pipeline::{Env, Runner, Spec, Target};
 use crate::planning::{Checks, Planning, Wrong};
@@ -74,9 +75,11 @@ impl Replay {
                 .map_err(one)?;
         let kv = Kv::open(dir.join("views"), kv::Options::default()).map_err(one)?;
         let dead_letters = Arc::new(DeadLetters::open(&kv).map_err(one)?);
+        let feeds = Arc::new(Feeds::open(log.clone(), &kv).map_err(one)?);
         let env = Arc::new(Env {
             kv,
             log,
+            feeds,
             clock: clock.clone(),
             dead_letters: dead_letters.clone(),
             history: None,
@@ -136,7 +139,8 @@ impl Replay {
                     ..log::TopicConfig::default()
                 };
                 let log = self.env.log.create_topic(&topic.name, config)?;
-                let inlet = Arc::new(Inlet::new(topic.clone(), log, checks));
+                let feed = self.env.feeds.topic(&topic.name)?;
+                let inlet = Arc::new(Inlet::new(topic.clone(), log, feed, checks));
                 self.inlets.insert(topic.name.clone(), inlet);
             }
         }
@@ -305,8 +309,8 @@ impl Replay {
         let mut decoder = RowDecoder::new(&inlet.topic)?;
         let mut rows = vec![];
         for p in inlet.log.partitions() {
-            let (from, to) = (p.start_offset(), p.high_watermark());
-            read_range(&inlet.log, &mut decoder, p.id(), from, to, 1 << 20, |batch, _| {
+            let (from, to) = (p.start_offset(), inlet.feed.end(&p)?);
+            read_range(&inlet.feed, &mut decoder, p.id(), from, to, 1 << 20, |batch, _| {
                 rows.push(without(&batch, topic, late)?);
                 Ok(true)
             })?;

@@ -5,13 +5,16 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, Int32Array, Int64Array, RecordBatch, StringBuilder,
-    TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BinaryBuilder, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
+    StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
-use catalog::Topic;
+use catalog::{Format, Topic};
 use common::{Error, Offset, Partition, Result};
+use formats::json::Decoded;
+
+use crate::feed::{Feed, Stretch};
 
 /// Names of the hidden columns, in their order after the declared ones.
 pub const HIDDEN: [&str; 5] = ["_partition", "_offset", "_key", "_headers", "_arrived"];
@@ -29,7 +32,7 @@ pub fn full_schema(topic: &Topic) -> SchemaRef {
 /// Turns stored record batches of one topic into rows.
 pub struct RowDecoder {
     schema: SchemaRef,
-    decoder: formats::json::Decoder,
+    values: Values,
     /// Which of `HIDDEN` are wanted.
     hidden: [bool; 5],
 }
@@ -67,39 +70,33 @@ impl RowDecoder {
             topic.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), true)).collect();
         let columns: Vec<usize> =
             (0..topic.columns.len()).filter(|i| wanted(&topic.columns[*i].name)).collect();
-        let decoder = formats::json::Decoder::new(Arc::new(Schema::new(relaxed)), Some(&columns))?;
+        let values = Values::new(topic.format, Arc::new(Schema::new(relaxed)), Some(&columns))?;
         let full = full_schema(topic);
         let fields = full.fields().iter().filter(|f| wanted(f.name()));
         let fields: Vec<Field> = fields.map(|f| f.as_ref().clone().with_nullable(true)).collect();
         let hidden = HIDDEN.map(wanted);
-        Ok(RowDecoder { schema: Arc::new(Schema::new(fields)), decoder, hidden })
+        Ok(RowDecoder { schema: Arc::new(Schema::new(fields)), values, hidden })
     }
 
     pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 
-    /// Rows of the records in `batches` with `from <= offset < to`.
-    pub fn decode(
-        &mut self,
-        partition: Partition,
-        batches: &[Bytes],
-        from: Offset,
-        to: Offset,
-    ) -> Result<Rows> {
+    /// Rows of the records of a stretch.
+    pub fn decode(&mut self, partition: Partition, stretch: &Stretch) -> Result<Rows> {
         let [_, _, want_keys, want_headers, _] = self.hidden;
         let mut ends = vec![];
-        let mut values: Vec<&[u8]> = vec![];
+        let mut values: Vec<Option<&[u8]>> = vec![];
         let mut hidden = Hidden {
             offsets: vec![],
             arrived: vec![],
             keys: BinaryBuilder::new(),
             headers: StringBuilder::new(),
         };
-        for batch in batches {
+        for batch in &stretch.batches {
             for record in log::records::iter(batch)? {
                 let record = record?;
-                if record.offset < from || record.offset >= to {
+                if !stretch.has(record.offset) {
                     continue;
                 }
                 hidden.offsets.push(record.offset.0);
@@ -110,11 +107,11 @@ impl RowDecoder {
                 if want_headers {
                     hidden.headers.append_option(headers_json(&record));
                 }
-                values.push(record.value.unwrap_or(b"{}"));
+                values.push(record.value);
             }
             ends.push(values.len());
         }
-        let decoded = self.decoder.decode(&values)?;
+        let decoded = self.values.decode(&values)?;
         if let Some(refused) = decoded.refused.first() {
             let at = hidden.offsets.get(refused.record as usize).copied().unwrap_or_default();
             return Err(Error::corrupt(format!(
@@ -178,7 +175,7 @@ pub fn for_each_record(
 
 /// Decodes `from..to` of a partition in pieces of at most `bytes_max` stored bytes.
 pub fn read_range(
-    topic: &log::Topic,
+    feed: &Feed,
     decoder: &mut RowDecoder,
     partition: Partition,
     mut from: Offset,
@@ -186,16 +183,58 @@ pub fn read_range(
     bytes_max: usize,
     mut each: impl FnMut(RecordBatch, Offset) -> Result<bool>,
 ) -> Result<()> {
-    let log = topic.partition(partition)?;
     while from < to {
-        let batches = log.read(from, bytes_max)?;
-        let Some(last) = batches.last() else { return Ok(()) };
-        let next = next_offset(last)?.min(to);
-        let rows = decoder.decode(partition, &batches, from, to)?.batch;
-        from = next;
-        if !each(rows, next)? {
+        let mut stretch = feed.read(partition, from, bytes_max)?;
+        stretch.next = stretch.next.min(to);
+        if stretch.next <= from {
+            return Ok(());
+        }
+        let rows = decoder.decode(partition, &stretch)?.batch;
+        from = stretch.next;
+        if !each(rows, from)? {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// Decodes the values of records, by the format of their topic.
+pub enum Values {
+    Json(formats::json::Decoder),
+    /// The value is the one column, if that is wanted.
+    Raw(SchemaRef),
+}
+
+impl Values {
+    /// `schema` is the whole topic; `projection` the columns wanted.
+    pub fn new(format: Format, schema: SchemaRef, projection: Option<&[usize]>) -> Result<Values> {
+        match (format, projection) {
+            (Format::Json, _) => formats::json::Decoder::new(schema, projection).map(Values::Json),
+            (Format::Raw, None) => Ok(Values::Raw(schema)),
+            (Format::Raw, Some(wanted)) => {
+                let projected = schema.project(wanted);
+                let bad = |e| Error::internal(format!("a column of a raw topic: {e}"));
+                Ok(Values::Raw(Arc::new(projected.map_err(bad)?)))
+            }
+        }
+    }
+
+    /// One row for each good value, one refusal for each other. A tombstone has no columns.
+    pub fn decode(&mut self, values: &[Option<&[u8]>]) -> Result<Decoded> {
+        match self {
+            Values::Json(decoder) => {
+                let texts: Vec<&[u8]> = values.iter().map(|v| v.unwrap_or(b"{}")).collect();
+                decoder.decode(&texts)
+            }
+            Values::Raw(schema) => {
+                let column = || Arc::new(BinaryArray::from_opt_vec(values.to_vec())) as ArrayRef;
+                let columns = schema.fields().iter().map(|_| column()).collect();
+                let options = RecordBatchOptions::new().with_row_count(Some(values.len()));
+                let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+                    .map_err(|e| Error::internal(format!("raw records as rows: {e}")))?;
+                let kept = (0..values.len() as u32).collect();
+                Ok(Decoded { batch, kept, refused: vec![] })
+            }
+        }
+    }
 }

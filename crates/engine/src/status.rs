@@ -168,7 +168,7 @@ impl Platform {
             let stats = crate::platform::TopicStats::of(&entry.inlet.log);
             TopicInfo {
                 name: name.clone(),
-                format: topic.format.clone(),
+                format: topic.format.name().into(),
                 partitions: topic.partitions,
                 columns: columns(&topic.schema()),
                 watermark: topic

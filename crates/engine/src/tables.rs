@@ -19,6 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use lake::{Lake, LakeSnapshot};
 
+use crate::feed::Feed;
 use crate::platform::Inner;
 use crate::rows::{RowDecoder, full_schema, read_range};
 use crate::view_store::ViewStore;
@@ -30,17 +31,17 @@ const ATTEMPTS: usize = 8;
 /// A topic as a table: the archive up to an offset of each partition, the log after it.
 pub struct TopicProvider {
     topic: catalog::Topic,
-    log: Arc<log::Topic>,
+    feed: Arc<Feed>,
     lake: Arc<Lake>,
     schema: SchemaRef,
 }
 
 impl TopicProvider {
-    pub fn new(topic: catalog::Topic, log: Arc<log::Topic>, lake: Arc<Lake>) -> TopicProvider {
+    pub fn new(topic: catalog::Topic, feed: Arc<Feed>, lake: Arc<Lake>) -> TopicProvider {
         let full = full_schema(&topic);
         let fields = full.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        TopicProvider { topic, log, lake, schema }
+        TopicProvider { topic, feed, lake, schema }
     }
 
     /// The archive, and the rows of the log that are not in it. Archiving and retention go on
@@ -73,19 +74,19 @@ impl TopicProvider {
         archived: BTreeMap<Partition, Offset>,
         gaps: bool,
     ) -> Result<Option<Vec<RecordBatch>>> {
-        let (topic, log) = (self.topic.clone(), self.log.clone());
+        let (topic, feed) = (self.topic.clone(), self.feed.clone());
         tokio::task::spawn_blocking(move || {
-            crate::archive::within_log(&log, &archived)?;
+            crate::archive::within_log(&feed.log, &archived)?;
             let mut decoder = RowDecoder::new(&topic)?;
             let mut rows = vec![];
-            for p in log.partitions() {
+            for p in feed.log.partitions() {
                 let archived = archived.get(&p.id()).copied().unwrap_or_default();
                 let from = archived.max(p.start_offset());
                 if from > archived && topic.archive && !gaps {
                     return Ok(None);
                 }
-                let to = p.high_watermark();
-                read_range(&log, &mut decoder, p.id(), from, to, READ_BYTES, |batch, _| {
+                let to = feed.end(&p)?;
+                read_range(&feed, &mut decoder, p.id(), from, to, READ_BYTES, |batch, _| {
                     rows.push(batch);
                     Ok(true)
                 })?;

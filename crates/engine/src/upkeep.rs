@@ -34,6 +34,9 @@ pub async fn retention(platform: &Platform) -> Result<()> {
             hold_unarchived(&inner, &topic);
         }
         inner.log.apply_retention()?;
+        for topic in inner.log.topics() {
+            inner.env.feeds.topic(topic.name())?.forget_before_start()?;
+        }
         let keep = inner.project.config.dead_letters_retention.0;
         let rows_max = u64::from(inner.project.config.dead_letters_rows_max);
         inner.dead_letters.expire(inner.clock.now_us().saturating_sub(keep), rows_max)?;

@@ -13,9 +13,10 @@ use common::{Epoch, Error, Offset, Partition, Result};
 use formats::BodyKind;
 
 use crate::apply::{unknown_topic, unknown_view};
+use crate::feed::Feed;
 use crate::ingest::{Ingested, Inlet};
 use crate::platform::{Platform, blocking};
-use crate::rows::{for_each_record, next_offset};
+use crate::rows::for_each_record;
 use crate::subscription::Subscription;
 use crate::tables::concat;
 use crate::view_store::ViewStore;
@@ -157,9 +158,8 @@ impl Platform {
         blocking(move || {
             let mut events = vec![];
             for (partition, from) in from {
-                let log = inlet.log.partition(partition)?;
-                let at = from.max(log.start_offset());
-                read_events(&log, partition, at, limit - events.len(), &mut events)?;
+                let at = from.max(inlet.log.partition(partition)?.start_offset());
+                read_events(&inlet.feed, partition, at, limit - events.len(), &mut events)?;
                 if events.len() >= limit {
                     break;
                 }
@@ -175,14 +175,22 @@ impl Platform {
         blocking(move || {
             let mut events = vec![];
             for log in inlet.log.partitions() {
-                let from = Offset((log.high_watermark().0 - n as i64).max(log.start_offset().0));
-                read_events(&log, log.id(), from, n, &mut events)?;
+                let end = inlet.feed.end(&log)?;
+                let from = Offset((end.0 - n as i64).max(log.start_offset().0));
+                read_events(&inlet.feed, log.id(), from, n, &mut events)?;
             }
             events.sort_by_key(|e| std::cmp::Reverse((e.timestamp_us, e.partition, e.offset)));
             events.truncate(n);
             Ok(events)
         })
         .await
+    }
+
+    /// A topic's log, for doors whose clients send record batches. What they append is checked
+    /// before anybody reads it.
+    pub fn topic_log(&self, topic: &str) -> Result<Arc<log::Topic>> {
+        self.check_open()?;
+        Ok(self.inlet(topic)?.log.clone())
     }
 
     /// Partitions of a topic.
@@ -197,18 +205,20 @@ pub(crate) fn import_producer(topic: &str, import: &str) -> String {
 }
 
 fn read_events(
-    log: &log::PartitionLog,
+    feed: &Feed,
     partition: Partition,
     mut at: Offset,
     limit: usize,
     events: &mut Vec<Event>,
 ) -> Result<()> {
     let end = events.len() + limit;
-    while events.len() < end && at < log.high_watermark() {
-        let batches = log.read(at, 1 << 20)?;
-        let Some(last) = batches.last() else { break };
-        for_each_record(&batches, |record| {
-            if record.offset >= at && events.len() < end {
+    while events.len() < end {
+        let stretch = feed.read(partition, at, 1 << 20)?;
+        if stretch.next <= at {
+            break;
+        }
+        for_each_record(&stretch.batches, |record| {
+            if stretch.has(record.offset) && events.len() < end {
                 events.push(Event {
                     partition,
                     offset: record.offset,
@@ -218,7 +228,7 @@ fn read_events(
                 });
             }
         })?;
-        at = next_offset(last)?;
+        at = stretch.next;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod csv;
 mod fault;
 pub mod json;
 mod number;
+pub mod raw;
 pub mod schema;
 mod text;
 mod time;
@@ -22,6 +23,8 @@ use common::{Error, Result};
 pub enum BodyKind {
     Json(json::ContentKind),
     Csv,
+    /// Bytes of which the sender says nothing: of a JSON topic they are NDJSON.
+    Octets,
 }
 
 impl BodyKind {
@@ -35,8 +38,8 @@ impl BodyKind {
             | "application/jsonl"
             | "application/x-jsonlines"
             | "application/x-www-form-urlencoded"
-            | "text/plain"
-            | "application/octet-stream" => Ok(Self::Json(json::ContentKind::Ndjson)),
+            | "text/plain" => Ok(Self::Json(json::ContentKind::Ndjson)),
+            "application/octet-stream" => Ok(Self::Octets),
             "application/json" | "text/json" => Ok(Self::Json(json::ContentKind::Json)),
             "text/csv" | "application/csv" => Ok(Self::Csv),
             _ => Err(Error::unsupported(format!("cannot read the content type '{kind}'"))
@@ -60,6 +63,7 @@ mod tests {
                 Some(BodyKind::Json(json::ContentKind::Json)),
             ),
             (Some("text/csv"), Some(BodyKind::Csv)),
+            (Some("application/octet-stream"), Some(BodyKind::Octets)),
             (Some("image/png"), None),
         ] {
             assert_eq!(BodyKind::of(text).ok(), want, "{text:?}");

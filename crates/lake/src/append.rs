@@ -54,7 +54,7 @@ impl Lake {
             Some(opened) => opened,
             None => table.create(&stored).await?,
         };
-        let plan = Plan::new(&opened.archived, ranges);
+        let plan = Plan::new(&opened.archived.next, ranges);
         if plan.next.is_empty() {
             return Ok(Appended::default());
         }
@@ -151,10 +151,15 @@ impl Table {
 
     async fn commit(&self, opened: &Opened, adds: Vec<Add>, plan: &Plan) -> Result<u64> {
         let mut archived = opened.archived.clone();
-        archived.extend(plan.next.iter().map(|(p, o)| (*p, *o)));
+        archived.next.extend(plan.next.iter().map(|(p, o)| (*p, *o)));
+        archived.whole_from.extend(plan.gaps.iter().map(|g| (g.partition, g.to)));
         let last = |(p, next): (_, &common::Offset)| Transaction::new(self.app(p), next.0 - 1);
         let mut transactions: Vec<Transaction> = plan.next.iter().map(last).collect();
-        let count = archived.keys().last().map_or(0, |p| i64::from(p.0) + 1);
+        transactions.extend(plan.gaps.iter().map(|g| {
+            let app = self.app(format_args!("{}/gap", g.partition));
+            Transaction::new(app, g.to.0 - 1)
+        }));
+        let count = archived.next.keys().last().map_or(0, |p| i64::from(p.0) + 1);
         transactions.push(Transaction::new(self.app("partitions"), count));
         let clean = (opened.state.version() + 1).is_multiple_of(CHECKPOINT_INTERVAL);
         let properties = CommitProperties::default()

@@ -38,6 +38,8 @@ pub struct LakeSnapshot {
     pub provider: Arc<dyn TableProvider>,
     /// Next offset of each partition that is not archived yet.
     pub archived: BTreeMap<Partition, Offset>,
+    /// Offsets of a partition before this one were not all given to the archive.
+    pub whole_from: BTreeMap<Partition, Offset>,
     pub version: u64,
     pub files: usize,
     pub bytes: u64,
@@ -77,7 +79,7 @@ impl Lake {
     /// Next offset of each partition that is not archived yet; empty without a table.
     pub async fn archived(&self, topic: &str) -> Result<BTreeMap<Partition, Offset>> {
         let opened = self.table(topic)?.refresh().await?;
-        Ok(opened.map(|o| o.archived.clone()).unwrap_or_default())
+        Ok(opened.map(|o| o.archived.next.clone()).unwrap_or_default())
     }
 
     /// The table as of now, with the offsets of the same version; none without a table.
@@ -96,7 +98,8 @@ impl Lake {
             .map_err(|e| fault::corrupt(&table.dir, &e).caused_by(e))?;
         Ok(Some(LakeSnapshot {
             provider: Arc::new(Exact::new(Arc::new(scan), crate::with_hidden(schema))),
-            archived: opened.archived.clone(),
+            archived: opened.archived.next.clone(),
+            whole_from: opened.archived.whole_from.clone(),
             version: opened.state.version(),
             files: opened.files,
             bytes: opened.bytes,
@@ -137,10 +140,19 @@ pub(crate) struct Table {
     pub(crate) appending: tokio::sync::Mutex<()>,
 }
 
+/// Which offsets a version of a table stands for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Archived {
+    /// Next offset of each partition that is not archived.
+    pub(crate) next: BTreeMap<Partition, Offset>,
+    /// Where the last gap of a partition ends, if it has any.
+    pub(crate) whole_from: BTreeMap<Partition, Offset>,
+}
+
 /// A version of a table.
 pub(crate) struct Opened {
     pub(crate) state: DeltaTableState,
-    pub(crate) archived: BTreeMap<Partition, Offset>,
+    pub(crate) archived: Archived,
     files: usize,
     bytes: u64,
 }
@@ -190,11 +202,7 @@ impl Table {
     }
 
     /// Makes a version the cached one, unless a newer one is there already.
-    pub(crate) fn keep(
-        &self,
-        state: DeltaTableState,
-        archived: BTreeMap<Partition, Offset>,
-    ) -> Result<Arc<Opened>> {
+    pub(crate) fn keep(&self, state: DeltaTableState, archived: Archived) -> Result<Arc<Opened>> {
         let data =
             state.snapshot().try_log_data().map_err(|e| fault::error(&self.dir, "read", e))?;
         let files = data.num_files();
@@ -208,16 +216,17 @@ impl Table {
     }
 
     /// The transactions of a version: one tells how many partitions there are, then one each.
-    async fn read_archived(
-        &self,
-        state: &DeltaTableState,
-    ) -> Result<BTreeMap<Partition, Offset>, DeltaTableError> {
-        let mut archived = BTreeMap::new();
+    async fn read_archived(&self, state: &DeltaTableState) -> Result<Archived, DeltaTableError> {
+        let mut archived = Archived::default();
         let count = state.transaction_version(&*self.log, self.app("partitions")).await?;
         for partition in 0..count.unwrap_or(0) {
-            let last = state.transaction_version(&*self.log, self.app(partition)).await?;
-            if let (Some(last), Ok(partition)) = (last, i32::try_from(partition)) {
-                archived.insert(Partition(partition), Offset(last + 1));
+            let Ok(id) = i32::try_from(partition).map(Partition) else { break };
+            if let Some(last) = state.transaction_version(&*self.log, self.app(partition)).await? {
+                archived.next.insert(id, Offset(last + 1));
+            }
+            let gap = self.app(format_args!("{partition}/gap"));
+            if let Some(last) = state.transaction_version(&*self.log, gap).await? {
+                archived.whole_from.insert(id, Offset(last + 1));
             }
         }
         Ok(archived)

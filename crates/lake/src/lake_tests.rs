@@ -75,7 +75,8 @@ async fn each_offset_is_there_once() {
     assert!(first.snapshot("plays", &declared()).await.unwrap().is_none());
     assert!(first.archived("plays").await.unwrap().is_empty());
     let done = append(&first, &[range(0, 0, 5), range(2, 7, 9)]).await;
-    assert_eq!((done.rows, done.gaps), (7, vec![]));
+    let missing = Gap { partition: Partition(2), from: Offset(0), to: Offset(7) };
+    assert_eq!((done.rows, done.gaps), (7, vec![missing]));
     // The same again, a part of it, an overlap and a new one: in this process and the next.
     let next = lake(dir.path());
     for lake in [&first, &next] {
@@ -95,8 +96,12 @@ async fn each_offset_is_there_once() {
     let snapshot = next.snapshot("plays", &declared()).await.unwrap().unwrap();
     assert_eq!((snapshot.version, snapshot.files), (3, 3));
     assert!(snapshot.bytes > 100);
+    assert_eq!(snapshot.whole_from, [(Partition(2), Offset(7))].into());
     let gap = append(&next, &[range(1, 5, 6)]).await.gaps;
     assert_eq!(gap, [Gap { partition: Partition(1), from: Offset(2), to: Offset(5) }]);
+    let whole_from =
+        lake(dir.path()).snapshot("plays", &declared()).await.unwrap().unwrap().whole_from;
+    assert_eq!(whole_from, [(Partition(1), Offset(5)), (Partition(2), Offset(7))].into());
     // A row outside the ranges would not be known as archived.
     let e = next.append("plays", &declared(), vec![rows(1, 6, 9)], &[range(1, 6, 8)]).await;
     assert_eq!(e.unwrap_err().kind(), Kind::Internal);

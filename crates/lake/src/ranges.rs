@@ -45,7 +45,8 @@ impl Plan {
             if start >= to {
                 continue;
             }
-            if let Some(done) = done.filter(|done| *done < start) {
+            let done = done.unwrap_or_default();
+            if done < start {
                 plan.gaps.push(Gap { partition, from: done, to: start });
             }
             plan.wanted.push((partition.0, start.0, to.0));
@@ -107,7 +108,8 @@ mod tests {
         check(&[range(0, 0, 10), range(1, 2, 4)], vec![], vec![]);
         check(&[range(0, 5, 15), range(1, 5, 5)], vec![(0, 10, 15)], vec![]);
         check(&[range(0, 12, 15)], vec![(0, 12, 15)], vec![(0, 10, 12)]);
-        check(&[range(2, 7, 9)], vec![(2, 7, 9)], vec![]);
+        check(&[range(2, 7, 9)], vec![(2, 7, 9)], vec![(2, 0, 7)]);
+        check(&[range(2, 0, 9)], vec![(2, 0, 9)], vec![]);
         let twice = [range(0, 15, 20), range(0, 8, 15), range(0, 12, 18)];
         check(&twice, vec![(0, 10, 15), (0, 15, 18), (0, 18, 20)], vec![]);
     }

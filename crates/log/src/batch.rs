@@ -11,6 +11,9 @@ pub(crate) const PREFIX_LEN: usize = 12;
 /// Where the bytes covered by the checksum begin.
 pub(crate) const CHECKED_FROM: usize = 21;
 const MAGIC: i8 = 2;
+/// Bit of `attributes` that Kafka leaves unused (it uses 0 to 6): Watershed itself checked the
+/// records. No client may set it.
+pub(crate) const CHECKED: i16 = 1 << 14;
 
 /// The fixed part of a batch, as it stands in the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +99,11 @@ impl Header {
     /// Holds a transaction marker instead of records.
     pub fn is_control(&self) -> bool {
         self.attributes & 0x20 != 0
+    }
+
+    /// Its records were held against the topic's definition before they were appended.
+    pub fn is_checked(&self) -> bool {
+        self.attributes & CHECKED != 0
     }
 
     /// What is wrong with the fields that any stored batch must have right.

@@ -7,7 +7,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::batch::{CHECKED_FROM, HEADER_LEN, PREFIX_LEN};
+use crate::batch::{CHECKED, CHECKED_FROM, HEADER_LEN, PREFIX_LEN};
 use crate::varint;
 
 /// A batch being filled.
@@ -16,6 +16,7 @@ pub struct BatchBuilder {
     base_ms: i64,
     max_ms: i64,
     count: i32,
+    attributes: i16,
 }
 
 impl BatchBuilder {
@@ -29,7 +30,13 @@ impl BatchBuilder {
     pub fn with_capacity(base_timestamp_us: i64, bytes: usize) -> Self {
         let mut buffer = BytesMut::with_capacity(HEADER_LEN + bytes.max(256));
         buffer.put_bytes(0, HEADER_LEN);
-        Self { buffer, base_ms: to_ms(base_timestamp_us), max_ms: i64::MIN, count: 0 }
+        Self {
+            buffer,
+            base_ms: to_ms(base_timestamp_us),
+            max_ms: i64::MIN,
+            count: 0,
+            attributes: 0,
+        }
     }
 
     /// Adds a record; its place in the batch is its place among the pushes.
@@ -70,6 +77,12 @@ impl BatchBuilder {
         self.count = self.count.saturating_add(1);
     }
 
+    /// Says that every record was held against the topic's definition: readers need not do it.
+    pub fn checked(mut self) -> Self {
+        self.attributes |= CHECKED;
+        self
+    }
+
     /// Records so far.
     pub fn count(&self) -> usize {
         self.count as usize
@@ -95,7 +108,7 @@ impl BatchBuilder {
         head.put_i32(0);
         head.put_i8(2);
         head.put_u32(0);
-        head.put_i16(0);
+        head.put_i16(self.attributes);
         head.put_i32(self.count - 1);
         head.put_i64(self.base_ms);
         head.put_i64(max_ms);

@@ -51,7 +51,8 @@ impl Commits {
         self.0.tasks.subscribe()
     }
 
-    pub(crate) fn note(&self) {
+    /// Wakes who waits, because more can be read.
+    pub fn note(&self) {
         let count = {
             let mut count = lock(&self.0.count);
             *count += 1;

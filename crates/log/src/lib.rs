@@ -10,6 +10,7 @@ mod batch;
 mod builder;
 mod checkpoint;
 mod commits;
+pub mod compression;
 mod config;
 mod durability;
 mod flusher;

@@ -81,7 +81,7 @@ pub fn iter(batch: &[u8]) -> Result<Records<'_>> {
             "record batch at offset {} is compressed with {name}",
             header.base_offset
         ))
-        .hint("send it without compression"));
+        .hint("unpack it first (compression::unpacked)"));
     }
     Ok(Records { header, bytes: &batch[HEADER_LEN..], left: header.count })
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use catalog::{Check, Column, Definition, Object, Topic, Watermark};
+use catalog::{Check, Column, Definition, Format, Object, Topic, Watermark};
 use common::{Error, units};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -54,7 +54,7 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
         columns: parts.columns.into_iter().map(|(c, _)| c).collect(),
         watermark: parts.watermark.map(|(w, _)| w),
         checks: parts.checks,
-        format: "json".into(),
+        format: Format::Json,
         key: None,
         partitions: 1,
         retention_us: Some(7 * 24 * 3_600_000_000),
@@ -241,6 +241,20 @@ fn check_watermark(cursor: &Cursor, parts: &Parts, faults: &mut Vec<Error>) {
     faults.push(cursor.error(e, span.clone()));
 }
 
+/// Raw values are taken as they are: one column holds them, and nothing in them can be a key.
+fn format(topic: &Topic, name: &str) -> Result<Format, Error> {
+    match (name, topic.columns.as_slice()) {
+        ("json", _) => Ok(Format::Json),
+        ("raw", [one]) if one.data_type == DataType::Binary && one.nullable => Ok(Format::Raw),
+        ("raw", _) => {
+            Err(Error::invalid("a topic of format 'raw' has one column, which is BINARY")
+                .hint("write CREATE TOPIC name (value BINARY) WITH (format = 'raw')"))
+        }
+        (other, _) => Err(Error::unsupported(format!("unknown format '{other}'"))
+            .hint("'json' and 'raw' are the formats there are")),
+    }
+}
+
 fn read_options(
     cursor: &Cursor,
     mut options: OptionList,
@@ -248,13 +262,17 @@ fn read_options(
     faults: &mut Vec<Error>,
 ) {
     let mut fault = |e: Error, span: Range<usize>| faults.push(cursor.error(e, span));
-    if let Some(o) = options.take("format")
-        && o.value != "json"
-    {
-        let e = Error::unsupported(format!("unknown format '{}'", o.value));
-        fault(e.hint("'json' is the only format yet"), o.value_span);
+    if let Some(o) = options.take("format") {
+        match format(topic, &o.value) {
+            Ok(format) => topic.format = format,
+            Err(e) => fault(e, o.value_span),
+        }
     }
     if let Some(o) = options.take("key") {
+        if topic.format == Format::Raw {
+            let e = Error::invalid("a raw record has its own key");
+            fault(e.hint("it is the column _key; leave the option out"), o.value_span.clone());
+        }
         match topic.columns.iter().find(|c| c.name == o.value) {
             Some(_) => topic.key = Some(o.value),
             None => {

@@ -201,7 +201,11 @@ fn faults_of_topics() {
         ),
         (
             "CREATE TOPIC t (a INT) WITH (format = 'avro')",
-            "                                      ^^^^^^\nunsupported: unknown format 'avro' ('json' is the only format yet)",
+            "                                      ^^^^^^\nunsupported: unknown format 'avro' ('json' and 'raw' are the formats there are)",
+        ),
+        (
+            "CREATE TOPIC t (a INT) WITH (format = 'raw')",
+            "                                      ^^^^^\ninvalid: a topic of format 'raw' has one column, which is BINARY (write CREATE TOPIC name (value BINARY) WITH (format = 'raw'))",
         ),
         (
             "CREATE TOPIC t (a INT) WITH (retention = 'long')",

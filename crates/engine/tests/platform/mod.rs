@@ -7,6 +7,7 @@ mod disk_full;
 mod evolution;
 mod lifecycle;
 mod once;
+mod other_producers;
 mod retention;
 mod sinks;
 mod subscriptions;

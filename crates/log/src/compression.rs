@@ -1,0 +1,171 @@
+//! Unpacks the records of a compressed batch, as Kafka's clients pack them (KIP-98, KIP-110): gzip,
+//! snappy in xerial's framing or bare, LZ4 frames, zstd. The log itself stores and sends batches as
+//! they came; only who wants the records unpacks.
+
+use std::io::Read;
+
+use bytes::Bytes;
+use common::{Error, Result};
+
+use crate::batch::{Compression, HEADER_LEN, Header, PREFIX_LEN};
+
+/// Records of one batch may take so much memory; what unpacks to more is refused.
+pub const UNPACKED_BYTES_MAX: usize = 64 << 20;
+
+/// How xerial's framing of snappy begins.
+const XERIAL: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+/// The magic bytes and two version numbers.
+const XERIAL_LEN: usize = 16;
+
+/// The batch with its records unpacked; the same bytes if they are not compressed. The checksum is
+/// that of the packed one.
+pub fn unpacked(batch: &Bytes) -> Result<Bytes> {
+    let header = Header::parse(batch).ok_or_else(|| bad("it is shorter than its header"))?;
+    let packed = batch.get(HEADER_LEN..).unwrap_or_default();
+    let mut out = match header.compression() {
+        Compression::None => return Ok(batch.clone()),
+        // Markers are never packed, whatever the bits say.
+        _ if header.is_control() => return Ok(batch.clone()),
+        Compression::Unknown => return Err(bad("its compression is unknown")),
+        Compression::Gzip => unpack(batch, flate2::read::MultiGzDecoder::new(packed))?,
+        Compression::Lz4 => unpack(batch, lz4_flex::frame::FrameDecoder::new(packed))?,
+        Compression::Zstd => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(packed);
+            unpack(batch, decoder.map_err(|e| bad(&e.to_string()))?)?
+        }
+        Compression::Snappy => snappy(batch, packed)?,
+    };
+    let length = i32::try_from(out.len() - PREFIX_LEN).map_err(|_| too_large())?;
+    out[8..12].copy_from_slice(&length.to_be_bytes());
+    out[21..23].copy_from_slice(&(header.attributes & !0x07).to_be_bytes());
+    Ok(out.into())
+}
+
+fn unpack(batch: &[u8], decoder: impl Read) -> Result<Vec<u8>> {
+    let mut out = batch[..HEADER_LEN].to_vec();
+    let limit = UNPACKED_BYTES_MAX as u64 + 1;
+    decoder.take(limit).read_to_end(&mut out).map_err(|e| bad(&e.to_string()))?;
+    if out.len() - HEADER_LEN > UNPACKED_BYTES_MAX {
+        return Err(too_large());
+    }
+    Ok(out)
+}
+
+fn snappy(batch: &[u8], packed: &[u8]) -> Result<Vec<u8>> {
+    let mut out = batch[..HEADER_LEN].to_vec();
+    if !packed.starts_with(&XERIAL) {
+        snappy_block(packed, &mut out)?;
+        return Ok(out);
+    }
+    let mut rest = packed.get(XERIAL_LEN..).unwrap_or_default();
+    while let Some((len, behind)) = rest.split_first_chunk::<4>() {
+        let len = u32::from_be_bytes(*len) as usize;
+        let block = behind.get(..len).ok_or_else(|| bad("a snappy block is cut off"))?;
+        snappy_block(block, &mut out)?;
+        rest = &behind[len..];
+    }
+    match rest {
+        [] => Ok(out),
+        _ => Err(bad("it has bytes after its last snappy block")),
+    }
+}
+
+fn snappy_block(block: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let broken = |e: snap::Error| bad(&e.to_string());
+    let len = snap::raw::decompress_len(block).map_err(broken)?;
+    let start = out.len();
+    if start - HEADER_LEN + len > UNPACKED_BYTES_MAX {
+        return Err(too_large());
+    }
+    out.resize(start + len, 0);
+    let n = snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(broken)?;
+    out.truncate(start + n);
+    Ok(())
+}
+
+fn bad(why: &str) -> Error {
+    Error::corrupt(format!("record batch cannot be unpacked: {why}"))
+}
+
+fn too_large() -> Error {
+    Error::too_large(format!("a record batch unpacks to more than {UNPACKED_BYTES_MAX} bytes"))
+        .hint("send smaller batches")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+
+    use super::*;
+    use crate::BatchBuilder;
+
+    fn plain() -> Bytes {
+        let mut builder = BatchBuilder::new(1_000_000);
+        for i in 0..100 {
+            builder.push(1_000_000, None, Some(format!("value {i}").as_bytes()), &[]);
+        }
+        builder.build()
+    }
+
+    /// The batch with these bytes instead of its records, as a client would send it.
+    fn packed(compression: u8, records: &[u8]) -> Bytes {
+        let mut batch = plain()[..HEADER_LEN].to_vec();
+        batch[22] |= compression;
+        batch.extend_from_slice(records);
+        batch.into()
+    }
+
+    fn xerial(records: &[u8]) -> Vec<u8> {
+        let mut out = XERIAL.to_vec();
+        out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
+        for block in records.chunks(300) {
+            let block = snap::raw::Encoder::new().compress_vec(block).unwrap();
+            out.extend_from_slice(&(block.len() as u32).to_be_bytes());
+            out.extend_from_slice(&block);
+        }
+        out
+    }
+
+    #[test]
+    fn every_compression_of_kafka() {
+        let plain = plain();
+        let records = &plain[HEADER_LEN..];
+        let mut gzip = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+        gzip.write_all(records).unwrap();
+        let mut lz4 = lz4_flex::frame::FrameEncoder::new(vec![]);
+        lz4.write_all(records).unwrap();
+        let bare = snap::raw::Encoder::new().compress_vec(records).unwrap();
+        for (compression, bytes) in [
+            (1, gzip.finish().unwrap()),
+            (2, xerial(records)),
+            (2, bare),
+            (3, lz4.finish().unwrap()),
+            (4, zstd::encode_all(records, 1).unwrap()),
+        ] {
+            let batch = unpacked(&packed(compression, &bytes)).unwrap();
+            assert_eq!(batch[HEADER_LEN..], *records, "compression {compression}");
+            let values: Vec<_> =
+                crate::records::iter(&batch).unwrap().map(|r| r.unwrap().offset.0).collect();
+            assert_eq!(values, (0..100).collect::<Vec<_>>(), "compression {compression}");
+        }
+        assert_eq!(unpacked(&plain).unwrap(), plain);
+    }
+
+    #[test]
+    fn garbage_and_bombs_are_refused() {
+        for compression in 1..=5 {
+            for bytes in [&b""[..], b"garbage", &XERIAL, &[0xff; 40]] {
+                let packed = packed(compression, bytes);
+                // An empty gzip stream is nothing; then there are no records in it.
+                let outcome = unpacked(&packed).and_then(|b| {
+                    crate::records::iter(&b)?.collect::<Result<Vec<_>>>().map(|r| r.len())
+                });
+                assert!(outcome.is_err(), "compression {compression} of {bytes:?}: {outcome:?}");
+            }
+        }
+        let bomb = zstd::encode_all(&vec![0; UNPACKED_BYTES_MAX + 1][..], 1).unwrap();
+        let e = unpacked(&packed(4, &bomb)).unwrap_err();
+        assert_eq!(e.kind(), common::Kind::TooLarge, "{e}");
+    }
+}
