@@ -30,7 +30,7 @@ impl Server {
         let child = Command::new(binary)
             .arg("serve")
             .arg(project)
-            .args(["--http-port", &port.to_string(), "--pg-port", "0"])
+            .args(["--http-port", &port.to_string(), "--pg-port", "0", "--kafka-port", "0"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log_file)

@@ -39,6 +39,9 @@ pub fn run(arguments: Arguments) -> Outcome {
         if let Some(port) = opened.pg_port {
             terminal::say(&format!("  postgres  psql -h {} -p {port}", opened.address.ip()));
         }
+        if let Some(port) = opened.kafka_port {
+            terminal::say(&format!("  kafka     bootstrap.servers={}:{port}", opened.address.ip()));
+        }
         show(&report, "loaded");
         if !arguments.no_open && terminal::interactive() {
             open_browser(&url);

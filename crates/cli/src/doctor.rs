@@ -81,7 +81,11 @@ fn running(target: &Target) -> Finding {
 }
 
 fn ports(config: &Config, running: bool) -> Vec<Finding> {
-    let ports = [("http.port", config.http_port), ("pg.port", config.pg_port)];
+    let ports = [
+        ("http.port", config.http_port),
+        ("pg.port", config.pg_port),
+        ("kafka.port", config.kafka_port),
+    ];
     let look = |(key, port): (&str, u16)| {
         let free = TcpListener::bind((config.host.as_str(), port)).is_ok();
         let says = match (free, running) {

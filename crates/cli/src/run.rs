@@ -23,6 +23,9 @@ pub struct Settings {
     /// Port of the Postgres protocol (pg.port); 0 switches it off.
     #[arg(long)]
     pg_port: Option<String>,
+    /// Port of the Kafka protocol (kafka.port); 0 switches it off.
+    #[arg(long)]
+    kafka_port: Option<String>,
     /// Any setting: --set http.body_bytes_max="1 MiB".
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -34,6 +37,7 @@ impl Settings {
         let mut flags: Vec<(&str, String)> = vec![];
         flags.extend(self.http_port.clone().map(|v| ("http.port", v)));
         flags.extend(self.pg_port.clone().map(|v| ("pg.port", v)));
+        flags.extend(self.kafka_port.clone().map(|v| ("kafka.port", v)));
         for pair in &self.set {
             let (key, value) = pair.split_once('=').ok_or_else(|| {
                 Error::invalid(format!("--set {pair} has no '='"))
@@ -50,6 +54,7 @@ pub struct Opened {
     pub platform: Platform,
     pub address: SocketAddr,
     pub pg_port: Option<u16>,
+    pub kafka_port: Option<u16>,
     listeners: Listeners,
 }
 
@@ -58,8 +63,9 @@ pub async fn open(project: &Project) -> Result<Opened, Faults> {
     let listeners = Listeners::bind(&project.config).await?;
     let address = listeners.http_address()?;
     let pg_port = listeners.pg.as_ref().map(|_| project.config.pg_port);
+    let kafka_port = listeners.kafka.as_ref().map(|_| project.config.kafka_port);
     let platform = Platform::open(project.clone(), Arc::new(SystemClock)).await?;
-    Ok(Opened { platform, address, pg_port, listeners })
+    Ok(Opened { platform, address, pg_port, kafka_port, listeners })
 }
 
 impl Opened {

@@ -14,8 +14,10 @@ fn segment(project: &Project) -> PathBuf {
 
 /// Starts `serve` where it is expected to fail: exit code and what it said.
 fn refused(project: &Project) -> (i32, String) {
-    let output =
-        project.command(&["serve", ".", "--http-port", "0", "--pg-port", "0"]).output().unwrap();
+    let output = project
+        .command(&["serve", ".", "--http-port", "0", "--pg-port", "0", "--kafka-port", "0"])
+        .output()
+        .unwrap();
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

@@ -12,6 +12,7 @@ mod damage;
 mod dev;
 mod http_golden;
 mod import;
+mod kafka;
 mod pgwire;
 mod pgwire_prepared;
 mod process;

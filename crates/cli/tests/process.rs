@@ -14,7 +14,8 @@ fn a_port_in_use_names_the_port_and_the_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let project = Project::new(READINGS);
-    let ran = ran(&project, &["serve", ".", "--pg-port", "0", "--http-port", &port]);
+    let ran =
+        ran(&project, &["serve", ".", "--pg-port", "0", "--kafka-port", "0", "--http-port", &port]);
     assert_eq!(ran.code, 4, "{}", ran.err);
     assert!(ran.err.contains(&port) && ran.err.contains("--http-port"), "{}", ran.err);
     assert!(!project.path().join("data").exists(), "the data folder is not touched");
@@ -23,7 +24,10 @@ fn a_port_in_use_names_the_port_and_the_flag() {
 #[test]
 fn a_second_process_is_told_who_holds_the_data() {
     let server = Project::new(READINGS).serve(&[]);
-    let second = ran(&server.project, &["serve", ".", "--http-port", "0", "--pg-port", "0"]);
+    let second = ran(
+        &server.project,
+        &["serve", ".", "--http-port", "0", "--pg-port", "0", "--kafka-port", "0"],
+    );
     assert_eq!(second.code, 4, "{}", second.err);
     assert!(second.err.contains(&server.pid().to_string()), "{}", second.err);
     assert_eq!(server.get("/health").status, 200);
@@ -41,7 +45,8 @@ fn a_read_only_folder_is_said_to_be_one() {
         std::fs::remove_dir(&data).unwrap();
         std::fs::write(&data, "").unwrap();
     }
-    let ran = ran(&project, &["serve", ".", "--http-port", "0", "--pg-port", "0"]);
+    let ran =
+        ran(&project, &["serve", ".", "--http-port", "0", "--pg-port", "0", "--kafka-port", "0"]);
     assert_ne!(ran.code, 0);
     assert!(ran.err.contains("data"), "{}", ran.err);
     let _ = std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755));

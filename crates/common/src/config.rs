@@ -190,6 +190,16 @@ config! {
     http_requests_max: u32 = "256", "http.requests_max";
     /// Postgres wire protocol; 0 switches it off.
     pg_port: u16 = "4681", "pg.port";
+    /// Kafka protocol; 0 switches it off.
+    kafka_port: u16 = "4682", "kafka.port";
+    /// Kafka connections at once; more are closed.
+    kafka_connections_max: u32 = "4096", "kafka.connections_max";
+    /// Largest request of a Kafka client.
+    kafka_request_bytes_max: Bytes = "100 MiB", "kafka.request_bytes_max";
+    /// A topic that a Kafka client asks for and that is not there is made, with format 'raw'.
+    kafka_auto_create_topics: bool = "true", "kafka.auto_create_topics";
+    /// Partitions of a topic made so.
+    kafka_partitions: u32 = "1", "kafka.partitions";
     /// Appends gathered for at most this long before one sync to disk.
     log_commit_interval: DurationUs = "2 ms", "log.commit_interval";
     /// A segment is closed at this size.

@@ -193,6 +193,31 @@ impl Platform {
         Ok(self.inlet(topic)?.log.clone())
     }
 
+    /// The logs of all topics.
+    pub fn topic_logs(&self) -> Vec<Arc<log::Topic>> {
+        self.inner.registry().topics.values().map(|t| t.inlet.log.clone()).collect()
+    }
+
+    /// Changes whenever more of a log can be read.
+    pub fn log_commits(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.log.commits().subscribe()
+    }
+
+    /// Makes a topic that takes any bytes.
+    pub async fn create_raw_topic(&self, name: &str, partitions: u32) -> Result<()> {
+        let quoted = name.replace('"', "\"\"");
+        let statement = format!(
+            "CREATE TOPIC \"{quoted}\" (value BINARY) \
+             WITH (format = 'raw', partitions = {partitions})"
+        );
+        self.execute(&statement, None).await.map(|_| ())
+    }
+
+    /// The platform's clock, µs since 1970.
+    pub fn now_us(&self) -> i64 {
+        self.inner.clock.now_us()
+    }
+
     /// Partitions of a topic.
     pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
         Ok(self.inlet(topic)?.log.partitions().iter().map(|p| p.id()).collect())

@@ -34,6 +34,10 @@ pub struct Limits {
     pub streams: Arc<Semaphore>,
     /// Memory of request bodies, in permits of `BODY_PERMIT_BYTES`.
     pub bodies: Arc<Semaphore>,
+    pub kafka_connections: usize,
+    pub kafka_request_bytes_max: usize,
+    pub kafka_auto_create: bool,
+    pub kafka_partitions: u32,
 }
 
 /// Route, method, status → count and total time.
@@ -46,6 +50,7 @@ pub struct Counters {
     pub in_flight: AtomicU64,
     pub streams: AtomicU64,
     pub pg_connections: AtomicU64,
+    pub kafka_connections: AtomicU64,
     pub panics: AtomicU64,
     requests: Mutex<Requests>,
 }
@@ -61,6 +66,12 @@ impl App {
             requests: Arc::new(Semaphore::new(requests)),
             streams: Arc::new(Semaphore::new(requests)),
             bodies: Arc::new(Semaphore::new(bodies.min(Semaphore::MAX_PERMITS))),
+            kafka_connections: config.kafka_connections_max.max(1) as usize,
+            // A request that could never be granted its memory would wait for ever.
+            kafka_request_bytes_max: (config.kafka_request_bytes_max.0 as usize)
+                .min(bodies * BODY_PERMIT_BYTES),
+            kafka_auto_create: config.kafka_auto_create_topics,
+            kafka_partitions: config.kafka_partitions.max(1),
         };
         let counters = Arc::new(Counters::default());
         App { platform, limits, counters, stopping }

@@ -1,11 +1,12 @@
-//! The doors: REST and console on one port, the Postgres protocol on another. Each door turns what
-//! a client sends into one call of the engine and its answer into what the client understands.
-//! Nothing is planned or decided here. Start at `rest/mod.rs`, the table of all routes.
+//! The doors: REST and console on one port, the protocols of Postgres and Kafka on two others. Each
+//! door turns what a client sends into one call of the engine and its answer into what the client
+//! understands. Nothing is planned here. Start at `rest/mod.rs`, the table of all routes.
 
 mod app;
 mod body;
 mod console;
 mod guard;
+mod kafka;
 mod listeners;
 mod pgwire;
 mod problem;
@@ -46,6 +47,10 @@ pub async fn run(
         let app = app.clone();
         tokio::spawn(pgwire::serve(app, socket, stopping.clone()))
     });
+    let kafka = listeners.kafka.map(|socket| {
+        let app = app.clone();
+        tokio::spawn(kafka::serve(app, socket, stopping.clone()))
+    });
     tokio::select! {
         () = shutdown => {}
         ended = &mut http => return ended_early(ended),
@@ -55,8 +60,8 @@ pub async fn run(
         tracing::warn!(seconds = GRACE.as_secs(), "requests still running are cut off");
         http.abort();
     }
-    if let Some(pg) = pg {
-        pg.abort();
+    for door in pg.into_iter().chain(kafka) {
+        door.abort();
     }
     Ok(())
 }

@@ -10,18 +10,23 @@ use tokio::net::TcpListener;
 pub struct Listeners {
     pub http: TcpListener,
     pub pg: Option<TcpListener>,
+    pub kafka: Option<TcpListener>,
     pub(crate) config: Config,
 }
 
 impl Listeners {
-    /// Binds all ports. Port 0 for HTTP lets the system choose; 0 for Postgres means no such door.
+    /// Binds all ports. Port 0 for HTTP lets the system choose; 0 for another means no such door.
     pub async fn bind(config: &Config) -> Result<Listeners> {
         let http = bind(&config.host, config.http_port, "http.port", "--http-port").await?;
         let pg = match config.pg_port {
             0 => None,
             port => Some(bind(&config.host, port, "pg.port", "--pg-port").await?),
         };
-        Ok(Listeners { http, pg, config: config.clone() })
+        let kafka = match config.kafka_port {
+            0 => None,
+            port => Some(bind(&config.host, port, "kafka.port", "--kafka-port").await?),
+        };
+        Ok(Listeners { http, pg, kafka, config: config.clone() })
     }
 
     /// The address HTTP really listens on.

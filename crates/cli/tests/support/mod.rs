@@ -131,6 +131,9 @@ impl Server {
         if !more.contains(&"--pg-port") {
             arguments.extend(["--pg-port", "0"]);
         }
+        if !more.contains(&"--kafka-port") {
+            arguments.extend(["--kafka-port", "0"]);
+        }
         if verb == "dev" {
             arguments.push("--no-open");
         }

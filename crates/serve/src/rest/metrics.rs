@@ -49,6 +49,7 @@ fn door(text: &mut String, counters: &Counters) {
     one("watershed_http_requests_in_flight", "gauge", "Requests being handled.", &c.in_flight);
     one("watershed_http_streams", "gauge", "Open server-sent event streams.", &c.streams);
     one("watershed_pg_connections", "gauge", "Open Postgres connections.", &c.pg_connections);
+    one("watershed_kafka_connections", "gauge", "Open Kafka connections.", &c.kafka_connections);
 }
 
 #[cfg(test)]

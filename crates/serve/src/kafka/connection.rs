@@ -1,0 +1,188 @@
+//! One connection: frames in, answers out in the order of the requests. A client may send on while
+//! earlier requests wait for the disk; appends happen in the order they were sent.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use common::{Error, Result};
+use futures::future::BoxFuture;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::ApiKey;
+use kafka_protocol::protocol::Encodable;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::reader::Reader;
+use super::versions::{self, Served};
+use super::{fetch, list_offsets, metadata, produce};
+use crate::app::{App, BODY_PERMIT_BYTES};
+
+/// Requests of one connection that wait for their answer.
+const PIPELINED_MAX: usize = 64;
+/// A client that is silent for so long is taken for gone (`connections.max.idle.ms`).
+const IDLE_MAX: Duration = Duration::from_secs(600);
+/// A client that does not take its answers, or stops in the middle of a frame.
+const STALLED_MAX: Duration = Duration::from_secs(30);
+
+/// An answer in the making; none for a client that wants none.
+pub type Answer = BoxFuture<'static, Result<Option<Bytes>>>;
+
+/// A request, read as far as its header.
+pub struct Request {
+    pub version: i16,
+    pub correlation_id: i32,
+    pub served: &'static Served,
+    pub body: Reader,
+    /// The address the client came through: what it is told to connect to.
+    pub address: SocketAddr,
+    /// Memory of the frame.
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Request {
+    /// The frame of an answer.
+    pub fn encode(&self, answer: &impl Encodable) -> Result<Bytes> {
+        encode(self.correlation_id, self.version, self.header_has_tags(), answer)
+    }
+
+    /// Answers to ApiVersions keep the first header, so that any client can read them (KIP-511).
+    fn header_has_tags(&self) -> bool {
+        self.served.key != ApiKey::ApiVersions && self.served.is_flexible(self.version)
+    }
+}
+
+/// Serves a connection until the client goes.
+pub async fn serve(app: &App, socket: TcpStream) -> Result<()> {
+    let bad = |e| Error::io("setting up a Kafka connection", e);
+    socket.set_nodelay(true).map_err(bad)?;
+    let address = socket.local_addr().map_err(bad)?;
+    let (reading, writing) = socket.into_split();
+    let (send, receive) = mpsc::channel(PIPELINED_MAX);
+    let mut writing = std::pin::pin!(write(writing, receive));
+    tokio::select! {
+        read = read(app, reading, address, send) => {
+            read?;
+            // The client may have closed its side only; what it asked for is still answered.
+            writing.await
+        }
+        written = &mut writing => written,
+    }
+}
+
+async fn read(
+    app: &App,
+    mut socket: OwnedReadHalf,
+    address: SocketAddr,
+    answers: mpsc::Sender<Answer>,
+) -> Result<()> {
+    loop {
+        let len = match tokio::time::timeout(IDLE_MAX, socket.read_i32()).await {
+            Ok(Ok(len)) => len,
+            // Gone, or silent for too long.
+            Ok(Err(_)) | Err(_) => return Ok(()),
+        };
+        let max = app.limits.kafka_request_bytes_max;
+        let len =
+            usize::try_from(len).ok().filter(|len| (8..=max).contains(len)).ok_or_else(|| {
+                Error::too_large(format!("a request of {len} bytes; 8 to {max} are taken"))
+            })?;
+        let permits = (len / BODY_PERMIT_BYTES) as u32;
+        let memory = match permits {
+            0 => None,
+            // Not refused but kept waiting: the client sends on when others are done.
+            n => app.limits.bodies.clone().acquire_many_owned(n).await.ok(),
+        };
+        let frame = tokio::time::timeout(STALLED_MAX, read_frame(&mut socket, len)).await;
+        let frame = frame.map_err(|_| Error::cancelled("a request stopped coming"))??;
+        let answer = dispatch(app, frame, address, memory)?;
+        if answers.send(answer).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn read_frame(socket: &mut OwnedReadHalf, len: usize) -> Result<Bytes> {
+    let mut frame = BytesMut::new();
+    while frame.len() < len {
+        let room = (len - frame.len()).min(1 << 20);
+        frame.reserve(room);
+        let n = socket.read_buf(&mut (&mut frame).limit(room)).await;
+        if n.map_err(|e| Error::io("reading a request", e))? == 0 {
+            return Err(Error::cancelled("the connection ended within a request"));
+        }
+    }
+    Ok(frame.freeze())
+}
+
+async fn write(mut socket: OwnedWriteHalf, mut answers: mpsc::Receiver<Answer>) -> Result<()> {
+    while let Some(answer) = answers.recv().await {
+        let Some(frame) = answer.await? else { continue };
+        let written = tokio::time::timeout(STALLED_MAX, socket.write_all(&frame)).await;
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => return Err(Error::cancelled("the client does not take its answers")),
+        }
+    }
+    Ok(())
+}
+
+fn dispatch(
+    app: &App,
+    mut frame: Bytes,
+    address: SocketAddr,
+    memory: Option<OwnedSemaphorePermit>,
+) -> Result<Answer> {
+    let (key, version) = (frame.get_i16(), frame.get_i16());
+    let correlation_id = frame.get_i32();
+    let served = Served::of(key)
+        .ok_or_else(|| Error::unsupported(format!("request {key} is not served")))?;
+    if !(served.min..=served.max).contains(&version) {
+        if served.key != ApiKey::ApiVersions {
+            let e = format!("version {version} of request {key} is not served");
+            return Err(Error::unsupported(e));
+        }
+        let answer = versions::answer(ResponseError::UnsupportedVersion.code());
+        let frame = encode(correlation_id, 0, false, &answer);
+        return Ok(Box::pin(async move { frame.map(Some) }));
+    }
+    let mut body = Reader::new(frame);
+    body.nullable_string()?;
+    body.set_flexible(served.is_flexible(version));
+    body.tags()?;
+    let request = Request { version, correlation_id, served, body, address, memory };
+    match served.key {
+        ApiKey::Produce => produce::answer(app, request),
+        ApiKey::Fetch => fetch::answer(app, request),
+        ApiKey::ListOffsets => list_offsets::answer(app, request),
+        ApiKey::Metadata => metadata::answer(app, request),
+        _ => {
+            let frame = request.encode(&versions::answer(0));
+            Ok(Box::pin(async move { frame.map(Some) }))
+        }
+    }
+}
+
+fn encode(
+    correlation_id: i32,
+    version: i16,
+    header_has_tags: bool,
+    answer: &impl Encodable,
+) -> Result<Bytes> {
+    let mut frame = BytesMut::new();
+    frame.put_i32(0);
+    frame.put_i32(correlation_id);
+    if header_has_tags {
+        frame.put_u8(0);
+    }
+    answer
+        .encode(&mut frame, version)
+        .map_err(|e| Error::internal(format!("encoding an answer to a Kafka client: {e}")))?;
+    let len = i32::try_from(frame.len() - 4);
+    let len = len.map_err(|_| Error::too_large("an answer of more than 2 GiB"))?;
+    frame[..4].copy_from_slice(&len.to_be_bytes());
+    Ok(frame.freeze())
+}

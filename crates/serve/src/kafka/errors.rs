@@ -1,0 +1,31 @@
+//! Kafka's error codes, and which of them an error of the log is.
+
+use common::{Error, Kind};
+use kafka_protocol::ResponseError;
+use kafka_protocol::protocol::StrBytes;
+
+/// A code with what is to be said about it.
+#[derive(Debug)]
+pub struct Fault {
+    pub code: i16,
+    pub message: Option<StrBytes>,
+}
+
+impl Fault {
+    pub fn new(code: ResponseError, message: impl Into<String>) -> Fault {
+        Fault { code: code.code(), message: Some(StrBytes::from_string(message.into())) }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(e: Error) -> Fault {
+        let code = match e.kind() {
+            Kind::NotFound => ResponseError::UnknownTopicOrPartition,
+            Kind::TooLarge => ResponseError::MessageTooLarge,
+            Kind::Invalid => ResponseError::CorruptMessage,
+            Kind::Unavailable => ResponseError::NotLeaderOrFollower,
+            _ => ResponseError::KafkaStorageError,
+        };
+        Fault::new(code, e.to_string())
+    }
+}

@@ -1,0 +1,92 @@
+//! ListOffsets: the first offset, the next one, or the first record of a time or later (KIP-79).
+
+use common::{Error, Offset, Partition, Result};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::{ListOffsetsResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use super::connection::{Answer, Request};
+use super::errors::Fault;
+use crate::app::App;
+
+/// Times that mean something else.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+
+pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
+    let version = request.version;
+    let body = &mut request.body;
+    body.i32()?;
+    if version >= 2 {
+        body.i8()?;
+    }
+    let topics = body.array(|r| {
+        let name = r.string()?;
+        let partitions = r.array(|r| {
+            let partition = Partition(r.i32()?);
+            if version >= 4 {
+                r.i32()?;
+            }
+            let time_ms = r.i64()?;
+            r.tags()?;
+            Ok((partition, time_ms))
+        })?;
+        r.tags()?;
+        Ok((name, partitions))
+    })?;
+    let platform = app.platform.clone();
+    Ok(Box::pin(async move {
+        let look = move || {
+            let topic = |(name, partitions): (String, Vec<(Partition, i64)>)| {
+                let one = |(p, time)| described(version, p, offset(&platform, &name, p, time));
+                ListOffsetsTopicResponse::default()
+                    .with_partitions(partitions.into_iter().map(one).collect())
+                    .with_name(TopicName(StrBytes::from_string(name.clone())))
+            };
+            topics.into_iter().map(topic).collect()
+        };
+        let topics = tokio::task::spawn_blocking(look).await;
+        let topics = topics.map_err(|e| Error::internal(format!("a look ended early: {e}")))?;
+        request.encode(&ListOffsetsResponse::default().with_topics(topics)).map(Some)
+    }))
+}
+
+/// Offset and, of one found by time, that time.
+fn offset(
+    platform: &engine::Platform,
+    topic: &str,
+    partition: Partition,
+    time_ms: i64,
+) -> std::result::Result<(Offset, i64), Fault> {
+    let log = platform.topic_log(topic)?.partition(partition)?;
+    match time_ms {
+        LATEST => Ok((log.high_watermark(), -1)),
+        EARLIEST => Ok((log.start_offset(), -1)),
+        time if time >= 0 => {
+            let found = log.offset_for_time(time.saturating_mul(1_000))?;
+            Ok(found.map_or((Offset(-1), -1), |offset| (offset, time)))
+        }
+        other => {
+            let why = format!("{other} is no time this server knows");
+            Err(Fault::new(ResponseError::UnsupportedVersion, why))
+        }
+    }
+}
+
+fn described(
+    version: i16,
+    partition: Partition,
+    found: std::result::Result<(Offset, i64), Fault>,
+) -> ListOffsetsPartitionResponse {
+    let answer = ListOffsetsPartitionResponse::default().with_partition_index(partition.0);
+    match found {
+        Ok((offset, time_ms)) => answer
+            .with_offset(offset.0)
+            .with_timestamp(time_ms)
+            .with_leader_epoch(if version >= 4 { 0 } else { -1 }),
+        Err(fault) => answer.with_error_code(fault.code).with_offset(-1).with_timestamp(-1),
+    }
+}

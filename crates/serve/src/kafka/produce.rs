@@ -1,0 +1,138 @@
+//! Produce: a batch goes into the log as it came, compressed or not. `acks=all` is answered when it
+//! is synced to disk, `acks=1` when it is written.
+
+use bytes::Bytes;
+use common::{Error, Partition, Result};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use log::{Appended, Header};
+
+use super::connection::{Answer, Request};
+use super::errors::Fault;
+use crate::app::App;
+
+/// Bits of a batch's attributes that a client may set: compression and the kind of time.
+const ATTRIBUTES: i16 = 0x0f;
+/// A record's time may be so far ahead of the clock (`message.timestamp.after.max.ms`).
+const AHEAD_MAX_MS: i64 = 3_600_000;
+/// `acks=all`.
+const ALL: i16 = -1;
+
+type Outcome = std::result::Result<(std::sync::Arc<log::PartitionLog>, Appended), Fault>;
+
+/// Appends at once, in the order of the requests; waits for the disk in the answer.
+pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
+    let body = &mut request.body;
+    let transactional = body.nullable_string()?.is_some();
+    let acks = body.i16()?;
+    body.i32()?;
+    let topics = body.array(|r| {
+        let name = r.string()?;
+        let partitions = r.array(|r| {
+            let partition = (r.i32()?, r.nullable_bytes()?);
+            r.tags()?;
+            Ok(partition)
+        })?;
+        r.tags()?;
+        Ok((name, partitions))
+    })?;
+    if !matches!(acks, ALL..=1) {
+        return Err(Error::invalid(format!("acks = {acks} is none of -1, 0, 1")));
+    }
+    let mut outcomes: Vec<(String, Vec<(i32, Outcome)>)> = vec![];
+    for (name, partitions) in topics {
+        let log = app.platform.topic_log(&name).map_err(|_| {
+            Fault::new(ResponseError::UnknownTopicOrPartition, format!("no topic '{name}'"))
+        });
+        let one = |(index, records): (i32, Option<Bytes>)| {
+            let outcome = match (&log, transactional) {
+                (Err(fault), _) => Err(Fault { code: fault.code, message: fault.message.clone() }),
+                (Ok(_), true) => Err(Fault::new(
+                    ResponseError::TransactionalIdAuthorizationFailed,
+                    "transactions are not served",
+                )),
+                (Ok(log), false) => append(app, log, Partition(index), records),
+            };
+            (index, outcome)
+        };
+        outcomes.push((name, partitions.into_iter().map(one).collect()));
+    }
+    drop(request.memory.take());
+    Ok(Box::pin(async move {
+        if acks == 0 {
+            return Ok(None);
+        }
+        let mut responses = vec![];
+        for (name, partitions) in outcomes {
+            let mut answers = vec![];
+            for (index, outcome) in partitions {
+                answers.push(settle(index, outcome, acks).await);
+            }
+            let name = TopicName(StrBytes::from_string(name));
+            responses.push(
+                TopicProduceResponse::default().with_name(name).with_partition_responses(answers),
+            );
+        }
+        request.encode(&ProduceResponse::default().with_responses(responses)).map(Some)
+    }))
+}
+
+fn append(app: &App, topic: &log::Topic, at: Partition, records: Option<Bytes>) -> Outcome {
+    let partition = topic.partition(at)?;
+    let records = records
+        .filter(|r| !r.is_empty())
+        .ok_or_else(|| Fault::new(ResponseError::InvalidRecord, "there is no record batch"))?;
+    check(app, &records)?;
+    let appended = partition.append(records)?;
+    Ok((partition, appended))
+}
+
+/// What is Kafka's to ask of a batch; the log checks length, checksum and count.
+fn check(app: &App, records: &Bytes) -> std::result::Result<(), Fault> {
+    let corrupt = |why: &str| Fault::new(ResponseError::CorruptMessage, why);
+    let header = Header::parse(records).ok_or_else(|| corrupt("it is shorter than its header"))?;
+    if header.magic != 2 {
+        let why = "record batches before version 2 are not taken";
+        return Err(Fault::new(ResponseError::UnsupportedForMessageFormat, why));
+    }
+    if header.batch_len() != Some(records.len()) {
+        return Err(corrupt("exactly one record batch is taken for each partition"));
+    }
+    if header.producer_id >= 0 {
+        let why = "idempotent producers are not served: set enable.idempotence=false";
+        return Err(Fault::new(ResponseError::UnknownProducerId, why));
+    }
+    if header.attributes & !ATTRIBUTES != 0 {
+        let why = "its attributes are not a client's to set";
+        return Err(Fault::new(ResponseError::InvalidRecord, why));
+    }
+    let now_ms = app.platform.now_us() / 1_000;
+    if header.max_timestamp_ms > now_ms + AHEAD_MAX_MS {
+        let why = "a record's time is more than an hour ahead of the clock here";
+        return Err(Fault::new(ResponseError::InvalidTimestamp, why));
+    }
+    Ok(())
+}
+
+async fn settle(index: i32, outcome: Outcome, acks: i16) -> PartitionProduceResponse {
+    let settled = match outcome {
+        Ok((log, appended)) if acks == ALL => match log.durable(appended).await {
+            Ok(()) => Ok((log, appended)),
+            Err(e) => Err(e.into()),
+        },
+        other => other,
+    };
+    let answer = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
+    match settled {
+        Ok((log, appended)) => {
+            answer.with_base_offset(appended.first.0).with_log_start_offset(log.start_offset().0)
+        }
+        Err(Fault { code, message }) => answer
+            .with_error_code(code)
+            .with_base_offset(-1)
+            .with_log_start_offset(-1)
+            .with_error_message(message),
+    }
+}

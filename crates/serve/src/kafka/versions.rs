@@ -1,0 +1,52 @@
+//! What is served, and the answer to ApiVersions (KIP-35, KIP-511).
+
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
+
+/// One request that is served.
+pub struct Served {
+    pub key: ApiKey,
+    /// Versions that are read.
+    pub min: i16,
+    pub max: i16,
+    /// The first version with compact lengths and tagged fields.
+    flexible_from: i16,
+}
+
+const fn served(key: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
+    Served { key, min, max, flexible_from }
+}
+
+const SERVED: [Served; 5] = [
+    served(ApiKey::Produce, 3, 11, 9),
+    served(ApiKey::Fetch, 4, 12, 12),
+    served(ApiKey::ListOffsets, 1, 7, 6),
+    served(ApiKey::Metadata, 0, 12, 9),
+    served(ApiKey::ApiVersions, 0, 4, 3),
+];
+
+impl Served {
+    pub fn of(key: i16) -> Option<&'static Served> {
+        SERVED.iter().find(|s| s.key as i16 == key)
+    }
+
+    pub fn is_flexible(&self, version: i16) -> bool {
+        version >= self.flexible_from
+    }
+}
+
+/// The table, as clients read it.
+pub fn answer(error_code: i16) -> ApiVersionsResponse {
+    let api = |s: &Served| {
+        // librdkafka before 2.11.1 switches off compression unless Produce begins with 0
+        // (KAFKA-18659); Kafka 4 advertises it for the same reason.
+        let min = if s.key == ApiKey::Produce { 0 } else { s.min };
+        ApiVersion::default()
+            .with_api_key(s.key as i16)
+            .with_min_version(min)
+            .with_max_version(s.max)
+    };
+    ApiVersionsResponse::default()
+        .with_error_code(error_code)
+        .with_api_keys(SERVED.iter().map(api).collect())
+}
