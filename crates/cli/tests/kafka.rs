@@ -6,13 +6,15 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
-    RequestHeader, ResponseHeader, TopicName,
+    ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use serde_json::json;
@@ -173,7 +175,7 @@ fn every_version_that_is_advertised_is_answered() {
     let topic = || TopicName(StrBytes::from_static_str("t"));
     let mut socket = broker.connect();
     let api = ask(&mut socket, 3, &ApiVersionsRequest::default());
-    assert_eq!((api.error_code, api.api_keys.len()), (0, 5));
+    assert_eq!((api.error_code, api.api_keys.len()), (0, 7));
     for served in &api.api_keys {
         let key = ApiKey::try_from(served.api_key).unwrap();
         // Produce before 3 is advertised for old clients' sake only.
@@ -248,13 +250,74 @@ fn every_version_that_is_advertised_is_answered() {
                         "Metadata {version}"
                     );
                 }
+                // They have a test of their own.
+                ApiKey::CreateTopics | ApiKey::DeleteTopics => {}
                 _ => {
                     let answer = ask(&mut socket, version, &ApiVersionsRequest::default());
-                    assert_eq!(answer.api_keys.len(), 5, "ApiVersions {version}");
+                    assert_eq!(answer.api_keys.len(), 7, "ApiVersions {version}");
                 }
             }
         }
     }
+}
+
+#[test]
+fn topics_are_made_and_removed() {
+    let sql = format!("{READINGS}{MINUTES}");
+    let broker = Broker::start(&sql, &[]);
+    let mut socket = broker.connect();
+    let name = |text: &str| TopicName(StrBytes::from_string(text.to_string()));
+    let config = |key, value| {
+        CreatableTopicConfig::default()
+            .with_name(StrBytes::from_static_str(key))
+            .with_value(Some(StrBytes::from_static_str(value)))
+    };
+    for version in 2..=7 {
+        let made = format!("made-{version}.x");
+        let topic = |text: &str, partitions, configs| {
+            CreatableTopic::default()
+                .with_name(name(text))
+                .with_num_partitions(partitions)
+                .with_replication_factor(1)
+                .with_configs(configs)
+        };
+        let request = CreateTopicsRequest::default().with_topics(vec![
+            topic(&made, 3, vec![config("retention.ms", "60000")]),
+            topic("readings", 1, vec![]),
+            topic("a/b", 1, vec![]),
+            topic("none", 0, vec![]),
+            topic("compact", 1, vec![config("cleanup.policy", "compact")]),
+        ]);
+        let tried = ask(&mut socket, version, &request.clone().with_validate_only(true));
+        let made_ones = ask(&mut socket, version, &request);
+        for answer in [tried, made_ones] {
+            let codes: Vec<i16> = answer.topics.iter().map(|t| t.error_code).collect();
+            assert_eq!(codes, [0, 36, 17, 37, 40], "version {version}");
+        }
+        let query = format!("SELECT count(*) FROM \"{made}\"");
+        assert_eq!(broker.rows(&query), "[[0]]");
+        let listed = broker.kcat(&["-L", "-t", &made], "").unwrap();
+        assert!(listed.contains("with 3 partitions"), "{listed}");
+    }
+    for version in 1..=6 {
+        let names = [format!("made-{}.x", version + 1), "readings".into(), "unknown".into()];
+        let request = match version {
+            6 => DeleteTopicsRequest::default().with_topics(
+                names
+                    .iter()
+                    .map(|n| DeleteTopicState::default().with_name(Some(name(n))))
+                    .collect(),
+            ),
+            _ => DeleteTopicsRequest::default()
+                .with_topic_names(names.iter().map(|n| name(n)).collect()),
+        };
+        let answer = ask(&mut socket, version, &request.with_timeout_ms(1_000));
+        let codes: Vec<i16> = answer.responses.iter().map(|t| t.error_code).collect();
+        // What a file of the project defines is not a client's to remove.
+        assert_eq!(codes, [0, 44, 3], "version {version}");
+    }
+    let shown = broker.server.run(&["sql", "SHOW TOPICS"]).ok().out;
+    assert!(shown.contains("readings") && !shown.contains("made-"), "{shown}");
 }
 
 fn ask<R: Request>(socket: &mut TcpStream, version: i16, request: &R) -> R::Response {
@@ -303,10 +366,10 @@ fn an_unknown_version_of_api_versions_is_told_what_there_is() {
     let broker = Broker::start("", &[]);
     let request = framed(&[0, 18, 0, 99, 0, 0, 0, 7, 0xff, 0xff]);
     let head = exchange(&mut broker.connect(), &request, 14);
-    // Correlation id 7, error 35, five requests of six bytes each (version 0).
+    // Correlation id 7, error 35, seven requests of six bytes each (version 0).
     assert_eq!(head[4..10], [0, 0, 0, 7, 0, 35]);
-    assert_eq!(head[10..14], [0, 0, 0, 5]);
-    assert_eq!(head[..4], (4 + 2 + 4 + 5 * 6_u32).to_be_bytes());
+    assert_eq!(head[10..14], [0, 0, 0, 7]);
+    assert_eq!(head[..4], (4 + 2 + 4 + 7 * 6_u32).to_be_bytes());
 }
 
 #[test]

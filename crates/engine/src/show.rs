@@ -152,9 +152,11 @@ impl Platform {
             }
         };
         let (rows, levels) = in_tree_order(&graph.graph);
+        // The planner's own name for what window() gives.
+        let shown = |text: &str| text.replace(sql::WINDOW_COLUMN, "window");
         table(vec![
             ("level", numbers(levels)),
-            ("operator", texts(rows.iter().map(|r| r.operator.clone()))),
+            ("operator", texts(rows.iter().map(|r| shown(&r.operator)))),
             ("kept", texts(rows.iter().map(|r| r.kept.clone()))),
             ("state", texts(rows.iter().map(|r| r.state.clone()))),
             ("bound", texts(rows.iter().map(|r| r.bound.clone()))),

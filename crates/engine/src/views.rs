@@ -204,13 +204,25 @@ impl Platform {
     }
 
     /// Makes a topic that takes any bytes.
-    pub async fn create_raw_topic(&self, name: &str, partitions: u32) -> Result<()> {
-        let quoted = name.replace('"', "\"\"");
+    pub async fn create_raw_topic(
+        &self,
+        name: &str,
+        partitions: u32,
+        options: &[(&str, String)],
+    ) -> Result<()> {
+        let quote = |value: &str| value.replace('\'', "''");
+        let options = options.iter().map(|(k, v)| format!(", {k} = '{}'", quote(v)));
         let statement = format!(
-            "CREATE TOPIC \"{quoted}\" (value BINARY) \
-             WITH (format = 'raw', partitions = {partitions})"
+            "CREATE TOPIC {} (value BINARY) WITH (format = 'raw', partitions = {partitions}{})",
+            quoted(name),
+            options.collect::<String>()
         );
         self.execute(&statement, None).await.map(|_| ())
+    }
+
+    /// DROP TOPIC.
+    pub async fn drop_topic(&self, name: &str) -> Result<()> {
+        self.execute(&format!("DROP TOPIC {}", quoted(name)), None).await.map(|_| ())
     }
 
     /// The platform's clock, µs since 1970.
@@ -222,6 +234,10 @@ impl Platform {
     pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
         Ok(self.inlet(topic)?.log.partitions().iter().map(|p| p.id()).collect())
     }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Under which name an import's batches are counted.

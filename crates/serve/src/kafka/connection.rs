@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::reader::Reader;
 use super::versions::{self, Served};
-use super::{fetch, list_offsets, metadata, produce};
+use super::{fetch, list_offsets, metadata, produce, topics};
 use crate::app::{App, BODY_PERMIT_BYTES};
 
 /// Requests of one connection that wait for their answer.
@@ -159,6 +159,8 @@ fn dispatch(
         ApiKey::Fetch => fetch::answer(app, request),
         ApiKey::ListOffsets => list_offsets::answer(app, request),
         ApiKey::Metadata => metadata::answer(app, request),
+        ApiKey::CreateTopics => topics::create(app, request),
+        ApiKey::DeleteTopics => topics::delete(app, request),
         _ => {
             let frame = request.encode(&versions::answer(0));
             Ok(Box::pin(async move { frame.map(Some) }))

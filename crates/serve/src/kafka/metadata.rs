@@ -14,12 +14,11 @@ use uuid::Uuid;
 
 use super::NODE_ID;
 use super::connection::{Answer, Request};
+use super::topics::is_name;
 use crate::app::App;
 
 /// Authorised operations were not asked for.
 const NOT_SAID: i32 = i32::MIN;
-/// Longest name of a topic in Kafka.
-const NAME_MAX: usize = 249;
 
 /// A topic that is asked for, by name or by id.
 struct Wanted {
@@ -97,19 +96,9 @@ async fn topic(app: &App, wanted: Wanted, may_create: bool) -> MetadataResponseT
 }
 
 async fn create(app: &App, name: &str) -> Result<Arc<log::Topic>> {
-    app.platform.create_raw_topic(name, app.limits.kafka_partitions).await?;
+    app.platform.create_raw_topic(name, app.limits.kafka_partitions, &[]).await?;
     tracing::info!(topic = name, "made for a Kafka client, with format = 'raw'");
     app.platform.topic_log(name)
-}
-
-/// What Kafka takes as a topic's name.
-fn is_name(name: &str) -> bool {
-    let letters = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    !name.is_empty()
-        && name.len() <= NAME_MAX
-        && name != "."
-        && name != ".."
-        && name.bytes().all(letters)
 }
 
 fn described(log: &Arc<log::Topic>) -> MetadataResponseTopic {

@@ -8,6 +8,7 @@ mod list_offsets;
 mod metadata;
 mod produce;
 mod reader;
+mod topics;
 mod versions;
 
 use std::sync::Arc;

@@ -17,12 +17,14 @@ const fn served(key: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
     Served { key, min, max, flexible_from }
 }
 
-const SERVED: [Served; 5] = [
+const SERVED: [Served; 7] = [
     served(ApiKey::Produce, 3, 11, 9),
     served(ApiKey::Fetch, 4, 12, 12),
     served(ApiKey::ListOffsets, 1, 7, 6),
     served(ApiKey::Metadata, 0, 12, 9),
     served(ApiKey::ApiVersions, 0, 4, 3),
+    served(ApiKey::CreateTopics, 2, 7, 5),
+    served(ApiKey::DeleteTopics, 1, 6, 4),
 ];
 
 impl Served {

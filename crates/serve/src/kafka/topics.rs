@@ -1,0 +1,199 @@
+//! CreateTopics and DeleteTopics, which are CREATE TOPIC and DROP TOPIC. A topic made here takes
+//! any bytes (`format = 'raw'`); one with columns is made with SQL.
+
+use common::{Error, Kind, Result};
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::{CreateTopicsResponse, DeleteTopicsResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
+
+use super::connection::{Answer, Request};
+use super::errors::Fault;
+use crate::app::App;
+
+/// Longest name of a topic in Kafka.
+const NAME_MAX: usize = 249;
+
+struct Wanted {
+    name: String,
+    partitions: i32,
+    replicas: i16,
+    configs: Vec<(String, Option<String>)>,
+}
+
+pub fn create(app: &App, mut request: Request) -> Result<Answer> {
+    let body = &mut request.body;
+    let topics = body.array(|r| {
+        let (name, partitions, replicas) = (r.string()?, r.i32()?, r.i16()?);
+        let assigned = r.array(|r| {
+            r.i32()?;
+            r.array(super::reader::Reader::i32)?;
+            r.tags()
+        })?;
+        let configs = r.array(|r| {
+            let config = (r.string()?, r.nullable_string()?);
+            r.tags()?;
+            Ok(config)
+        })?;
+        r.tags()?;
+        let partitions = if assigned.is_empty() { partitions } else { assigned.len() as i32 };
+        Ok(Wanted { name, partitions, replicas, configs })
+    })?;
+    body.i32()?;
+    let validate_only = body.bool()?;
+    let app = app.clone();
+    Ok(Box::pin(async move {
+        let mut results = vec![];
+        for wanted in topics {
+            let made = create_one(&app, &wanted, validate_only).await;
+            results.push(created(request.version, wanted, made));
+        }
+        request.encode(&CreateTopicsResponse::default().with_topics(results)).map(Some)
+    }))
+}
+
+/// The new topic's id and partitions; of one that is only tried, what it would have.
+async fn create_one(
+    app: &App,
+    wanted: &Wanted,
+    validate_only: bool,
+) -> std::result::Result<(Uuid, i32), Fault> {
+    let name = &wanted.name;
+    if !is_name(name) {
+        let why = "a name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_', '-'";
+        return Err(Fault::new(ResponseError::InvalidTopicException, why));
+    }
+    if app.platform.topic_log(name).is_ok() {
+        let why = format!("topic '{name}' exists");
+        return Err(Fault::new(ResponseError::TopicAlreadyExists, why));
+    }
+    if !matches!(wanted.replicas, -1 | 1) {
+        let why = "there is one node: the replication factor is 1";
+        return Err(Fault::new(ResponseError::InvalidReplicationFactor, why));
+    }
+    let partitions = match wanted.partitions {
+        -1 => app.limits.kafka_partitions,
+        n => u32::try_from(n).ok().filter(|n| *n > 0).ok_or_else(|| {
+            Fault::new(ResponseError::InvalidPartitions, format!("{n} partitions"))
+        })?,
+    };
+    let options = options(&wanted.configs)?;
+    if validate_only {
+        return Ok((Uuid::nil(), partitions as i32));
+    }
+    let made = app.platform.create_raw_topic(name, partitions, &options).await;
+    made.map_err(|e| Fault::new(ResponseError::InvalidRequest, e.to_string()))?;
+    Ok((app.platform.topic_log(name)?.id(), partitions as i32))
+}
+
+/// Kafka's configurations as options of CREATE TOPIC.
+fn options(
+    configs: &[(String, Option<String>)],
+) -> std::result::Result<Vec<(&'static str, String)>, Fault> {
+    let mut options = vec![];
+    for (name, value) in configs {
+        let value = value.as_deref().unwrap_or_default();
+        match (name.as_str(), value) {
+            ("cleanup.policy", "delete") | ("retention.bytes", "-1") => {}
+            ("retention.ms", "-1") => options.push(("retention", "forever".to_string())),
+            ("retention.ms", ms) if ms.parse::<u64>().is_ok() => {
+                options.push(("retention", format!("{ms} ms")));
+            }
+            ("retention.bytes", bytes) if bytes.parse::<u64>().is_ok() => {
+                options.push(("retention_bytes", bytes.to_string()));
+            }
+            _ => {
+                let why = format!(
+                    "{name} = {value} is not served: retention.ms, retention.bytes and \
+                     cleanup.policy = delete are"
+                );
+                return Err(Fault::new(ResponseError::InvalidConfig, why));
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn created(
+    version: i16,
+    wanted: Wanted,
+    made: std::result::Result<(Uuid, i32), Fault>,
+) -> CreatableTopicResult {
+    let result =
+        CreatableTopicResult::default().with_name(TopicName(StrBytes::from_string(wanted.name)));
+    match made {
+        Ok((id, partitions)) if version >= 5 => {
+            let result = result.with_num_partitions(partitions).with_replication_factor(1);
+            if version >= 7 { result.with_topic_id(id) } else { result }
+        }
+        Ok(_) => result,
+        Err(Fault { code, message }) => result.with_error_code(code).with_error_message(message),
+    }
+}
+
+pub fn delete(app: &App, mut request: Request) -> Result<Answer> {
+    let version = request.version;
+    let body = &mut request.body;
+    let topics = body.array(|r| {
+        if version < 6 {
+            return Ok((Some(r.string()?), Uuid::nil()));
+        }
+        let topic = (r.nullable_string()?, r.uuid()?);
+        r.tags()?;
+        Ok(topic)
+    })?;
+    let app = app.clone();
+    Ok(Box::pin(async move {
+        let mut results = vec![];
+        for (name, id) in topics {
+            let name = name.or_else(|| {
+                let logs = app.platform.topic_logs();
+                logs.iter().find(|l| l.id() == id).map(|l| l.name().to_string())
+            });
+            results.push(delete_one(&app, version, name, id).await);
+        }
+        request.encode(&DeleteTopicsResponse::default().with_responses(results)).map(Some)
+    }))
+}
+
+async fn delete_one(
+    app: &App,
+    version: i16,
+    name: Option<String>,
+    id: Uuid,
+) -> DeletableTopicResult {
+    let fault = match &name {
+        None => Some(Fault::new(ResponseError::UnknownTopicId, "no topic has this id")),
+        Some(name) => app.platform.drop_topic(name).await.err().map(refused),
+    };
+    let mut result = DeletableTopicResult::default()
+        .with_name(name.map(|n| TopicName(StrBytes::from_string(n))));
+    if version >= 6 {
+        result = result.with_topic_id(id);
+    }
+    match fault {
+        None => result,
+        Some(Fault { code, message }) => {
+            let result = result.with_error_code(code);
+            if version >= 5 { result.with_error_message(message) } else { result }
+        }
+    }
+}
+
+fn refused(e: Error) -> Fault {
+    let code = match e.kind() {
+        Kind::NotFound => ResponseError::UnknownTopicOrPartition,
+        // A view reads it, or a file of the project defines it.
+        Kind::Conflict => ResponseError::PolicyViolation,
+        _ => ResponseError::InvalidRequest,
+    };
+    Fault::new(code, e.to_string())
+}
+
+/// What Kafka takes as a topic's name.
+pub fn is_name(name: &str) -> bool {
+    let letters = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    (1..=NAME_MAX).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(letters)
+}
