@@ -146,13 +146,14 @@ fn screen_some(
     if let Some(rest) = unchecked.get(unpacked.len()).and_then(|b| Header::parse(b)) {
         next = Offset(rest.base_offset);
     }
+    let looked_at = unchecked.iter().take(unpacked.len()).filter_map(|b| Header::parse(b));
+    let records: u64 = looked_at.map(|h| u64::try_from(h.count).unwrap_or(0)).sum();
     let refused = match unchecked.is_empty() {
         true => vec![],
         false => refused(inlet, ctx, log.id(), &unchecked, unpacked)?,
     };
-    let leaves_out = !refused.is_empty();
-    if leaves_out {
-        let left_out = ranges(&refused);
+    let left_out = ranges(&refused);
+    if !left_out.is_empty() {
         let letters: Vec<DeadLetter> = refused.into_iter().map(|(_, letter)| letter).collect();
         let mut batch = inlet.feed.batch();
         inlet.feed.stage(&mut batch, log.id(), &left_out, next);
@@ -163,6 +164,8 @@ fn screen_some(
         inlet.feed.saved(log.id(), next, true)?;
     }
     inlet.feed.decided(log.id(), next)?;
+    let gone: i64 = left_out.iter().map(|r| r.end - r.start).sum();
+    inlet.events.fetch_add(records.saturating_sub(gone.unsigned_abs()), Ordering::Relaxed);
     Ok(next)
 }
 

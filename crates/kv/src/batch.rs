@@ -10,6 +10,9 @@ use fjall::PersistMode;
 
 use crate::{Keyspace, Kv, Value, fault, marks};
 
+/// With less room than this the files that the store makes by itself do not fit.
+const FILES_BYTES: u64 = 1 << 20;
+
 pub struct Batch {
     kv: Arc<Kv>,
     changes: Vec<Change>,
@@ -80,6 +83,8 @@ impl Batch {
                 return Ok(());
             }
         }
+        // Files of its own that it could not write are larger than what is asked for here.
+        fault::ensure_room(&self.kv.dir, needed.max(FILES_BYTES))?;
         Err(Error::new(
             common::Kind::Io,
             format!("the keyed store in '{}' fails to write its files", self.kv.dir.display()),
@@ -119,11 +124,18 @@ impl Batch {
             }
         }
         marks::stage(&generation, &mut batch, &spaces);
-        batch.commit().map_err(|e| {
-            generation.set_broken();
-            fault::error(&self.kv.dir, "write to", e)
-        })?;
-        Ok(true)
+        match batch.commit() {
+            Ok(()) => Ok(true),
+            // It broke in the background since it was looked at.
+            Err(fjall::Error::Poisoned) => {
+                generation.set_broken();
+                Ok(false)
+            }
+            Err(e) => {
+                generation.set_broken();
+                Err(fault::error(&self.kv.dir, "write to", e))
+            }
+        }
     }
 
     fn push(&mut self, space: &Keyspace, key: Value, value: Option<Value>) {
