@@ -3,6 +3,10 @@
 //! joins what waits into one write (group commit): a coordinator queues under its own lock, lets
 //! the lock go, and waits.
 //!
+//! Memory leads, the store follows: changes the store refused (a full disk) stay in the queue and
+//! go along with the next write, so that both are the same again once the store takes them. Who
+//! answers from memory first settles the ticket of what it read.
+//!
 //! Keys and values: `docs/formats/groups.md`, code in `encoding.rs`.
 
 pub(crate) mod encoding;
@@ -56,11 +60,6 @@ impl Ticket {
         let outcome = self.0.get()?;
         Some(outcome.clone().map_err(|f| Error::new(f.kind, f.message)))
     }
-
-    /// True once the store refused it.
-    pub fn has_failed(&self) -> bool {
-        matches!(self.0.get(), Some(Err(_)))
-    }
 }
 
 impl CommitQueue {
@@ -102,26 +101,35 @@ impl CommitQueue {
         let outcome = if changes.is_empty() {
             Ok(())
         } else {
-            self.store.commit(changes.into_iter().collect())
+            self.store.commit(changes.clone().into_iter().collect())
         };
         if let Err(e) = &outcome {
             tracing::error!("groups and transactions could not be stored: {e}");
+            let mut state = lock(&self.state);
+            for (key, value) in changes {
+                // What was changed again meanwhile is newer.
+                state.waiting.entry(key).or_insert(value);
+            }
         }
         let outcome = outcome.map_err(|e| Failure { kind: e.kind(), message: e.to_string() });
         // Only the writer of a batch sets its outcome, once.
         let _ = batch.0.set(outcome);
     }
 
-    /// Both of it.
-    pub fn commit(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
-        self.wait(&self.enqueue(changes))
+    /// As `wait`, for changes whose write may have failed long ago: they are written again.
+    pub fn settle(&self, ticket: &Ticket) -> Result<()> {
+        match ticket.outcome() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) => self.flush(),
+            None => self.wait(ticket),
+        }
     }
 
-    /// Writes what nobody waits for.
+    /// Writes what is queued.
     pub fn flush(&self) -> Result<()> {
         let ticket = {
             let state = lock(&self.state);
-            if state.waiting.is_empty() {
+            if state.waiting.is_empty() && !state.is_writing {
                 return Ok(());
             }
             state.batch.clone()
