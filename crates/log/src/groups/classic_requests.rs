@@ -142,6 +142,7 @@ impl ClassicGroup {
         let supports_skipping = request.supports_skipping_assignment;
         update(&mut member, request);
         member.touch(now_ms);
+        member.is_new = false;
         self.members.insert(id.clone(), member);
         let goes_on = self.state == ClassicState::Stable
             && self.protocol_name.as_deref() == Some(&self.select_protocol());
