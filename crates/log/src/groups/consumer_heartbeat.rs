@@ -47,7 +47,7 @@ impl GroupCoordinator {
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
         let work = |group: &mut Group| {
             let response = self.heartbeat_in(group, request)?;
-            self.save_consumer(group, self.now_ms());
+            self.save_consumer(group);
             Ok((response, group.saved.clone()))
         };
         let (response, saved) = if request.member_epoch == 0 {
@@ -116,11 +116,9 @@ impl GroupCoordinator {
     }
 
     /// Queues a group of the new protocol if it changed.
-    pub(super) fn save_consumer(&self, group: &mut Group, now_ms: i64) {
+    pub(super) fn save_consumer(&self, group: &mut Group) {
         let Membership::Consumer(consumer) = &mut group.membership else { return };
         if std::mem::take(&mut consumer.must_save) {
-            // Whoever comes next finds the topics as they are then.
-            consumer.topics_checked_ms = consumer.topics_checked_ms.min(now_ms);
             group.saved = self.queue.enqueue([group.to_save()]);
         }
     }
@@ -245,7 +243,7 @@ impl ConsumerGroup {
         let owned = request.topic_partitions.as_deref().map(to_assignment);
         let missed_answer = request.member_epoch == member.previous_member_epoch
             && request.member_epoch < member.member_epoch
-            && owned.is_none_or(|owned| without(&owned, &member.assigned).is_empty());
+            && owned.is_some_and(|owned| without(&owned, &member.assigned).is_empty());
         if is_current || missed_answer {
             return Ok(());
         }

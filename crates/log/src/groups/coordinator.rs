@@ -250,18 +250,16 @@ impl GroupCoordinator {
             let members = match &mut group.membership {
                 Membership::Classic(classic) => {
                     let leave = |m| classic.leave(m, now_ms, &self.config);
-                    Some(request.members.into_iter().map(leave).collect())
+                    request.members.into_iter().map(leave).collect()
                 }
                 Membership::Consumer(consumer) => {
-                    Some(consumer.leave(request.members)).inspect(|_| {
-                        consumer.must_save = true;
-                    })
+                    consumer.leave(request.members)
                 }
             };
-            self.save_consumer(group, now_ms);
+            self.save_consumer(group);
             (members, self.harvest(group))
         });
-        let Some((Some(members), harvest)) = left else {
+        let Some((members, harvest)) = left else {
             let error_code = ErrorCode::UnknownMemberId;
             return LeaveGroupResponse { error_code, members: vec![] };
         };
@@ -280,7 +278,7 @@ impl GroupCoordinator {
                 Membership::Classic(classic) => classic.tick(now_ms, &self.config),
                 Membership::Consumer(consumer) => consumer.tick(now_ms),
             }
-            self.save_consumer(&mut group, now_ms);
+            self.save_consumer(&mut group);
             harvests.push(self.harvest(&mut group));
         }
         for harvest in harvests {
