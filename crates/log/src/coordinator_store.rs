@@ -15,9 +15,11 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
-use common::{Error, Kind, Result};
+use common::{Clock, Error, Kind, Result};
 
+use crate::groups::{GroupConfig, GroupCoordinator, TopicLookup};
 use crate::lock::{lock, wait};
+use crate::transactions::{Markers, TransactionConfig, TransactionCoordinator};
 
 /// A key and its new value; None removes it.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -29,6 +31,40 @@ pub trait CoordinatorStore: Send + Sync {
 
     /// Writes all changes or none; they are durable when it returns.
     fn commit(&self, changes: Vec<Change>) -> Result<()>;
+}
+
+/// The coordinators over one store.
+pub struct Coordinators {
+    pub groups: Arc<GroupCoordinator>,
+    pub transactions: Arc<TransactionCoordinator>,
+}
+
+impl Coordinators {
+    /// Takes over what is stored. Transactions whose end was decided are finished, so all topics
+    /// must be open. `topics` is called with a group's lock held: it should look up and no more.
+    pub fn open(
+        store: Arc<dyn CoordinatorStore>,
+        clock: Arc<dyn Clock>,
+        topics: Arc<TopicLookup>,
+        markers: Arc<dyn Markers>,
+        group_config: GroupConfig,
+        transaction_config: TransactionConfig,
+    ) -> Result<Self> {
+        let pairs = store.load()?;
+        let queue = Arc::new(CommitQueue::new(store));
+        let groups =
+            GroupCoordinator::load(&pairs, queue.clone(), clock.clone(), topics, group_config)?;
+        let groups = Arc::new(groups);
+        let transactions = TransactionCoordinator::load(
+            pairs,
+            queue,
+            clock,
+            groups.clone(),
+            markers,
+            transaction_config,
+        )?;
+        Ok(Self { groups, transactions: Arc::new(transactions) })
+    }
 }
 
 /// The one way to the store.
@@ -56,6 +92,11 @@ struct Failure {
 }
 
 impl Ticket {
+    /// Of something there was nothing to write for.
+    pub fn settled() -> Self {
+        Self(Arc::new(OnceLock::from(Ok(()))))
+    }
+
     fn outcome(&self) -> Option<Result<()>> {
         let outcome = self.0.get()?;
         Some(outcome.clone().map_err(|f| Error::new(f.kind, f.message)))

@@ -70,11 +70,6 @@ impl GroupCoordinator {
             };
             offsets.insert((reader.text()?, reader.i32()?), committed);
         }
-        let settled = queue.enqueue([]);
-        queue.flush()?;
-        for group in groups.values_mut() {
-            group.saved = settled.clone();
-        }
         let groups = groups.into_iter().map(|(id, g)| (id, Arc::new(Mutex::new(g)))).collect();
         Ok(Self {
             config,

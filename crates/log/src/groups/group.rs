@@ -52,7 +52,7 @@ impl Group {
             membership: Membership::Classic(ClassicGroup::default()),
             offsets: BTreeMap::new(),
             pending: BTreeMap::new(),
-            saved: Ticket::default(),
+            saved: Ticket::settled(),
             is_removed: false,
         }
     }

@@ -173,7 +173,7 @@ impl GroupCoordinator {
             }
             group.saved.clone()
         });
-        ended.unwrap_or_else(|| self.queue.enqueue([]))
+        ended.unwrap_or_else(Ticket::settled)
     }
 
     /// OffsetFetch of one group.
