@@ -68,7 +68,11 @@ impl Writer {
     }
 
     /// A count, then each item.
-    pub fn list<T>(self, items: impl IntoIterator<Item = T>, each: impl Fn(Self, T) -> Self) -> Self {
+    pub fn list<T>(
+        self,
+        items: impl IntoIterator<Item = T>,
+        each: impl Fn(Self, T) -> Self,
+    ) -> Self {
         let items: Vec<T> = items.into_iter().collect();
         let this = self.i32(items.len() as i32);
         items.into_iter().fold(this, each)

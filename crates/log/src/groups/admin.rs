@@ -20,7 +20,11 @@ const DEAD: &str = "Dead";
 impl GroupCoordinator {
     /// ListGroups: those in one of the states and of one of the types; empty lists take all. Case
     /// does not matter.
-    pub fn list_groups(&self, states_filter: &[String], types_filter: &[String]) -> Vec<ListedGroup> {
+    pub fn list_groups(
+        &self,
+        states_filter: &[String],
+        types_filter: &[String],
+    ) -> Vec<ListedGroup> {
         let mut listed = vec![];
         for group in self.all() {
             let group = lock(&group);

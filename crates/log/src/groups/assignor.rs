@@ -66,7 +66,8 @@ fn uniform(members: &Members, topics: &Topics) -> BTreeMap<String, Assignment> {
         let mut free: BTreeSet<i32> = (0..topic.partitions).collect();
         for id in &subscribers {
             let had = members.get(*id).and_then(|m| m.target.get(&topic.topic_id));
-            let kept: BTreeSet<i32> = had.into_iter().flatten().filter(|p| free.remove(p)).copied().collect();
+            let kept: BTreeSet<i32> =
+                had.into_iter().flatten().filter(|p| free.remove(p)).copied().collect();
             *loads.entry(id).or_default() += kept.len();
             if !kept.is_empty() {
                 targets.entry((*id).clone()).or_default().insert(topic.topic_id, kept);

@@ -112,7 +112,7 @@ impl ClassicMember {
 }
 
 /// A rebalance that waits for its members.
-struct Rebalance {
+pub(crate) struct Rebalance {
     deadline_ms: i64,
     /// Of an empty group: it waits for members nobody knows of yet, up to this time.
     initial_until_ms: Option<i64>,
@@ -133,9 +133,9 @@ pub(crate) struct ClassicGroup {
     pub static_members: BTreeMap<String, String>,
     /// Ids that were given out and did not join yet, and when they are forgotten (ms).
     pub pending_members: BTreeMap<String, i64>,
-    rebalance: Option<Rebalance>,
+    pub rebalance: Option<Rebalance>,
     pub pending_sync: BTreeSet<String>,
-    sync_deadline_ms: Option<i64>,
+    pub sync_deadline_ms: Option<i64>,
     pub answers: Vec<Answer>,
     /// Something changed that must survive a restart; only in the states Empty and Stable.
     pub must_save: bool,

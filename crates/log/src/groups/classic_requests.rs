@@ -37,7 +37,11 @@ impl ClassicGroup {
         }
     }
 
-    fn check_join(&self, request: &JoinGroupRequest, config: &GroupConfig) -> Result<(), ErrorCode> {
+    fn check_join(
+        &self,
+        request: &JoinGroupRequest,
+        config: &GroupConfig,
+    ) -> Result<(), ErrorCode> {
         let id = &request.member_id;
         if !self.has_room_for(id, config) {
             return Err(ErrorCode::GroupMaxSizeReached);
@@ -207,11 +211,7 @@ impl ClassicGroup {
                 Some(_) => {}
             }
         }
-        if self.members.contains_key(member_id) {
-            Ok(())
-        } else {
-            Err(ErrorCode::UnknownMemberId)
-        }
+        if self.members.contains_key(member_id) { Ok(()) } else { Err(ErrorCode::UnknownMemberId) }
     }
 
     fn check_generation(
@@ -221,11 +221,7 @@ impl ClassicGroup {
         instance: Option<&str>,
     ) -> Result<(), ErrorCode> {
         self.check_member(member_id, instance)?;
-        if generation_id == self.generation_id {
-            Ok(())
-        } else {
-            Err(ErrorCode::IllegalGeneration)
-        }
+        if generation_id == self.generation_id { Ok(()) } else { Err(ErrorCode::IllegalGeneration) }
     }
 
     pub fn sync(

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::api::{MemberIdentity, LeaveGroupMember, TopicLookup, TopicMetadata};
+use super::api::{LeaveGroupMember, MemberIdentity, TopicLookup, TopicMetadata};
 use super::assignor::{ASSIGNORS, assign};
 use crate::error_code::ErrorCode;
 
@@ -128,7 +128,8 @@ impl ConsumerGroup {
         }
         self.topics_checked_ms = now_ms;
         let find = |name: String| lookup(&name).map(|topic| (name, topic));
-        let topics: BTreeMap<_, _> = self.subscribed_topics().into_iter().filter_map(find).collect();
+        let topics: BTreeMap<_, _> =
+            self.subscribed_topics().into_iter().filter_map(find).collect();
         if topics != self.topics {
             self.topics = topics;
             self.bump_epoch();
@@ -189,11 +190,8 @@ impl ConsumerGroup {
             return;
         }
         let free = without(&wanted, &self.owned_by_others(id));
-        let state = if free == wanted {
-            MemberState::Stable
-        } else {
-            MemberState::UnreleasedPartitions
-        };
+        let state =
+            if free == wanted { MemberState::Stable } else { MemberState::UnreleasedPartitions };
         let assigned = either(&kept, &free);
         self.move_member(id, state, assigned, Assignment::new(), Some(self.assignment_epoch));
     }

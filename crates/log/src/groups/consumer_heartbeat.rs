@@ -9,7 +9,9 @@ use super::api::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicIdPartitions,
 };
 use super::assignor::ASSIGNORS;
-use super::consumer::{Assignment, ConsumerGroup, ConsumerMember, LEFT_FOR_A_WHILE, MemberState, without};
+use super::consumer::{
+    Assignment, ConsumerGroup, ConsumerMember, LEFT_FOR_A_WHILE, MemberState, without,
+};
 use super::coordinator::GroupCoordinator;
 use super::group::{Group, Membership};
 use crate::error_code::ErrorCode;
@@ -86,7 +88,8 @@ impl GroupCoordinator {
         let now_ms = self.now_ms();
         let is_known = consumer.members.contains_key(&request.member_id);
         if !is_known && consumer.members.len() >= self.config.max_size {
-            let message = format!("group '{}' has {} members already", group.id, self.config.max_size);
+            let message =
+                format!("group '{}' has {} members already", group.id, self.config.max_size);
             return refuse(ErrorCode::GroupMaxSizeReached, message);
         }
         consumer.find_or_join(request)?;
@@ -139,7 +142,9 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
         return invalid("the instance id is empty");
     }
     if request.member_epoch == LEFT_FOR_A_WHILE && request.instance_id.is_none() {
-        return invalid("only a static member can leave for a while, and the instance id is missing");
+        return invalid(
+            "only a static member can leave for a while, and the instance id is missing",
+        );
     }
     if request.member_epoch < 0 {
         return Ok(());
@@ -152,7 +157,8 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
     if let Some(assignor) = &request.server_assignor
         && !ASSIGNORS.contains(&assignor.as_str())
     {
-        let message = format!("there is no assignor '{assignor}'; there are {}", ASSIGNORS.join(", "));
+        let message =
+            format!("there is no assignor '{assignor}'; there are {}", ASSIGNORS.join(", "));
         return refuse(ErrorCode::UnsupportedAssignor, message);
     }
     if request.member_epoch == 0 {

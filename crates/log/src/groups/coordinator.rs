@@ -51,19 +51,19 @@ impl GroupCoordinator {
         let mut sequence = 0;
         for (key, value) in pairs {
             let mut reader = Reader::key(key);
-            let Some(kind @ (kind::GROUP | kind::OFFSET | kind::PENDING_OFFSET)) = key.first()
-            else {
+            let kind = key.first().copied().unwrap_or_default();
+            if ![kind::GROUP, kind::OFFSET, kind::PENDING_OFFSET].contains(&kind) {
                 continue;
-            };
+            }
             let id = reader.text()?;
             let group = groups.entry(id.clone()).or_insert_with(|| Group::new(&id));
-            if *kind == kind::GROUP {
+            if kind == kind::GROUP {
                 group.load(value.clone(), now_ms, session_ms)?;
                 continue;
             }
             let committed = CommittedOffset::from_value(value.clone())?;
             sequence = sequence.max(committed.sequence);
-            let offsets = if *kind == kind::OFFSET {
+            let offsets = if kind == kind::OFFSET {
                 &mut group.offsets
             } else {
                 group.pending.entry(reader.i64()?).or_default()
@@ -247,9 +247,7 @@ impl GroupCoordinator {
                     let leave = |m| classic.leave(m, now_ms, &self.config);
                     request.members.into_iter().map(leave).collect()
                 }
-                Membership::Consumer(consumer) => {
-                    consumer.leave(request.members)
-                }
+                Membership::Consumer(consumer) => consumer.leave(request.members),
             };
             self.save_consumer(group);
             (members, self.harvest(group))

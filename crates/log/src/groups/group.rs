@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::Result;
 
+use super::api::{JoinGroupProtocol, TopicMetadata};
 use super::classic::{ClassicGroup, ClassicMember, ClassicState};
 use super::consumer::{Assignment, ConsumerGroup, ConsumerMember, MemberState};
-use super::api::{JoinGroupProtocol, TopicMetadata};
 use crate::coordinator_store::encoding::{Reader, Writer, kind};
 use crate::coordinator_store::{Change, Ticket};
 use uuid::Uuid;

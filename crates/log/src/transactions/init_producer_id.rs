@@ -25,11 +25,9 @@ impl TransactionCoordinator {
     /// InitProducerId 0–5. Blocks for writes.
     pub fn init_producer_id(&self, request: &InitProducerIdRequest) -> InitProducerIdResponse {
         match self.try_init(request) {
-            Ok((producer_id, producer_epoch)) => InitProducerIdResponse {
-                error_code: ErrorCode::None,
-                producer_id,
-                producer_epoch,
-            },
+            Ok((producer_id, producer_epoch)) => {
+                InitProducerIdResponse { error_code: ErrorCode::None, producer_id, producer_epoch }
+            }
             Err(error_code) => InitProducerIdResponse {
                 error_code,
                 producer_id: NO_PRODUCER_ID,
