@@ -115,9 +115,9 @@ impl ConsumerGroup {
         self.members.values().flat_map(|m| m.subscribed_topic_names.iter().cloned()).collect()
     }
 
-    /// Another target is needed.
+    /// Another target is needed; once is enough until it is made.
     pub fn bump_epoch(&mut self) {
-        self.group_epoch = self.group_epoch.saturating_add(1);
+        self.group_epoch = self.assignment_epoch.saturating_add(1);
         self.must_save = true;
     }
 

@@ -73,7 +73,10 @@ fn a_new_member_makes_all_join_again() {
     // A follower's retry gets the same generation again.
     let retry = now(world.groups().join_group(join("g", &b2.member_id)));
     assert_eq!((retry.generation_id, retry.error_code), (2, E::None));
-    assert_eq!(error(&world.groups().commit_offsets(&commit("g", &a, 2, 1))), E::RebalanceInProgress);
+    assert_eq!(
+        error(&world.groups().commit_offsets(&commit("g", &a, 2, 1))),
+        E::RebalanceInProgress
+    );
 }
 
 #[test]
@@ -117,8 +120,11 @@ fn the_protocol_with_most_votes_among_those_all_know_wins() {
 
 #[test]
 fn what_is_not_right_gets_kafkas_error() {
-    let world =
-        World::with(GroupConfig { initial_rebalance_delay_ms: 0, max_size: 2, ..Default::default() });
+    let world = World::with(GroupConfig {
+        initial_rebalance_delay_ms: 0,
+        max_size: 2,
+        ..Default::default()
+    });
     let joined = |request| now(world.groups().join_group(request)).error_code;
     assert_eq!(joined(join("", "")), E::InvalidGroupId);
     assert_eq!(joined(join("g", "stranger")), E::UnknownMemberId);
@@ -189,7 +195,10 @@ fn who_does_not_sync_in_time_is_out() {
     let (leader, other, generation) = stable_pair(&world, "g");
     let again = world.groups().join_group(join("g", &leader));
     now(world.groups().join_group(join("g", &other)));
-    let generation = { now(again); generation + 1 };
+    let generation = {
+        now(again);
+        generation + 1
+    };
     let mut follower = world.groups().sync_group(sync("g", &other, generation, &[]));
     for _ in 0..11 {
         world.pass(5_000);
@@ -244,7 +253,10 @@ fn a_restart_does_not_disturb_a_stable_group() {
     assert_eq!(beat(&world, "g", &other, generation), E::None);
     let synced = now(world.groups().sync_group(sync("g", &other, generation, &[])));
     assert_eq!(&synced.assignment[..], b"second half");
-    assert_eq!(error(&world.groups().commit_offsets(&commit("g", &leader, generation, 5))), E::None);
+    assert_eq!(
+        error(&world.groups().commit_offsets(&commit("g", &leader, generation, 5))),
+        E::None
+    );
     world.restart();
     world.pass(10_000);
     assert_eq!(state(&world, "g"), "Empty", "nobody came back");

@@ -141,10 +141,8 @@ fn offsets_of_a_consumer_without_a_group_expire_one_by_one() {
     let world = World::new();
     world.groups().commit_offsets(&commit("g", "", -1, 7));
     world.pass(4 * DAY_MS);
-    let payments = OffsetCommitRequest {
-        topics: vec![offsets("payments", 0, 8)],
-        ..commit("g", "", -1, 8)
-    };
+    let payments =
+        OffsetCommitRequest { topics: vec![offsets("payments", 0, 8)], ..commit("g", "", -1, 8) };
     world.groups().commit_offsets(&payments);
     world.pass(4 * DAY_MS);
     assert_eq!(committed(&world, "g"), -1);

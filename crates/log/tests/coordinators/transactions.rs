@@ -383,7 +383,10 @@ fn transactions_are_listed_and_described() {
     assert_eq!(list(&[], &[], 499), found("a"));
     assert_eq!(list(&[], &[], 500), found(""));
     let described = world.transactions().describe_transaction("a");
-    assert_eq!((described.transaction_state, described.transaction_timeout_ms), ("Ongoing", 60_000));
+    assert_eq!(
+        (described.transaction_state, described.transaction_timeout_ms),
+        ("Ongoing", 60_000)
+    );
     assert_eq!(described.transaction_start_time_ms, super::T0 / 1000 + 1_000);
     assert_eq!(described.topics, [("orders".to_owned(), vec![0, 1])]);
     let none = world.transactions().describe_transaction("nobody");
