@@ -7,7 +7,8 @@ mod classic;
 mod commits;
 mod consumer;
 mod offsets;
-mod random;
+mod random_groups;
+mod random_transactions;
 mod static_members;
 mod transactions;
 
