@@ -23,3 +23,26 @@ pub(crate) fn subscribed_topics(mut metadata: Bytes) -> Option<BTreeSet<String>>
     }
     Some(topics)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_are_found_and_garbage_is_not_believed() {
+        let two = b"\0\x03\0\0\0\x02\0\x01a\0\x02bc\xff\xff\xff\xffand more";
+        let topics = subscribed_topics(Bytes::from_static(two)).unwrap();
+        assert_eq!(topics.into_iter().collect::<Vec<_>>(), ["a", "bc"]);
+        for cut in 0..13 {
+            assert_eq!(subscribed_topics(Bytes::from_static(&two[..cut])), None, "{cut}");
+        }
+        for bad in [
+            &b"\xff\xff\0\0\0\0"[..],
+            b"\0\0\x7f\xff\xff\xff\0\x01a",
+            b"\0\0\0\0\0\x01\xff\xff",
+            b"\0\0\0\0\0\x01\0\x01\xff",
+        ] {
+            assert_eq!(subscribed_topics(Bytes::copy_from_slice(bad)), None, "{bad:?}");
+        }
+    }
+}

@@ -223,8 +223,12 @@ impl TransactionCoordinator {
     pub fn describe_transaction(&self, transactional_id: &str) -> DescribedTransaction {
         let found = self.find(transactional_id);
         let Some(transaction) = found.filter(|t| !lock(t).is_removed) else {
+            let error_code = match transactional_id.is_empty() {
+                true => ErrorCode::InvalidRequest,
+                false => ErrorCode::TransactionalIdNotFound,
+            };
             return DescribedTransaction {
-                error_code: ErrorCode::TransactionalIdNotFound,
+                error_code,
                 transactional_id: transactional_id.to_owned(),
                 transaction_start_time_ms: -1,
                 ..Default::default()

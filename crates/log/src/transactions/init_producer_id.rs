@@ -1,6 +1,9 @@
-//! InitProducerId: a producer gets its id and epoch. Under a transactional id, each call raises
-//! the epoch, which fences whoever produced under it before; what that one left open is aborted
-//! first. A producer that states what it has gets the next epoch only if it is the newest (KIP-360).
+//! InitProducerId: a producer gets its id and epoch. Under a transactional id, each call raises the
+//! epoch, which fences whoever produced under it before; what that one left open is aborted first.
+//! A producer that states what it has gets the next epoch only if it is the newest (KIP-360).
+//!
+//! Kafka answers `CONCURRENT_TRANSACTIONS` as soon as it has decided to abort, and the client asks
+//! again; here the call aborts, and answers when that is done.
 
 use std::sync::{Arc, Mutex};
 
@@ -107,26 +110,25 @@ impl TransactionCoordinator {
             self.save(transaction);
             return Ok(Step::Abort);
         }
-        if transaction.producer_id == NO_PRODUCER_ID
-            || Transaction::is_epoch_exhausted(transaction.producer_epoch)
-        {
-            let Some(new_id) = new_id else { return Ok(Step::NewProducerId) };
-            if transaction.producer_id != NO_PRODUCER_ID {
-                check_epoch(transaction, stated)?;
+        let is_new = transaction.producer_id == NO_PRODUCER_ID;
+        // The highest epoch is there to fence with; nobody produces with it.
+        let must_rotate = transaction.producer_epoch == i16::MAX;
+        let raises = is_new || check_epoch(transaction, stated)? || must_rotate;
+        if raises {
+            let (id, epoch) = (transaction.producer_id, transaction.producer_epoch);
+            if is_new || Transaction::is_epoch_exhausted(epoch) {
+                let Some(new_id) = new_id else { return Ok(Step::NewProducerId) };
+                transaction.last_producer_id = id;
+                transaction.producer_id = new_id;
+                transaction.producer_epoch = 0;
+            } else {
+                transaction.producer_epoch = epoch + 1;
             }
-            transaction.last_producer_id = transaction.producer_id;
+            // Only who said what it had may come again for the same answer.
             transaction.last_producer_epoch = match stated {
-                Some(_) => transaction.producer_epoch,
-                None => NO_PRODUCER_EPOCH,
+                Some((_, stated)) if !is_new => stated,
+                _ => NO_PRODUCER_EPOCH,
             };
-            transaction.producer_id = new_id;
-            transaction.producer_epoch = 0;
-        } else if check_epoch(transaction, stated)? {
-            transaction.last_producer_epoch = match stated {
-                Some(_) => transaction.producer_epoch,
-                None => NO_PRODUCER_EPOCH,
-            };
-            transaction.producer_epoch += 1;
         }
         transaction.state = TransactionState::Empty;
         transaction.timeout_ms = request.transaction_timeout_ms;

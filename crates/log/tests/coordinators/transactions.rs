@@ -224,6 +224,7 @@ fn when_the_epochs_are_used_up_there_is_a_new_producer_id() {
         assert_eq!(p.producer_id, first_id);
     }
     world.restart();
+    assert_eq!(ask(&world, "t", first_id, 5).error_code, E::ProducerFenced);
     let rotated = ask(&world, "t", first_id, i16::MAX - 1);
     assert_eq!((rotated.error_code, rotated.producer_epoch), (E::None, 0));
     assert!(rotated.producer_id > first_id);
@@ -391,6 +392,8 @@ fn transactions_are_listed_and_described() {
     assert_eq!(described.topics, [("orders".to_owned(), vec![0, 1])]);
     let none = world.transactions().describe_transaction("nobody");
     assert_eq!(none.error_code, E::TransactionalIdNotFound);
+    let nameless = world.transactions().describe_transaction("");
+    assert_eq!(nameless.error_code, E::InvalidRequest);
 }
 
 #[test]
@@ -406,4 +409,26 @@ fn a_transactional_id_nobody_uses_is_forgotten_after_a_week() {
     assert_eq!(add(&world, &p, &[0]), E::InvalidProducerIdMapping);
     let again = init(&world, "t");
     assert!(again.producer_id > p.producer_id);
+}
+
+#[test]
+fn the_last_epoch_fences_and_is_never_given_out() {
+    for states_its_epoch in [true, false] {
+        let world = World::new();
+        let mut p = init(&world, "t");
+        while p.producer_epoch < i16::MAX - 1 {
+            let next = ask(&world, "t", p.producer_id, p.producer_epoch);
+            let retry = ask(&world, "t", p.producer_id, p.producer_epoch);
+            assert_eq!((next, next.error_code), (retry, E::None));
+            p = producer("t", next.producer_id, next.producer_epoch);
+        }
+        add(&world, &p, &[0]);
+        let answer = match states_its_epoch {
+            true => ask(&world, "t", p.producer_id, p.producer_epoch),
+            false => ask(&world, "t", -1, -1),
+        };
+        assert_eq!((answer.error_code, answer.producer_epoch), (E::None, 0));
+        assert!(answer.producer_id > p.producer_id);
+        assert_eq!(world.partitions.take()[0].3, i16::MAX);
+    }
 }
