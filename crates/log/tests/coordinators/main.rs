@@ -6,6 +6,7 @@ mod admin;
 mod classic;
 mod commits;
 mod consumer;
+mod golden;
 mod offsets;
 mod random_groups;
 mod random_transactions;
