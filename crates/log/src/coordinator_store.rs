@@ -131,10 +131,10 @@ impl CommitQueue {
             let changes = mem::take(&mut state.waiting);
             let batch = mem::take(&mut state.batch);
             drop(state);
-            self.write(changes, &batch);
+            let writing = Writing { queue: self, batch };
+            self.write(changes, &writing.batch);
+            drop(writing);
             state = lock(&self.state);
-            state.is_writing = false;
-            self.changed.notify_all();
         }
     }
 
@@ -176,5 +176,22 @@ impl CommitQueue {
             state.batch.clone()
         };
         self.wait(&ticket)
+    }
+}
+
+/// The turn of the one who writes; given up also if the store panics, or all would wait for ever.
+struct Writing<'a> {
+    queue: &'a CommitQueue,
+    batch: Ticket,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.batch.0.get_or_init(|| {
+            let message = "the store failed while it wrote".to_owned();
+            Err(Failure { kind: Kind::Internal, message })
+        });
+        lock(&self.queue.state).is_writing = false;
+        self.queue.changed.notify_all();
     }
 }

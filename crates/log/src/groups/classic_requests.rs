@@ -58,6 +58,9 @@ impl ClassicGroup {
 
     fn has_room_for(&self, member_id: &str, config: &GroupConfig) -> bool {
         let member = self.members.get(member_id);
+        if member_id.is_empty() && self.pending_members.len() >= config.max_size {
+            return false;
+        }
         match self.state {
             ClassicState::Empty => true,
             ClassicState::PreparingRebalance => {

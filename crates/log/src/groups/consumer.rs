@@ -189,7 +189,7 @@ impl ConsumerGroup {
             }
             return;
         }
-        let free = without(&wanted, &self.owned_by_others(id));
+        let free = self.released(wanted.clone(), id);
         let state =
             if free == wanted { MemberState::Stable } else { MemberState::UnreleasedPartitions };
         let assigned = either(&kept, &free);
@@ -224,12 +224,16 @@ impl ConsumerGroup {
         self.must_save = true;
     }
 
-    fn owned_by_others(&self, id: &str) -> Assignment {
-        let mut owned = Assignment::new();
+    /// Those of the partitions that no other member owns.
+    fn released(&self, mut partitions: Assignment, id: &str) -> Assignment {
         for member in self.members.iter().filter(|(other, _)| *other != id).map(|(_, m)| m) {
-            owned = either(&owned, &either(&member.assigned, &member.pending_revocation));
+            if partitions.is_empty() {
+                break;
+            }
+            partitions = without(&partitions, &member.assigned);
+            partitions = without(&partitions, &member.pending_revocation);
         }
-        owned
+        partitions
     }
 
     /// Takes a member out; the others get its partitions.

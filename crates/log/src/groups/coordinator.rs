@@ -267,6 +267,9 @@ impl GroupCoordinator {
         let mut harvests = vec![];
         for group in self.all() {
             let mut group = lock(&group);
+            if group.is_removed {
+                continue;
+            }
             match &mut group.membership {
                 Membership::Classic(classic) => classic.tick(now_ms, &self.config),
                 Membership::Consumer(consumer) => consumer.tick(now_ms),

@@ -78,11 +78,11 @@ impl TransactionCoordinator {
     /// Finishes a transaction whose end is decided, if it is one and nobody else does.
     fn finish(&self, shared: &Shared) -> Result<()> {
         let Some(work) = start_work(shared) else { return Ok(()) };
+        let _finishing = Finishing(shared);
         let finished = self.do_work(&work);
         let now_ms = self.now_ms();
         let saved = {
             let mut transaction = lock(shared);
-            transaction.is_finishing = false;
             if finished.is_err() {
                 transaction.retry_ms = now_ms.saturating_add(RETRY_MS);
                 finished?;
@@ -208,4 +208,14 @@ fn start_work(shared: &Shared) -> Option<Work> {
         groups: transaction.groups.iter().cloned().collect(),
         prepared: transaction.saved.clone(),
     })
+}
+
+/// The turn of the one who finishes a transaction; given up also after a panic, or nobody else
+/// could.
+struct Finishing<'a>(&'a Shared);
+
+impl Drop for Finishing<'_> {
+    fn drop(&mut self) {
+        lock(self.0).is_finishing = false;
+    }
 }

@@ -158,6 +158,18 @@ fn what_is_not_right_gets_kafkas_error() {
 }
 
 #[test]
+fn ids_are_not_given_out_without_end() {
+    let world = World::with(GroupConfig { max_size: 3, ..GroupConfig::default() });
+    let ask = JoinGroupRequest { requires_known_member_id: true, ..join("g", "") };
+    let mut answers: Vec<_> =
+        (0..5).map(|_| now(world.groups().join_group(ask.clone())).error_code).collect();
+    assert_eq!(answers.split_off(3), [E::GroupMaxSizeReached, E::GroupMaxSizeReached]);
+    assert_eq!(answers, [E::MemberIdRequired; 3]);
+    world.pass(10_000);
+    assert_eq!(now(world.groups().join_group(ask)).error_code, E::MemberIdRequired);
+}
+
+#[test]
 fn who_is_silent_for_a_session_is_out() {
     let world = World::new();
     let (leader, other, generation) = stable_pair(&world, "g");

@@ -96,6 +96,23 @@ fn a_transaction_ends_the_same_way_in_all_its_partitions() {
 }
 
 #[test]
+fn a_transaction_costs_two_writes_and_with_offsets_two_more() {
+    let world = World::new();
+    let p = init(&world, "t");
+    let before = world.store.commits();
+    for _ in 0..10 {
+        add(&world, &p, &[0, 1]);
+        end(&world, &p, true);
+    }
+    assert_eq!(world.store.commits(), before + 20, "partitions added, outcome decided");
+    let before = world.store.commits();
+    world.transactions().add_offsets(&p, "g");
+    world.transactions().txn_offset_commit(&txn_commit(&p, 1));
+    end(&world, &p, true);
+    assert_eq!(world.store.commits(), before + 4, "group, offset, outcome, its effect");
+}
+
+#[test]
 fn what_is_not_right_gets_kafkas_error() {
     let world = World::new();
     let max = world.transaction_config.max_timeout_ms;
