@@ -4,7 +4,8 @@
 //! Way of a record: `PartitionLog::append` checks a batch, gives it its offsets and writes it to
 //! the active segment; the flusher syncs all dirty segments together every few milliseconds
 //! (group commit); then the high watermark moves, `durable` answers and readers see the batch.
-//! Bytes on disk: `docs/formats/log.md`. Read `log.rs` first, then `partition.rs`.
+//! Bytes on disk: `docs/formats/log.md`. Read `log.rs` first, then `partition.rs`. Groups and
+//! transactions (`groups`, `transactions`) stand beside it on a small keyed store of their own.
 
 mod batch;
 mod builder;
@@ -12,8 +13,11 @@ mod checkpoint;
 mod commits;
 pub mod compression;
 mod config;
+mod coordinator_store;
 mod durability;
+mod error_code;
 mod flusher;
+pub mod groups;
 mod handles;
 mod index;
 mod lock;
@@ -28,13 +32,16 @@ mod retention;
 mod scan;
 mod segment;
 mod topic;
+pub mod transactions;
 mod varint;
 
 pub use batch::{Compression, HEADER_LEN, Header};
 pub use builder::BatchBuilder;
 pub use commits::Commits;
 pub use config::{LogConfig, TopicConfig};
+pub use coordinator_store::{Change, CoordinatorStore, Coordinators};
 pub use durability::Appended;
+pub use error_code::ErrorCode;
 pub use log::Log;
 pub use partition::{PartitionLog, PartitionStats};
 pub use recovery::{Damage, PartitionRecovery, Recovery};
