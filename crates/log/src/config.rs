@@ -23,6 +23,10 @@ pub struct LogConfig {
     pub sync_threads: usize,
     /// File handles kept open (segments with writes not yet synced come on top).
     pub handles_max: usize,
+    /// Producers idle for longer are forgotten (`producer.id.expiration.ms`).
+    pub producer_expiration_us: i64,
+    /// Producers remembered in one partition; beyond it the most idle ones are forgotten.
+    pub producers_max: usize,
 }
 
 impl Default for LogConfig {
@@ -33,6 +37,8 @@ impl Default for LogConfig {
             batch_bytes_max: 128 << 20,
             sync_threads: 16,
             handles_max: 512,
+            producer_expiration_us: 86_400_000_000,
+            producers_max: 100_000,
         }
     }
 }

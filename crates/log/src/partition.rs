@@ -1,10 +1,11 @@
 //! One partition: the single writer of its active segment, and group commit's view of it. Reading
 //! is in `read.rs`, opening after a crash in `recovery.rs`, forgetting in `retention.rs`.
 //!
-//! Locks, in this order: `sync` (one sync or roll at a time), `writer`, then those inside of
-//! segments and `durability`. No append waits for a sync, except the one that begins a segment.
+//! Locks, in this order: `sync` (one sync or roll at a time), `writer`, `producers`, then those
+//! inside of segments and `durability`. No append waits for a sync, except the one that begins a segment.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -25,7 +26,9 @@ use crate::flusher::Flusher;
 use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::lock::{lock, read, write};
+use crate::producers::Producers;
 use crate::segment::Segment;
+use crate::snapshot::{self, AbortedIndex};
 
 /// Bytes of one append: with a full segment before it, positions stay within 32 bits.
 const APPEND_BYTES_MAX: usize = 1 << 30;
@@ -53,8 +56,12 @@ pub struct PartitionLog {
     /// Retention removes nothing from here on.
     pub(crate) held_from: AtomicI64,
     pub(crate) counters: Counters,
+    /// Changed under the writer's lock only.
+    pub(crate) producers: Mutex<Producers>,
+    /// A copy of `Producers::first_unstable`, for readers.
+    pub(crate) first_unstable: AtomicI64,
+    pub(crate) durability: Durability,
     segment_bytes_max: Arc<AtomicU64>,
-    durability: Durability,
     end: AtomicI64,
     is_dirty: AtomicBool,
     sync: Mutex<()>,
@@ -110,6 +117,15 @@ pub(crate) struct Opened {
     pub active: Option<Arc<Segment>>,
     pub extent: Extent,
     pub start: i64,
+    pub producers: Producers,
+}
+
+/// A segment that was just closed, and what is to be stored of it without locks.
+pub(crate) struct Sealed {
+    segment: Arc<Segment>,
+    aborted: AbortedIndex,
+    /// The producers where the next segment begins.
+    producers: Vec<u8>,
 }
 
 impl Writer {
@@ -144,6 +160,8 @@ impl PartitionLog {
             held_from: AtomicI64::new(i64::MAX),
             counters: Counters::default(),
             segment_bytes_max,
+            first_unstable: AtomicI64::new(opened.producers.first_unstable()),
+            producers: Mutex::new(opened.producers),
             durability: Durability::new(end),
             end: AtomicI64::new(end),
             is_dirty: AtomicBool::new(false),
@@ -194,6 +212,22 @@ impl PartitionLog {
             .hint("send less than 1 GiB at once"));
         }
         let records = batch::check_sent(&batch, self.shared.config.batch_bytes_max)?;
+        match self.place(batch, records, || None::<Infallible>, |_| {})? {
+            Ok(appended) => Ok(appended),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Writes checked batches. `admit` is asked first, under the writer's lock: if it gives
+    /// something, nothing is written and that is the answer. `written` is told, under the same
+    /// lock, where they are.
+    pub(crate) fn place<T>(
+        self: &Arc<Self>,
+        batch: Bytes,
+        records: i64,
+        admit: impl FnOnce() -> Option<T>,
+        written: impl FnOnce(Appended),
+    ) -> Result<std::result::Result<Appended, T>> {
         let mut bytes = batch.try_into_mut().unwrap_or_else(|b| BytesMut::from(&b[..]));
         let mut sealed = None;
         let mut writer = self.writer()?;
@@ -201,8 +235,21 @@ impl PartitionLog {
             drop(writer);
             (writer, sealed) = self.roll(|w| self.must_roll(w, bytes.len()))?;
         }
-        let appended = self.write(&mut writer, &mut bytes);
+        if let Some(e) = self.durability.stopped() {
+            return Err(e);
+        }
+        let outcome = match admit() {
+            Some(instead) => Err(instead),
+            None => Ok(self.write(&mut writer, &mut bytes).inspect(|a| written(*a))),
+        };
         drop(writer);
+        let appended = match outcome {
+            Ok(appended) => appended,
+            Err(instead) => {
+                self.after_roll(sealed);
+                return Ok(Err(instead));
+            }
+        };
         if appended.is_ok() && !self.is_dirty.swap(true, Ordering::AcqRel) {
             self.shared.flusher.push(self.clone());
         }
@@ -210,7 +257,7 @@ impl PartitionLog {
         let appended = appended?;
         self.counters.records_appended.fetch_add(records as u64, Ordering::Relaxed);
         self.counters.bytes_appended.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(appended)
+        Ok(Ok(appended))
     }
 
     /// Keeps what is not yet needed elsewhere: retention removes nothing from `offset` on.
@@ -309,18 +356,27 @@ impl PartitionLog {
         // Whatever came between: a stored index vouches for all that it reaches to.
         self.sync();
         let active = self.active().filter(|(_, durable)| durable.len >= INDEXED_AT_CLOSE);
-        if let Some(Err(e)) = active.map(|(active, _)| active.store_index()) {
+        if let Some(Err(e)) = active.map(|(active, durable)| self.store_state(&active, durable)) {
             let dir = self.dir.display();
             tracing::warn!(%dir, "index is not stored, the next start takes longer: {e}");
         }
     }
 
-    /// Begins a new segment if `wanted` still holds under the locks. Returns the sealed one: its
-    /// index is to be stored by `after_roll`, without locks.
+    /// Index and producers as of the end of the active segment.
+    fn store_state(&self, active: &Segment, durable: Extent) -> io::Result<()> {
+        let end = durable.next_offset;
+        let producers = lock(&self.producers).encode(end);
+        let path = snapshot::producers_path(&self.dir, end);
+        snapshot::store(&*self.shared.disk, &path, producers)?;
+        active.store_index()
+    }
+
+    /// Begins a new segment if `wanted` still holds under the locks. Returns the sealed one:
+    /// `after_roll` is to store its index, without locks.
     pub(crate) fn roll(
         &self,
         wanted: impl Fn(&Writer) -> bool,
-    ) -> Result<(MutexGuard<'_, Writer>, Option<Arc<Segment>>)> {
+    ) -> Result<(MutexGuard<'_, Writer>, Option<Sealed>)> {
         let _sync = lock(&self.sync);
         let mut writer = self.writer()?;
         let Some(active) = writer.active.clone().filter(|_| wanted(&writer)) else {
@@ -349,10 +405,14 @@ impl PartitionLog {
         writer.must_roll = next.is_err();
         let next = next?;
         active.seal(next.base);
+        let (aborted, producers) = {
+            let mut state = lock(&self.producers);
+            (state.seal(next.base), state.encode(next.base))
+        };
         writer.written = Extent::empty(next.base);
         writer.durable = writer.written;
         writer.active = Some(next);
-        Ok((writer, Some(active)))
+        Ok((writer, Some(Sealed { segment: active, aborted, producers })))
     }
 
     /// Returns when no append is under way; after `stop` there will be none any more.
@@ -367,12 +427,23 @@ impl PartitionLog {
         Some((writer.active.clone()?, writer.durable))
     }
 
-    pub(crate) fn after_roll(&self, sealed: Option<Arc<Segment>>) {
-        let Some(sealed) = sealed else { return };
+    pub(crate) fn after_roll(&self, sealed: Option<Sealed>) {
+        let Some(Sealed { segment, aborted, producers }) = sealed else { return };
         self.shared.commits.note();
-        if let Err(e) = sealed.store_index() {
-            tracing::warn!(file = %sealed.path.display(), "index is not stored: {e}");
+        let path = snapshot::producers_path(&self.dir, aborted.end);
+        segment.keep_aborted(aborted);
+        let stored = segment.store_index();
+        let stored = stored.and_then(|()| snapshot::store(&*self.shared.disk, &path, producers));
+        if let Err(e) = stored {
+            tracing::warn!(file = %segment.path.display(), "index is not stored: {e}");
         }
+    }
+
+    /// Takes note of a batch with a producer, under the writer's lock.
+    pub(crate) fn note_produced(&self, header: &Header, bytes: &[u8]) {
+        let mut producers = lock(&self.producers);
+        producers.saw(header, bytes, self.shared.clock.now_us().div_euclid(1000));
+        self.first_unstable.store(producers.first_unstable(), Ordering::Release);
     }
 
     fn must_roll(&self, writer: &Writer, bytes: usize) -> bool {
@@ -385,9 +456,6 @@ impl PartitionLog {
     }
 
     fn write(&self, writer: &mut Writer, bytes: &mut [u8]) -> Result<Appended> {
-        if let Some(e) = self.durability.stopped() {
-            return Err(e);
-        }
         let active = match &writer.active {
             Some(active) => active.clone(),
             None => self.create_first(writer)?,
@@ -452,6 +520,11 @@ impl PartitionLog {
         if let Some(active) = &writer.active {
             active.set_durable_len(target.len);
         }
+        {
+            let mut producers = lock(&self.producers);
+            producers.settle(target.next_offset);
+            self.first_unstable.store(producers.first_unstable(), Ordering::Release);
+        }
         self.durability.advance(target.next_offset);
     }
 
@@ -467,6 +540,8 @@ impl PartitionLog {
         if let Some(active) = &writer.active {
             active.update_index(|index| index.cut(durable));
         }
+        let cut = cut.map_err(|e| e.to_string());
+        let cut = cut.and_then(|()| self.cut_producers(writer, durable));
         writer.written = durable;
         writer.must_cut = false;
         writer.file = None;
@@ -485,6 +560,18 @@ impl PartitionLog {
         }
         self.durability.cut(Failure::of(&e));
         e
+    }
+
+    /// Forgets what cut batches said of their producers.
+    fn cut_producers(&self, writer: &Writer, durable: Extent) -> std::result::Result<(), String> {
+        let Some(active) = &writer.active else { return Ok(()) };
+        if lock(&self.producers).changed_at < durable.next_offset {
+            return Ok(());
+        }
+        let state = self.producers_at(active, durable).map_err(|e| e.to_string())?;
+        self.first_unstable.store(state.first_unstable(), Ordering::Release);
+        *lock(&self.producers) = state;
+        Ok(())
     }
 
     fn timed_sync(&self, file: &dyn DiskFile) -> io::Result<()> {

@@ -22,7 +22,12 @@ impl PartitionLog {
     /// batch. Empty at the end. Before `start_offset` the error's kind is `NotFound`; a batch that
     /// is damaged on disk is `Corrupt`, after the good ones before it were returned.
     pub fn read(&self, from: Offset, bytes_max: usize) -> Result<Vec<Bytes>> {
-        let end = self.high_watermark().0;
+        self.read_below(from, self.high_watermark(), bytes_max)
+    }
+
+    /// As `read`, but only below `end`.
+    pub fn read_below(&self, from: Offset, end: Offset, bytes_max: usize) -> Result<Vec<Bytes>> {
+        let end = end.0.min(self.high_watermark().0);
         self.check_range(from)?;
         let mut batches = vec![];
         if from.0 >= end {
@@ -74,7 +79,7 @@ impl PartitionLog {
     }
 
     /// The segment in which `offset` lies, if it is there.
-    fn segment_of(&self, offset: i64) -> Option<Arc<Segment>> {
+    pub(crate) fn segment_of(&self, offset: i64) -> Option<Arc<Segment>> {
         read(&self.segments).range(..=offset).next_back().map(|(_, s)| s.clone())
     }
 

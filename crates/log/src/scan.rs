@@ -38,13 +38,15 @@ pub(crate) struct Torn {
 }
 
 /// Walks on from where `index` ends; in a sealed segment not further than offset `end`, for there
-/// may be bytes behind it that were cut off before it was sealed, and came back.
+/// may be bytes behind it that were cut off before it was sealed, and came back. `see` gets every
+/// batch's header, and of control batches their bytes.
 pub(crate) fn scan(
     file: &dyn DiskFile,
     file_len: u64,
     mut index: Index,
     trusted: Extent,
     end: Option<i64>,
+    mut see: impl FnMut(&Header, &[u8]),
 ) -> io::Result<Scan> {
     let mut window = Window { file, file_len, bytes: vec![], start: 0 };
     let mut damaged = vec![];
@@ -55,7 +57,14 @@ pub(crate) fn scan(
         let is_trusted = position < trusted.len;
         let end = if is_trusted { trusted.len.min(file_len) } else { file_len };
         match batch_at(&mut window, position, end, next_offset, !is_trusted)? {
-            Ok((header, len)) => index.add(&header, len),
+            Ok((header, len)) => {
+                let bytes = match header.is_control() {
+                    true => window.get(position, len as usize, end)?.unwrap_or_default(),
+                    false => &[],
+                };
+                see(&header, bytes);
+                index.add(&header, len);
+            }
             Err(_) if is_trusted => {
                 let (to, next) = after_damage(&mut window, position, end, next_offset, trusted)?;
                 if next > next_offset {

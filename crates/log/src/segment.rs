@@ -12,6 +12,7 @@ use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::lock::lock;
 use crate::scan;
+use crate::snapshot::AbortedIndex;
 
 const END_UNKNOWN: i64 = -1;
 
@@ -24,6 +25,8 @@ pub(crate) struct Segment {
     index: Mutex<Option<Index>>,
     /// Kept when a sealed segment's index is let go.
     sealed_extent: OnceLock<Extent>,
+    /// Of a sealed segment, while it is in use.
+    aborted: Mutex<Option<Arc<AbortedIndex>>>,
     /// Readers see no further, until it is sealed.
     durable_len: AtomicU64,
     /// Where the next segment begins, once sealed.
@@ -75,6 +78,7 @@ impl Segment {
             file: Mutex::new(None),
             index: Mutex::new(index),
             sealed_extent: OnceLock::new(),
+            aborted: Mutex::new(None),
             durable_len: AtomicU64::new(durable_len),
             end: AtomicI64::new(end),
             stored_len: AtomicU64::new(0),
@@ -130,6 +134,35 @@ impl Segment {
 
     pub fn is_sealed(&self) -> bool {
         self.end.load(Ordering::Acquire) != END_UNKNOWN
+    }
+
+    /// Where the next segment begins.
+    pub fn end(&self) -> i64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// The transactions aborted in this sealed segment, from memory or from its file.
+    pub fn aborted(self: &Arc<Self>) -> Option<Arc<AbortedIndex>> {
+        let found = {
+            let mut slot = lock(&self.aborted);
+            if slot.is_none() {
+                let stored = AbortedIndex::load(&*self.disk, &self.path);
+                *slot = stored.filter(|index| index.end == self.end()).map(Arc::new);
+            }
+            slot.clone()
+        };
+        self.note();
+        found
+    }
+
+    /// Stores them, which were found anew.
+    pub fn keep_aborted(&self, index: AbortedIndex) -> Arc<AbortedIndex> {
+        if let Err(e) = index.store(&*self.disk, &self.path) {
+            tracing::warn!(file = %self.path.display(), "transaction index is not stored: {e}");
+        }
+        let index = Arc::new(index);
+        *lock(&self.aborted) = Some(index.clone());
+        index
     }
 
     /// Changes the index of the active segment.
@@ -191,7 +224,7 @@ impl Segment {
         }
         tracing::warn!(file = %self.path.display(), "index is missing or damaged, rebuilding it");
         let trusted = Extent { len, next_offset: end, max_timestamp_ms: i64::MIN };
-        let found = scan::scan(&*file, len, Index::new(self.base), trusted, Some(end))
+        let found = scan::scan(&*file, len, Index::new(self.base), trusted, Some(end), |_, _| {})
             .map_err(|e| Error::io(doing(), e))?;
         for hole in &found.damaged {
             tracing::error!(file = %self.path.display(), ?hole, "damaged stretch in segment");
@@ -220,13 +253,14 @@ impl Segment {
         *lock(&self.file) = None;
         if self.is_sealed() {
             *lock(&self.index) = None;
+            *lock(&self.aborted) = None;
         }
     }
 
     /// Removes all files of the segment.
     pub fn remove(&self) -> io::Result<()> {
         self.release();
-        for extension in ["timeindex", "index", "log"] {
+        for extension in ["producers", "txn", "timeindex", "index", "log"] {
             self.disk.remove(&self.path.with_extension(extension))?;
         }
         Ok(())

@@ -171,6 +171,7 @@ impl Topic {
         let mut changed = meta.clone();
         let mut begins = vec![];
         for partition in self.partitions() {
+            partition.expire_producers(now_us);
             if let Some(start) = partition.retained_from(&meta.config, now_us)? {
                 let p = partition.id.0 as usize;
                 if changed.start_offsets.len() <= p {

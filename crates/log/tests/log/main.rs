@@ -1,4 +1,5 @@
-//! The log as its users see it: on a simulated disk (`behave`, `faults`, `crash`), on the real one
+//! The log as its users see it: on a simulated disk (`behave`, `producers`, `faults`, `crash`,
+//! `random_producers`), on the real one
 //! with threads (`threads`), and a folder written by the first release (`golden`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
@@ -6,6 +7,8 @@ mod behave;
 mod crash;
 mod faults;
 mod golden;
+mod producers;
+mod random_producers;
 mod threads;
 
 use std::path::Path;
