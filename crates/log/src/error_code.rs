@@ -1,6 +1,7 @@
-//! Kafka's error codes as partitions and the coordinators of groups and transactions answer them. A client acts
-//! on the code, so each is exactly the one Kafka 4 gives in the same state (names and numbers:
-//! Kafka's protocol guide, "Error Codes"). Next: `groups/mod.rs`, `transactions/mod.rs`.
+//! Kafka's error codes as partitions and the coordinators of groups and transactions answer them.
+//! A client acts on the code, so each is exactly the one Kafka 4 gives in the same state (names
+//! and numbers: Kafka's protocol guide, "Error Codes"). Next: `groups/mod.rs`,
+//! `transactions/mod.rs`.
 
 /// One of Kafka's error codes; `code` is its number on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

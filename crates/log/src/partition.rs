@@ -2,7 +2,8 @@
 //! is in `read.rs`, opening after a crash in `recovery.rs`, forgetting in `retention.rs`.
 //!
 //! Locks, in this order: `sync` (one sync or roll at a time), `writer`, `producers`, then those
-//! inside of segments and `durability`. No append waits for a sync, except the one that begins a segment.
+//! inside of segments and `durability`. No append waits for a sync, except the one that begins a
+//! segment.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
