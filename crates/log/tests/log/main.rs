@@ -6,7 +6,10 @@ mod behave;
 mod crash;
 mod faults;
 mod golden;
+mod page_cache;
+mod segment_time;
 mod threads;
+mod topics;
 
 use std::path::Path;
 use std::sync::Arc;
