@@ -35,6 +35,7 @@ mod scan;
 mod segment;
 mod segment_time;
 mod settings;
+mod times;
 mod topic;
 pub mod transactions;
 mod varint;

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use common::{DiskFile, Error};
+use common::{DiskFile, Error, Kind, Result};
 
 use crate::partition::{PartitionLog, Writer};
 use crate::recovery;
@@ -33,6 +33,19 @@ impl PartitionLog {
         if is_lazy {
             self.shared.commits.note();
         }
+    }
+
+    /// Syncs if need be, so that a power cut takes nothing below `offset`.
+    pub(crate) fn sync_up_to(&self, offset: i64) -> Result<()> {
+        if self.writer()?.durable.next_offset < offset {
+            self.sync();
+        }
+        if self.writer()?.durable.next_offset < offset {
+            let name = format!("{}-{}", self.topic, self.id);
+            return Err(Error::new(Kind::Io, format!("partition '{name}' cannot be synced"))
+                .hint("check the disk, then try again"));
+        }
+        Ok(())
     }
 
     /// Whether a failed sync is to be repeated.

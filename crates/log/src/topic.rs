@@ -5,9 +5,10 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
-use common::{Error, Partition, Result, disk};
+use common::{Error, Offset, Partition, Result, disk};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -55,6 +56,16 @@ impl Meta {
             config,
             start_offsets: vec![],
             dropped: false,
+        }
+    }
+
+    fn begin_at(&mut self, partition: Partition, start: i64) {
+        let p = partition.0 as usize;
+        if self.start_offsets.len() <= p {
+            self.start_offsets.resize(p + 1, 0);
+        }
+        if let Some(offset) = self.start_offsets.get_mut(p) {
+            *offset = start;
         }
     }
 
@@ -207,11 +218,7 @@ impl Topic {
         let mut begins = vec![];
         for partition in self.partitions() {
             if let Some(start) = partition.retained_from(&meta.config, now_us)? {
-                let p = partition.id.0 as usize;
-                if changed.start_offsets.len() <= p {
-                    changed.start_offsets.resize(p + 1, 0);
-                }
-                changed.start_offsets[p] = start;
+                changed.begin_at(partition.id, start);
                 begins.push((partition, start));
             }
         }
@@ -225,6 +232,38 @@ impl Topic {
             removed += partition.forget_before(start)?;
         }
         Ok(removed)
+    }
+
+    /// Deletes the records of a partition below `before` (KIP-107), at most up to the high
+    /// watermark. Returns the start offset then, which is durable; segments wholly below it are
+    /// removed. Errors: `NotFound` for an offset beyond the high watermark (Kafka's
+    /// `OFFSET_OUT_OF_RANGE`), `Conflict` when some of it is still held (`hold_from`).
+    pub fn delete_records(&self, partition: Partition, before: Offset) -> Result<Offset> {
+        let mut meta = lock(&self.meta);
+        self.check_not_dropped(&meta)?;
+        let log = self.partition(partition)?;
+        let end = log.high_watermark();
+        let name = format_args!("'{}' partition {partition}", self.name);
+        if before.0 < 0 || before > end {
+            let message = format!("offset {before} of topic {name} does not exist");
+            return Err(Error::not_found(message).hint(format!("the high watermark is {end}")));
+        }
+        let held = log.held_from.load(Ordering::Acquire);
+        if before.0 > held {
+            let message = format!("records of topic {name} from offset {held} on are needed");
+            return Err(Error::conflict(message).hint("wait until they are archived"));
+        }
+        if before <= log.start_offset() {
+            return Ok(log.start_offset());
+        }
+        // Else a power cut could leave a log that ends before it begins.
+        log.sync_up_to(before.0)?;
+        let mut changed = meta.clone();
+        changed.begin_at(partition, before.0);
+        changed.store(&self.shared, &self.dir)?;
+        *meta = changed;
+        log.forget_before(before.0)?;
+        Ok(log.start_offset())
     }
 
     /// Stores that the topic is to go and ends its appends. Returns what `finish_drop` needs.

@@ -4,11 +4,13 @@
 
 mod behave;
 mod crash;
+mod delete_records;
 mod faults;
 mod golden;
 mod page_cache;
 mod segment_time;
 mod threads;
+mod times;
 mod topics;
 
 use std::path::Path;
