@@ -43,8 +43,59 @@ impl Default for LogConfig {
     }
 }
 
-/// Settings of a topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What becomes of old records (Kafka's `cleanup.policy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CleanupPolicy {
+    /// Whole segments go, by age and size.
+    #[default]
+    #[serde(rename = "delete")]
+    Delete,
+    /// The latest record of each key stays (KIP-58); age and size do not count.
+    #[serde(rename = "compact")]
+    Compact,
+    /// Both: compacted, and what is old or too much goes all the same (KIP-71).
+    #[serde(rename = "compact,delete")]
+    CompactDelete,
+}
+
+impl CleanupPolicy {
+    /// Whether age and size remove segments.
+    pub fn deletes(self) -> bool {
+        self != Self::Compact
+    }
+
+    /// Whether older records of a key go.
+    pub fn compacts(self) -> bool {
+        self != Self::Delete
+    }
+}
+
+/// Whose clock gives a record its timestamp (Kafka's `message.timestamp.type`, KIP-32).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimestampType {
+    /// The producer's.
+    #[default]
+    CreateTime,
+    /// The log's, when it is appended. The log stores the setting; who takes the producer's
+    /// request stamps the batches.
+    LogAppendTime,
+}
+
+/// What an acknowledged append survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TopicDurability {
+    /// A power cut: it is acknowledged and visible once it is synced to disk.
+    #[default]
+    #[serde(rename = "synced")]
+    Synced,
+    /// The end of the process, as in Kafka with its defaults: it is acknowledged and visible once
+    /// it is written to the file. A power cut may take about the last second of it.
+    #[serde(rename = "page_cache")]
+    PageCache,
+}
+
+/// Settings of a topic. What a stored description does not name has its default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopicConfig {
     pub partitions: u32,
     /// Segments whose newest record is older than this are removed. None keeps them for ever.
@@ -56,12 +107,59 @@ pub struct TopicConfig {
     /// A segment is closed at this size. None: as the log's setting.
     #[serde(default)]
     pub segment_bytes_max: Option<u64>,
+    /// A segment is closed when its first record is this many microseconds old, by the timestamps
+    /// of later records or by the clock (Kafka's `segment.ms`). None: by size only.
+    #[serde(default)]
+    pub segment_us: Option<i64>,
+    #[serde(default)]
+    pub cleanup_policy: CleanupPolicy,
+    /// Largest record batch in bytes (Kafka's `max.message.bytes`). None, or more than the log's
+    /// setting: as the log's setting.
+    #[serde(default)]
+    pub max_message_bytes: Option<u64>,
+    #[serde(default)]
+    pub message_timestamp_type: TimestampType,
+    /// A partition is compacted when more than this part of its bytes is not compacted yet, from
+    /// 0 to 1 (Kafka's `min.cleanable.dirty.ratio`, by default 0.5).
+    #[serde(default = "dirty_ratio")]
+    pub min_cleanable_dirty_ratio: f64,
+    /// So long, in microseconds, a tombstone stays after it was compacted first, for readers to
+    /// see it (Kafka's `delete.retention.ms`, KIP-534; by default a day).
+    #[serde(default = "delete_retention_us")]
+    pub delete_retention_us: i64,
+    /// Records younger than this, in microseconds, are not compacted (Kafka's
+    /// `min.compaction.lag.ms`, KIP-58).
+    #[serde(default)]
+    pub min_compaction_lag_us: i64,
+    #[serde(default)]
+    pub durability: TopicDurability,
 }
 
 impl Default for TopicConfig {
     fn default() -> Self {
-        Self { partitions: 1, retention_us: None, retention_bytes: None, segment_bytes_max: None }
+        Self {
+            partitions: 1,
+            retention_us: None,
+            retention_bytes: None,
+            segment_bytes_max: None,
+            segment_us: None,
+            cleanup_policy: CleanupPolicy::default(),
+            max_message_bytes: None,
+            message_timestamp_type: TimestampType::default(),
+            min_cleanable_dirty_ratio: dirty_ratio(),
+            delete_retention_us: delete_retention_us(),
+            min_compaction_lag_us: 0,
+            durability: TopicDurability::default(),
+        }
     }
+}
+
+fn dirty_ratio() -> f64 {
+    0.5
+}
+
+fn delete_retention_us() -> i64 {
+    86_400_000_000
 }
 
 impl TopicConfig {
@@ -70,13 +168,33 @@ impl TopicConfig {
             return Err(Error::invalid(format!("{} partitions are not possible", self.partitions))
                 .hint(format!("choose between 1 and {PARTITIONS_MAX}")));
         }
-        if self.retention_us.is_some_and(|us| us < 0) {
-            return Err(Error::invalid("a negative retention time is not possible"));
+        let times = [
+            ("retention time", self.retention_us),
+            ("delete retention", Some(self.delete_retention_us)),
+            ("compaction lag", Some(self.min_compaction_lag_us)),
+        ];
+        for (name, us) in times {
+            if us.is_some_and(|us| us < 0) {
+                return Err(Error::invalid(format!("a negative {name} is not possible")));
+            }
+        }
+        if self.segment_us.is_some_and(|us| us < 1) {
+            return Err(Error::invalid("a segment time below a microsecond is not possible"));
         }
         if self.segment_bytes_max == Some(0) {
             return Err(Error::invalid("a segment size of 0 is not possible"));
         }
+        if !(0.0..=1.0).contains(&self.min_cleanable_dirty_ratio) {
+            let ratio = self.min_cleanable_dirty_ratio;
+            return Err(Error::invalid(format!("a dirty ratio of {ratio} is not possible"))
+                .hint("choose one from 0 to 1"));
+        }
         Ok(())
+    }
+
+    /// The largest batch this topic takes.
+    pub(crate) fn batch_bytes(&self, log: &LogConfig) -> u64 {
+        self.max_message_bytes.unwrap_or(u64::MAX).min(log.batch_bytes_max)
     }
 
     /// The size at which this topic's segments are closed.

@@ -98,9 +98,13 @@ impl Durability {
         lock(&self.state).stopped.as_ref().map(Failure::error)
     }
 
+    /// It never goes back: a sync may end behind what a `page_cache` topic has shown already.
     pub fn advance(&self, high_watermark: i64) {
-        lock(&self.state).high_watermark = high_watermark;
-        self.high_watermark.store(high_watermark, Ordering::Release);
+        {
+            let mut state = lock(&self.state);
+            state.high_watermark = state.high_watermark.max(high_watermark);
+        }
+        self.high_watermark.fetch_max(high_watermark, Ordering::AcqRel);
         self.wake();
     }
 

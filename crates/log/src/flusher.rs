@@ -1,17 +1,21 @@
 //! Group commit. One thread sleeps until a partition has unsynced writes; then, at most once per
 //! commit interval, all such partitions are synced side by side (the disk merges parallel syncs:
 //! 16 files take about as long as one) by a few helper threads. Without work nothing wakes up.
+//! Partitions of `page_cache` topics wait in a queue of their own for up to a second.
 
 use std::mem;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use common::{Error, Result};
 
 use crate::commits::Commits;
-use crate::lock::{lock, wait};
+use crate::lock::{lock, wait, wait_timeout};
 use crate::partition::PartitionLog;
+
+/// So long after the first of them, the writes of `page_cache` topics are synced.
+const LAZY_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Flusher {
     queue: Mutex<Queue>,
@@ -31,6 +35,9 @@ pub(crate) struct Flusher {
 #[derive(Default)]
 struct Queue {
     dirty: Vec<Arc<PartitionLog>>,
+    lazy: Vec<Arc<PartitionLog>>,
+    /// When those in `lazy` are to be synced.
+    lazy_due: Option<Instant>,
     jobs: Vec<Arc<PartitionLog>>,
     running: usize,
     advanced: bool,
@@ -78,6 +85,22 @@ impl Flusher {
         }
     }
 
+    /// Queues a partition whose writes are acknowledged already, or whose last sync failed.
+    pub fn push_lazy(&self, partition: Arc<PartitionLog>) {
+        if self.is_manual {
+            return;
+        }
+        let mut queue = lock(&self.queue);
+        if queue.stop {
+            return;
+        }
+        queue.lazy.push(partition);
+        if queue.lazy_due.is_none() {
+            queue.lazy_due = Some(Instant::now() + LAZY_INTERVAL);
+            self.dirty.notify_one();
+        }
+    }
+
     /// Syncs what is queued and ends the threads.
     pub fn stop(&self) {
         lock(&self.queue).stop = true;
@@ -95,10 +118,7 @@ impl Flusher {
     fn run(self: Arc<Self>) {
         let mut round_began: Option<Instant> = None;
         loop {
-            let mut queue = lock(&self.queue);
-            while queue.dirty.is_empty() && !queue.stop {
-                queue = wait(&self.dirty, queue);
-            }
+            let queue = self.wait_for_work(lock(&self.queue));
             if queue.dirty.is_empty() {
                 return;
             }
@@ -110,6 +130,34 @@ impl Flusher {
             round_began = Some(Instant::now());
             self.round();
         }
+    }
+
+    /// Returns when something is to be synced, or the log closes.
+    fn wait_for_work<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        loop {
+            let left = queue.lazy_due.map(|due| due.saturating_duration_since(Instant::now()));
+            if queue.stop || left.is_some_and(|left| left.is_zero()) {
+                let due = mem::take(&mut queue.lazy);
+                queue.dirty.extend(due);
+                queue.lazy_due = None;
+            }
+            if queue.stop || !queue.dirty.is_empty() {
+                return queue;
+            }
+            queue = match left {
+                Some(left) => wait_timeout(&self.dirty, queue, left),
+                None => wait(&self.dirty, queue),
+            };
+        }
+    }
+
+    /// Whether readers see more after it.
+    fn sync(&self, partition: Arc<PartitionLog>) -> bool {
+        let advanced = partition.sync();
+        if partition.must_sync_again() {
+            self.push_lazy(partition);
+        }
+        advanced
     }
 
     /// Syncs all that is dirty now, with the helpers' help.
@@ -124,8 +172,7 @@ impl Flusher {
         }
         while let Some(partition) = queue.jobs.pop() {
             drop(queue);
-            let advanced = partition.sync();
-            drop(partition);
+            let advanced = self.sync(partition);
             queue = lock(&self.queue);
             queue.advanced |= advanced;
         }
@@ -161,8 +208,7 @@ impl Flusher {
             if let Some(partition) = queue.jobs.pop() {
                 queue.running += 1;
                 drop(queue);
-                let advanced = partition.sync();
-                drop(partition);
+                let advanced = self.sync(partition);
                 queue = lock(&self.queue);
                 queue.advanced |= advanced;
                 queue.running -= 1;

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use crate::handles::Handles;
 use crate::lock::{lock, read, write};
 use crate::partition::{PartitionStats, Shared};
 use crate::recovery::Recovery;
-use crate::topic::{Meta, Topic, finish_drop, partition_dir};
+use crate::topic::{Meta, Topic, check_folders_free, finish_drop, partition_dir};
 
 /// A folder of topics.
 pub struct Log {
@@ -63,7 +62,7 @@ impl Log {
                 .map_err(|e| e.context(format!("the earlier topic '{name}' is not removed")))?;
             half_dropped.swap_remove(i);
         }
-        self.check_folders_free(name, config.partitions)?;
+        check_folders_free(&self.shared, &self.dir, name, 0..config.partitions)?;
         let meta = Meta::new(name, config);
         let topic = meta
             .store(&self.shared, &self.dir)
@@ -95,7 +94,8 @@ impl Log {
         read(&self.topics).values().cloned().collect()
     }
 
-    /// Changes retention, segment size, and the number of partitions (which can only grow).
+    /// Changes all settings of a topic; the number of partitions can only grow. Stored before it
+    /// answers, and applied at once.
     pub fn alter(&self, name: &str, config: TopicConfig) -> Result<()> {
         let _admin = lock(&self.half_dropped);
         self.topic(name)?.alter(config)
@@ -198,21 +198,6 @@ impl Log {
             }
         }
         Ok(recovery)
-    }
-
-    fn check_folders_free(&self, name: &str, partitions: u32) -> Result<()> {
-        for p in 0..partitions {
-            let path = partition_dir(&self.dir, name, p);
-            match self.shared.disk.list(&path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::io(format!("look at '{}'", path.display()), e)),
-                Ok(_) => {
-                    let message = format!("'{}' exists but belongs to no topic", path.display());
-                    return Err(Error::conflict(message).hint("move this folder away"));
-                }
-            }
-        }
-        Ok(())
     }
 }
 

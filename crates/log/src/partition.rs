@@ -26,9 +26,11 @@ use crate::durability::{Appended, Durability, Failure};
 use crate::flusher::Flusher;
 use crate::handles::Handles;
 use crate::index::{Extent, Index};
+use crate::keys;
 use crate::lock::{lock, read, write};
 use crate::producers::Producers;
 use crate::segment::Segment;
+use crate::settings::Settings;
 use crate::snapshot::{self, AbortedIndex};
 
 /// Bytes of one append: with a full segment before it, positions stay within 32 bits.
@@ -57,14 +59,14 @@ pub struct PartitionLog {
     /// Retention removes nothing from here on.
     pub(crate) held_from: AtomicI64,
     pub(crate) counters: Counters,
+    pub(crate) settings: Arc<Settings>,
     /// Changed under the writer's lock only.
     pub(crate) producers: Mutex<Producers>,
     /// A copy of `Producers::first_unstable`, for readers.
     pub(crate) first_unstable: AtomicI64,
     pub(crate) durability: Durability,
-    segment_bytes_max: Arc<AtomicU64>,
     end: AtomicI64,
-    is_dirty: AtomicBool,
+    pub(crate) is_dirty: AtomicBool,
     sync: Mutex<()>,
     writer: Mutex<Writer>,
 }
@@ -100,14 +102,16 @@ pub struct PartitionStats {
 }
 
 pub(crate) struct Writer {
-    active: Option<Arc<Segment>>,
+    pub(crate) active: Option<Arc<Segment>>,
     /// Held while there are unsynced writes, so that the sync reports their errors.
     file: Option<Arc<dyn DiskFile>>,
     /// What of the active segment is written, and what of that is synced.
-    written: Extent,
-    durable: Extent,
+    pub(crate) written: Extent,
+    pub(crate) durable: Extent,
     /// A failed write left bytes behind `written` that could not be cut off yet.
     must_cut: bool,
+    /// A sync failed and nothing was cut: the system may take the unsynced bytes for synced.
+    pub(crate) must_rewrite: bool,
     /// The next segment's file may exist already, so nothing may be added to this one.
     must_roll: bool,
 }
@@ -147,7 +151,7 @@ impl PartitionLog {
         id: Partition,
         dir: PathBuf,
         shared: Arc<Shared>,
-        segment_bytes_max: Arc<AtomicU64>,
+        settings: Arc<Settings>,
         opened: Opened,
     ) -> Arc<Self> {
         let end = opened.extent.next_offset;
@@ -160,7 +164,7 @@ impl PartitionLog {
             start: AtomicI64::new(opened.start),
             held_from: AtomicI64::new(i64::MAX),
             counters: Counters::default(),
-            segment_bytes_max,
+            settings,
             first_unstable: AtomicI64::new(opened.producers.first_unstable()),
             producers: Mutex::new(opened.producers),
             durability: Durability::new(end),
@@ -173,6 +177,7 @@ impl PartitionLog {
                 written: opened.extent,
                 durable: opened.extent,
                 must_cut: false,
+                must_rewrite: false,
                 must_roll: false,
             }),
         })
@@ -191,7 +196,8 @@ impl PartitionLog {
         Offset(self.start.load(Ordering::Acquire))
     }
 
-    /// The next offset to become durable: readers see all offsets below it.
+    /// The next offset to become durable as its topic's durability means it: readers see all
+    /// offsets below it.
     pub fn high_watermark(&self) -> Offset {
         Offset(self.durability.high_watermark())
     }
@@ -212,7 +218,10 @@ impl PartitionLog {
             ))
             .hint("send less than 1 GiB at once"));
         }
-        let records = batch::check_sent(&batch, self.shared.config.batch_bytes_max)?;
+        let records = batch::check_sent(&batch, self.settings.batch_bytes_max())?;
+        if self.settings.is_compacted() {
+            keys::check(&batch)?;
+        }
         match self.place(batch, records, || None::<Infallible>, |_| {})? {
             Ok(appended) => Ok(appended),
             Err(never) => match never {},
@@ -232,16 +241,21 @@ impl PartitionLog {
         let mut bytes = batch.try_into_mut().unwrap_or_else(|b| BytesMut::from(&b[..]));
         let mut sealed = None;
         let mut writer = self.writer()?;
-        if self.must_roll(&writer, bytes.len()) {
+        if self.must_roll(&writer, &bytes) {
             drop(writer);
-            (writer, sealed) = self.roll(|w| self.must_roll(w, bytes.len()))?;
+            (writer, sealed) = self.roll(|w| self.must_roll(w, &bytes))?;
         }
         if let Some(e) = self.durability.stopped() {
             return Err(e);
         }
         let outcome = match admit() {
             Some(instead) => Err(instead),
-            None => Ok(self.write(&mut writer, &mut bytes).inspect(|a| written(*a))),
+            None => Ok(self.write(&mut writer, &mut bytes).inspect(|a| {
+                written(*a);
+                if self.settings.is_page_cache() {
+                    self.show_written(&writer);
+                }
+            })),
         };
         drop(writer);
         let appended = match outcome {
@@ -251,8 +265,8 @@ impl PartitionLog {
                 return Ok(Err(instead));
             }
         };
-        if appended.is_ok() && !self.is_dirty.swap(true, Ordering::AcqRel) {
-            self.shared.flusher.push(self.clone());
+        if appended.is_ok() {
+            self.queue_sync();
         }
         self.after_roll(sealed);
         let appended = appended?;
@@ -266,7 +280,8 @@ impl PartitionLog {
         self.held_from.store(offset.0, Ordering::Release);
     }
 
-    /// Completes when the append is synced to disk, or with the error that undid it.
+    /// Completes when the append is synced to disk (at once in a topic with `page_cache`), or with
+    /// the error that undid it.
     pub fn durable(
         self: &Arc<Self>,
         appended: Appended,
@@ -325,8 +340,9 @@ impl PartitionLog {
             Some(file) if writer.written != writer.durable => (file.clone(), writer.written),
             _ => return false,
         };
+        let rewrite_from = writer.rewrite_from();
         drop(writer);
-        let result = self.timed_sync(&*file);
+        let result = self.sync_file(&*file, rewrite_from, target.len);
         let Ok(mut writer) = self.writer() else {
             return false;
         };
@@ -397,7 +413,7 @@ impl PartitionLog {
             file.set_len(writer.written.len).map_err(failed)?;
             writer.must_cut = false;
         }
-        if let Err(e) = self.timed_sync(&*file) {
+        if let Err(e) = self.sync_file(&*file, writer.rewrite_from(), writer.written.len) {
             return Err(self.cut_back(&mut writer, &*file, e));
         }
         let target = writer.written;
@@ -447,13 +463,14 @@ impl PartitionLog {
         self.first_unstable.store(producers.first_unstable(), Ordering::Release);
     }
 
-    fn must_roll(&self, writer: &Writer, bytes: usize) -> bool {
+    fn must_roll(&self, writer: &Writer, bytes: &[u8]) -> bool {
         let written = writer.written;
-        let max = self.segment_bytes_max.load(Ordering::Relaxed);
+        let max = self.settings.segment_bytes_max();
         let offsets = written.next_offset - writer.active.as_ref().map_or(0, |a| a.base);
         writer.must_roll
-            || written.len > 0 && written.len + bytes as u64 > max
+            || written.len > 0 && written.len + bytes.len() as u64 > max
             || offsets > i64::from(i32::MAX)
+            || self.is_too_young(writer, bytes)
     }
 
     fn write(&self, writer: &mut Writer, bytes: &mut [u8]) -> Result<Appended> {
@@ -515,24 +532,33 @@ impl PartitionLog {
     /// Everything up to `target` is synced.
     fn settle(&self, writer: &mut Writer, target: Extent) {
         writer.durable = target;
+        writer.must_rewrite = false;
         if writer.written == target {
             writer.file = None;
         }
         if let Some(active) = &writer.active {
             active.set_durable_len(target.len);
         }
+        self.advance(target.next_offset);
+    }
+
+    /// Moves the high watermark, and with it the last stable offset.
+    pub(crate) fn advance(&self, high_watermark: i64) {
         {
             let mut producers = lock(&self.producers);
-            producers.settle(target.next_offset);
+            producers.settle(high_watermark);
             self.first_unstable.store(producers.first_unstable(), Ordering::Release);
         }
-        self.durability.advance(target.next_offset);
+        self.durability.advance(high_watermark);
     }
 
     /// After a failed sync nobody knows which of the unsynced bytes are on disk, and the next sync
     /// would not tell (Linux reports an error once). So all of them go.
     fn cut_back(&self, writer: &mut Writer, file: &dyn DiskFile, e: io::Error) -> Error {
         let durable = writer.durable;
+        if self.durability.high_watermark() > durable.next_offset {
+            return self.keep_unsynced(writer, e);
+        }
         let lost = writer.written.next_offset - durable.next_offset;
         let name = format!("{}-{}", self.topic, self.id);
         let mut e = Error::io(format!("sync partition '{name}'"), e);
@@ -575,7 +601,7 @@ impl PartitionLog {
         Ok(())
     }
 
-    fn timed_sync(&self, file: &dyn DiskFile) -> io::Result<()> {
+    pub(crate) fn timed_sync(&self, file: &dyn DiskFile) -> io::Result<()> {
         let began = Instant::now();
         let result = file.sync();
         let took = began.elapsed().as_micros() as u64;
@@ -594,12 +620,13 @@ impl PartitionLog {
     }
 
     fn sync_if_manual(&self) {
-        if self.shared.config.sync_threads == 0 && self.sync() {
+        let is_manual = self.shared.config.sync_threads == 0 && !self.settings.is_page_cache();
+        if is_manual && self.sync() {
             self.shared.commits.note();
         }
     }
 
-    fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
+    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
         self.writer.lock().map_err(|_| {
             let name = format!("{}-{}", self.topic, self.id);
             Error::internal(format!("an append to partition '{name}' ended half-way"))

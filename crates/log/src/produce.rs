@@ -11,6 +11,7 @@ use crate::batch::{self, Header};
 use crate::builder::BatchBuilder;
 use crate::durability::Appended;
 use crate::error_code::ErrorCode;
+use crate::keys;
 use crate::lock::lock;
 use crate::partition::PartitionLog;
 use crate::producers::{self, ProducerState};
@@ -59,7 +60,10 @@ impl PartitionLog {
         batch: Bytes,
     ) -> std::result::Result<Appended, Refusal> {
         let header = check(&batch)?;
-        let records = batch::check_sent(&batch, self.shared.config.batch_bytes_max)?;
+        let records = batch::check_sent(&batch, self.settings.batch_bytes_max())?;
+        if self.settings.is_compacted() {
+            keys::check(&batch).map_err(|e| Refusal::new(ErrorCode::InvalidRecord, e.message()))?;
+        }
         if header.producer_id < 0 {
             return self.place(batch, records, || None, |_| {})?;
         }

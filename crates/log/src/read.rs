@@ -11,7 +11,6 @@ use common::{DiskFile, Error, Kind, Offset, Result};
 use crate::batch::{self, HEADER_LEN, Header};
 use crate::lock::read;
 use crate::partition::PartitionLog;
-use crate::records;
 use crate::segment::Segment;
 
 /// Bytes read on top of what was asked for: from the index entry to the wanted batch.
@@ -43,10 +42,15 @@ impl PartitionLog {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(_) if !batches.is_empty() => break,
-                // Retention was faster: the start offset has moved before the file went.
+                // Retention was faster: the start offset has moved before the file went. Or the
+                // segment was replaced by a compacted one.
                 Err(e) if e.kind() == Kind::NotFound => {
                     self.check_range(from)?;
-                    return Err(e);
+                    if self.is_current(&current) {
+                        return Err(e);
+                    }
+                    segment = self.segment_of(want.next);
+                    continue;
                 }
                 Err(e) => return Err(e),
             }
@@ -59,23 +63,6 @@ impl PartitionLog {
         let bytes: usize = batches.iter().map(Bytes::len).sum();
         self.counters.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(batches)
-    }
-
-    /// The first offset whose record has this timestamp or a later one (to the millisecond); none
-    /// if there is no such record. In a compressed batch it is the batch's first offset.
-    pub fn offset_for_time(&self, timestamp_us: i64) -> Result<Option<Offset>> {
-        let timestamp_ms = timestamp_us.div_euclid(1000);
-        let segments: Vec<_> = read(&self.segments).values().cloned().collect();
-        let (start, end) = (self.start_offset(), self.high_watermark());
-        for segment in segments {
-            if segment.extent()?.max_timestamp_ms < timestamp_ms {
-                continue;
-            }
-            if let Some(offset) = find_time(&segment, timestamp_ms, start, end)? {
-                return Ok(Some(offset));
-            }
-        }
-        Ok(None)
     }
 
     /// The segment in which `offset` lies, if it is there.
@@ -211,7 +198,7 @@ fn take_batches(
     }
 }
 
-fn damaged(segment: &Segment, position: u64, offset: i64, why: &str) -> Error {
+pub(crate) fn damaged(segment: &Segment, position: u64, offset: i64, why: &str) -> Error {
     Error::corrupt(format!(
         "'{}' is damaged at position {position}, offset {offset}: {why}",
         segment.path.display()
@@ -219,69 +206,9 @@ fn damaged(segment: &Segment, position: u64, offset: i64, why: &str) -> Error {
     .hint("restore the file from a backup, or read on from a later offset")
 }
 
-fn read_stretch(file: &dyn DiskFile, position: u64, len: u64) -> std::io::Result<Bytes> {
+pub(crate) fn read_stretch(file: &dyn DiskFile, position: u64, len: u64) -> std::io::Result<Bytes> {
     let mut bytes = BytesMut::zeroed(len as usize);
     let n = file.read_at(&mut bytes, position)?;
     bytes.truncate(n);
     Ok(bytes.freeze())
-}
-
-/// Looks from batch to batch; the index has brought us within a few KiB of the right one.
-fn find_time(
-    segment: &Arc<Segment>,
-    timestamp_ms: i64,
-    start: Offset,
-    end: Offset,
-) -> Result<Option<Offset>> {
-    let failed = |e| Error::io(format!("read '{}'", segment.path.display()), e);
-    let mut position = segment.with_index(|index| index.position_of_time(timestamp_ms))?;
-    let file = segment.file().map_err(failed)?;
-    let len = segment.readable_len()?;
-    while position < len {
-        let head = read_stretch(&*file, position, HEADER_LEN as u64).map_err(failed)?;
-        let Some(header) = Header::parse(&head).filter(|h| h.fault().is_none()) else {
-            return Err(damaged(segment, position, start.0, "a header makes no sense"));
-        };
-        if header.base_offset >= end.0 {
-            return Ok(None);
-        }
-        let batch_len = header.batch_len().unwrap_or(HEADER_LEN) as u64;
-        if header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= start {
-            if position + batch_len > len {
-                return Err(damaged(
-                    segment,
-                    position,
-                    header.base_offset,
-                    "it ends within a batch",
-                ));
-            }
-            let batch = read_stretch(&*file, position, batch_len).map_err(failed)?;
-            if let Some(offset) = first_at(&batch, &header, timestamp_ms, start)? {
-                return Ok(Some(offset));
-            }
-        }
-        position += batch_len;
-    }
-    Ok(None)
-}
-
-fn first_at(
-    batch: &[u8],
-    header: &Header,
-    timestamp_ms: i64,
-    start: Offset,
-) -> Result<Option<Offset>> {
-    let records = match records::iter(batch) {
-        Err(e) if e.kind() == Kind::Unsupported => {
-            return Ok(Some(Offset(header.base_offset).max(start)));
-        }
-        other => other?,
-    };
-    for record in records {
-        let record = record?;
-        if record.timestamp_ms >= timestamp_ms && record.offset >= start {
-            return Ok(Some(record.offset));
-        }
-    }
-    Ok(None)
 }

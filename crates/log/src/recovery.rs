@@ -37,8 +37,11 @@ pub struct PartitionRecovery {
     pub topic: String,
     pub partition: Partition,
     pub file: PathBuf,
-    /// Bytes cut off the end; they were never acknowledged.
+    /// Bytes cut off the end; they were never acknowledged, see `may_be_acknowledged`.
     pub truncated_bytes: u64,
+    /// The topic acknowledges what only the page cache has (`page_cache`): a power cut may have
+    /// taken acknowledged records, those cut off and more that never reached the file.
+    pub may_be_acknowledged: bool,
     /// Records in the first batch cut off, if its header could be read.
     pub truncated_records: i64,
     /// Why that batch is not whole.
@@ -179,7 +182,7 @@ fn keep(
 
 /// Writes bytes that nobody synced once more, for the coming sync to vouch for them: if an earlier
 /// sync of these pages failed, Linux takes them for clean, and they are in memory only.
-fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+pub(crate) fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
     let mut position = from;
     while position < to {
         let mut bytes = vec![0; COPY_BYTES.min(to - position) as usize];
@@ -218,6 +221,7 @@ fn report(
         topic: topic.to_string(),
         partition,
         file: path.to_path_buf(),
+        may_be_acknowledged: false,
         truncated_bytes: found.file_len.saturating_sub(extent.len),
         truncated_records: scan.torn.map_or(0, |t| t.records),
         reason: scan.torn.map(|t| t.reason),

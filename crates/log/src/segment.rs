@@ -124,7 +124,7 @@ impl Segment {
     }
 
     pub fn set_durable_len(&self, len: u64) {
-        self.durable_len.store(len, Ordering::Release);
+        self.durable_len.fetch_max(len, Ordering::AcqRel);
     }
 
     /// No more is written here. The index is stored by the caller, outside of its locks.

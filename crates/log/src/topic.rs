@@ -2,18 +2,21 @@
 //! log's `topics` folder, replaced as a whole.
 
 use std::fmt;
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
-use common::{Error, Partition, Result, disk};
+use common::{Error, Offset, Partition, Result, disk};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::config::TopicConfig;
+use crate::config::{TopicConfig, TopicDurability};
 use crate::lock::{lock, read, write};
 use crate::partition::{PartitionLog, Shared};
 use crate::recovery::{self, Recovery};
+use crate::settings::Settings;
 
 const FORMAT: u32 = 1;
 
@@ -24,7 +27,7 @@ pub struct Topic {
     dir: PathBuf,
     shared: Arc<Shared>,
     meta: Mutex<Meta>,
-    segment_bytes_max: Arc<AtomicU64>,
+    settings: Arc<Settings>,
     partitions: RwLock<Vec<Arc<PartitionLog>>>,
 }
 
@@ -53,6 +56,16 @@ impl Meta {
             config,
             start_offsets: vec![],
             dropped: false,
+        }
+    }
+
+    fn begin_at(&mut self, partition: Partition, start: i64) {
+        let p = partition.0 as usize;
+        if self.start_offsets.len() <= p {
+            self.start_offsets.resize(p + 1, 0);
+        }
+        if let Some(offset) = self.start_offsets.get_mut(p) {
+            *offset = start;
         }
     }
 
@@ -102,13 +115,12 @@ impl Topic {
             Error::corrupt(format!("'{}': '{}' is not an id", meta.path(dir).display(), meta.id))
                 .caused_by(e)
         })?;
-        let segment_bytes = meta.config.segment_bytes(&shared.config);
         let topic = Self {
             name: meta.name.as_str().into(),
             id,
             dir: dir.to_path_buf(),
             shared: shared.clone(),
-            segment_bytes_max: Arc::new(AtomicU64::new(segment_bytes)),
+            settings: Arc::new(Settings::new(&meta.config, &shared.config)),
             partitions: RwLock::new(vec![]),
             meta: Mutex::new(meta.clone()),
         };
@@ -143,10 +155,32 @@ impl Topic {
         read(&self.partitions).clone()
     }
 
-    /// Changes retention, segment size, and the number of partitions (which can only grow).
+    /// Changes all settings; the number of partitions can only grow. Stored before it answers,
+    /// and applied at once.
     pub(crate) fn alter(&self, config: TopicConfig) -> Result<()> {
         config.check()?;
-        let mut meta = lock(&self.meta);
+        self.change(lock(&self.meta), config)
+    }
+
+    /// Grows the topic to `total` partitions (KIP-195). Stored before it answers. Errors: `Invalid`
+    /// when there are as many already or `total` is too large, `NotFound` after a drop, `Conflict`
+    /// when a folder of a new partition exists.
+    pub fn add_partitions(&self, total: u32) -> Result<()> {
+        let meta = lock(&self.meta);
+        self.check_not_dropped(&meta)?;
+        let now = meta.config.partitions;
+        if total <= now {
+            let message = format!("topic '{}' has {now} partitions already", self.name);
+            return Err(Error::invalid(message).hint("a topic can only grow"));
+        }
+        let config = TopicConfig { partitions: total, ..meta.config.clone() };
+        config.check()?;
+        check_folders_free(&self.shared, &self.dir, &self.name, now..total)?;
+        self.change(meta, config)
+    }
+
+    fn change(&self, mut meta: MutexGuard<'_, Meta>, config: TopicConfig) -> Result<()> {
+        self.check_not_dropped(&meta)?;
         let now = meta.config.partitions;
         if config.partitions < now {
             let message = format!("topic '{}' cannot shrink to fewer partitions", self.name);
@@ -155,9 +189,21 @@ impl Topic {
         let changed = Meta { config, ..meta.clone() };
         changed.store(&self.shared, &self.dir)?;
         self.open_partitions(&changed, &mut Recovery::default())?;
-        let segment_bytes = changed.config.segment_bytes(&self.shared.config);
-        self.segment_bytes_max.store(segment_bytes, Ordering::Relaxed);
+        self.settings.set(&changed.config, &self.shared.config);
+        let was_page_cache = meta.config.durability == TopicDurability::PageCache;
         *meta = changed;
+        drop(meta);
+        // What was queued to be synced at leisure is now to be synced at once.
+        if was_page_cache && self.partitions().iter().fold(false, |any, p| p.sync() | any) {
+            self.shared.commits.note();
+        }
+        Ok(())
+    }
+
+    fn check_not_dropped(&self, meta: &Meta) -> Result<()> {
+        if meta.dropped {
+            return Err(Error::not_found(format!("topic '{}' was dropped", self.name)));
+        }
         Ok(())
     }
 
@@ -173,11 +219,7 @@ impl Topic {
         for partition in self.partitions() {
             partition.expire_producers(now_us);
             if let Some(start) = partition.retained_from(&meta.config, now_us)? {
-                let p = partition.id.0 as usize;
-                if changed.start_offsets.len() <= p {
-                    changed.start_offsets.resize(p + 1, 0);
-                }
-                changed.start_offsets[p] = start;
+                changed.begin_at(partition.id, start);
                 begins.push((partition, start));
             }
         }
@@ -191,6 +233,38 @@ impl Topic {
             removed += partition.forget_before(start)?;
         }
         Ok(removed)
+    }
+
+    /// Deletes the records of a partition below `before` (KIP-107), at most up to the high
+    /// watermark. Returns the start offset then, which is durable; segments wholly below it are
+    /// removed. Errors: `NotFound` for an offset beyond the high watermark (Kafka's
+    /// `OFFSET_OUT_OF_RANGE`), `Conflict` when some of it is still held (`hold_from`).
+    pub fn delete_records(&self, partition: Partition, before: Offset) -> Result<Offset> {
+        let mut meta = lock(&self.meta);
+        self.check_not_dropped(&meta)?;
+        let log = self.partition(partition)?;
+        let end = log.high_watermark();
+        let name = format_args!("'{}' partition {partition}", self.name);
+        if before.0 < 0 || before > end {
+            let message = format!("offset {before} of topic {name} does not exist");
+            return Err(Error::not_found(message).hint(format!("the high watermark is {end}")));
+        }
+        let held = log.held_from.load(Ordering::Acquire);
+        if before.0 > held {
+            let message = format!("records of topic {name} from offset {held} on are needed");
+            return Err(Error::conflict(message).hint("wait until they are archived"));
+        }
+        if before <= log.start_offset() {
+            return Ok(log.start_offset());
+        }
+        // Else a power cut could leave a log that ends before it begins.
+        log.sync_up_to(before.0)?;
+        let mut changed = meta.clone();
+        changed.begin_at(partition, before.0);
+        changed.store(&self.shared, &self.dir)?;
+        *meta = changed;
+        log.forget_before(before.0)?;
+        Ok(log.start_offset())
     }
 
     /// Stores that the topic is to go and ends its appends. Returns what `finish_drop` needs.
@@ -213,15 +287,18 @@ impl Topic {
             let id = Partition(p as i32);
             let dir = partition_dir(&self.dir, &self.name, p as u32);
             let start = meta.start_offsets.get(p).copied().unwrap_or(0);
-            let (opened, report) =
+            let (opened, mut report) =
                 recovery::open_partition(&self.shared, &self.name, id, &dir, start)?;
+            if let Some(report) = &mut report {
+                report.may_be_acknowledged = self.settings.is_page_cache();
+            }
             recovery.partitions.extend(report);
             partitions.push(PartitionLog::new(
                 self.name.clone(),
                 id,
                 dir,
                 self.shared.clone(),
-                self.segment_bytes_max.clone(),
+                self.settings.clone(),
                 opened,
             ));
         }
@@ -245,6 +322,27 @@ pub(crate) fn finish_drop(shared: &Shared, dir: &Path, meta: &Meta) -> Result<()
         remove(&partition_dir(dir, &meta.name, p))?;
     }
     remove(&meta.path(dir))
+}
+
+/// New partitions must not take over what lies in folders of their names.
+pub(crate) fn check_folders_free(
+    shared: &Shared,
+    dir: &Path,
+    topic: &str,
+    partitions: Range<u32>,
+) -> Result<()> {
+    for p in partitions {
+        let path = partition_dir(dir, topic, p);
+        match shared.disk.list(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io(format!("look at '{}'", path.display()), e)),
+            Ok(_) => {
+                let message = format!("'{}' exists but belongs to no topic", path.display());
+                return Err(Error::conflict(message).hint("move this folder away"));
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn partition_dir(dir: &Path, topic: &str, partition: u32) -> PathBuf {

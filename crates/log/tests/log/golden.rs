@@ -56,6 +56,7 @@ fn write_log(dir: &Path) {
         retention_us: Some(604_800_000_000),
         retention_bytes: None,
         segment_bytes_max: Some(SEGMENT_BYTES),
+        ..TopicConfig::default()
     };
     let p = log.create_topic("readings", config).unwrap().partition(Partition(0)).unwrap();
     for batch in batches() {

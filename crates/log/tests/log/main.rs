@@ -1,15 +1,19 @@
-//! The log as its users see it: on a simulated disk (`behave`, `producers`, `faults`, `crash`,
-//! `random_producers`), on the real one
-//! with threads (`threads`), and a folder written by the first release (`golden`).
+//! The log as its users see it: on a simulated disk, on the real one with threads (`threads`), and
+//! folders written by the first release (`golden`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod behave;
 mod crash;
+mod delete_records;
 mod faults;
 mod golden;
+mod page_cache;
 mod producers;
 mod random_producers;
+mod segment_time;
 mod threads;
+mod times;
+mod topics;
 
 use std::path::Path;
 use std::sync::Arc;
