@@ -23,6 +23,9 @@ pub struct LogConfig {
     pub sync_threads: usize,
     /// File handles kept open (segments with writes not yet synced come on top).
     pub handles_max: usize,
+    /// Keys of which compaction knows the latest record at once, of some 40 bytes each. With more
+    /// keys it takes several rounds.
+    pub compaction_keys_max: usize,
 }
 
 impl Default for LogConfig {
@@ -33,6 +36,7 @@ impl Default for LogConfig {
             batch_bytes_max: 128 << 20,
             sync_threads: 16,
             handles_max: 512,
+            compaction_keys_max: 1 << 20,
         }
     }
 }

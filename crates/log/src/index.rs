@@ -52,6 +52,10 @@ impl Index {
         Self { base, entries: vec![], extent: Extent::empty(base) }
     }
 
+    pub fn base(&self) -> i64 {
+        self.base
+    }
+
     pub fn extent(&self) -> Extent {
         self.extent
     }

@@ -19,6 +19,7 @@ use common::{Clock, Disk, DiskFile, Error, Offset, Partition, Result};
 use crate::batch::{self, Header};
 use crate::checkpoint::Checkpoint;
 use crate::commits::Commits;
+use crate::compaction::Cleaner;
 use crate::config::LogConfig;
 use crate::durability::{Appended, Durability, Failure};
 use crate::flusher::Flusher;
@@ -55,6 +56,7 @@ pub struct PartitionLog {
     /// Retention removes nothing from here on.
     pub(crate) held_from: AtomicI64,
     pub(crate) counters: Counters,
+    pub(crate) cleaner: Cleaner,
     pub(crate) settings: Arc<Settings>,
     pub(crate) durability: Durability,
     end: AtomicI64,
@@ -147,6 +149,7 @@ impl PartitionLog {
             start: AtomicI64::new(opened.start),
             held_from: AtomicI64::new(i64::MAX),
             counters: Counters::default(),
+            cleaner: Cleaner::default(),
             settings,
             durability: Durability::new(end),
             end: AtomicI64::new(end),
@@ -314,6 +317,7 @@ impl PartitionLog {
     /// Syncs and takes no more appends. The index of a large active segment is stored, so that the
     /// next start need not read the segment.
     pub(crate) fn close(&self) {
+        self.stop_compaction();
         self.sync();
         self.stop(&Error::unavailable("the log is closed"));
         self.drain();

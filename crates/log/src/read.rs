@@ -171,7 +171,8 @@ fn take_batches(
             }
             continue;
         }
-        if header.base_offset > want.next {
+        if header.base_offset > want.next && !(segment.is_compacted() && want.next >= segment.base)
+        {
             return Err(damaged("offsets are missing before it"));
         }
         if !batches.is_empty() && batch_len as u64 > want.bytes {

@@ -14,6 +14,7 @@ use crate::index::{Extent, Index};
 use crate::partition::{Opened, Shared};
 use crate::scan;
 use crate::segment::Segment;
+use crate::segment_name::Layout;
 
 const COPY_BYTES: u64 = 1 << 20;
 
@@ -66,21 +67,20 @@ pub(crate) fn open_partition(
     start: i64,
 ) -> Result<(Opened, Option<PartitionRecovery>)> {
     let failed = |e| Error::io(format!("open '{}'", dir.display()), e);
-    let mut bases = match shared.disk.list(dir) {
-        Ok(names) => names.iter().filter_map(|(name, _)| base_of(name)).collect::<Vec<_>>(),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => vec![],
+    let mut layout = match shared.disk.list(dir) {
+        Ok(names) => Layout::of(&names),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Layout::default(),
         Err(e) => return Err(failed(e)),
     };
-    bases.sort_unstable();
-    let Some(active_base) = bases.pop() else {
-        let extent = Extent::empty(start);
-        return Ok((Opened { segments: BTreeMap::new(), active: None, extent, start }, None));
-    };
+    layout.remove_rubbish(&*shared.disk, dir).map_err(failed)?;
+    let active_base = layout.pop_active();
     let mut segments = BTreeMap::new();
-    for (i, base) in bases.iter().copied().enumerate() {
-        let end = bases.get(i + 1).copied().unwrap_or(active_base);
+    for (i, name) in layout.segments.iter().enumerate() {
+        let next = layout.segments.get(i + 1).map(|next| next.base).or(active_base);
+        let base = name.base;
+        let end = name.compacted.map(|c| c.end).or(next).unwrap_or(base);
         let (disk, handles) = (shared.disk.clone(), shared.handles.clone());
-        let segment = Segment::sealed(disk, handles, Segment::path_of(dir, base), base, end);
+        let segment = Segment::sealed(disk, handles, name.path(dir), base, end);
         if end <= start {
             // Retention had persisted the new start, but a crash came before the removal.
             segment.remove().map_err(failed)?;
@@ -88,6 +88,13 @@ pub(crate) fn open_partition(
             segments.insert(base, segment);
         }
     }
+    let first = segments.keys().next().copied();
+    let Some(active_base) = active_base else {
+        let end = segments.values().next_back().map_or(start, |last: &Arc<Segment>| last.end());
+        let start = start.max(first.unwrap_or(start)).min(end);
+        let extent = Extent::empty(end);
+        return Ok((Opened { segments, active: None, extent, start }, None));
+    };
     let path = Segment::path_of(dir, active_base);
     let found = recover(shared, dir, &path, active_base)
         .map_err(|e| Error::io(format!("recover '{}'", path.display()), e))?;
@@ -96,8 +103,7 @@ pub(crate) fn open_partition(
     let (disk, handles) = (shared.disk.clone(), shared.handles.clone());
     let active = Segment::active(disk, handles, path, found.scan.index, active_base);
     segments.insert(active_base, active.clone());
-    let first = segments.keys().next().copied().unwrap_or(active_base);
-    let start = start.max(first).min(extent.next_offset);
+    let start = start.max(first.unwrap_or(active_base)).min(extent.next_offset);
     Ok((Opened { segments, active: Some(active), extent, start }, report))
 }
 
@@ -119,7 +125,7 @@ fn recover(shared: &Shared, dir: &Path, path: &Path, base: i64) -> io::Result<Fo
         .max_by_key(|e| e.len)
         .unwrap_or(Extent::empty(base));
     let index = index.filter(|i| i.extent().len <= file_len).unwrap_or(Index::new(base));
-    let scan = scan::scan(&*file, file_len, index, trusted, None)?;
+    let scan = scan::scan(&*file, file_len, index, trusted, None, false)?;
     let good = scan.index.extent();
     if good.len < file_len {
         file.set_len(good.len)?;
@@ -198,10 +204,4 @@ fn report(
         );
     }
     Some(report)
-}
-
-/// The base offset in a segment's file name.
-fn base_of(name: &str) -> Option<i64> {
-    let digits = name.strip_suffix(".log")?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use common::{Error, Result};
 
 use crate::config::TopicConfig;
-use crate::lock::{read, write};
+use crate::lock::{lock, read, write};
 use crate::partition::PartitionLog;
 
 impl PartitionLog {
@@ -45,6 +45,7 @@ impl PartitionLog {
 
     /// Removes the segments below `start`, which has been persisted. Returns their number.
     pub(crate) fn forget_before(&self, start: i64) -> Result<usize> {
+        let _files = lock(&self.cleaner.files);
         self.start.fetch_max(start, Ordering::AcqRel);
         let mut removed = 0;
         loop {

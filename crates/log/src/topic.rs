@@ -12,6 +12,7 @@ use common::{Error, Offset, Partition, Result, disk};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::compaction::Compaction;
 use crate::config::{TopicConfig, TopicDurability};
 use crate::lock::{lock, read, write};
 use crate::partition::{PartitionLog, Shared};
@@ -234,6 +235,18 @@ impl Topic {
         Ok(removed)
     }
 
+    /// Compacts the partitions in which enough is dirty, if the topic is to be compacted.
+    pub(crate) fn compact(&self) -> Result<Compaction> {
+        let config = self.config();
+        let mut done = Compaction::default();
+        if config.cleanup_policy.compacts() {
+            for partition in self.partitions() {
+                done.add(partition.compact(&config, self.shared.clock.now_us())?);
+            }
+        }
+        Ok(done)
+    }
+
     /// Deletes the records of a partition below `before` (KIP-107), at most up to the high
     /// watermark. Returns the start offset then, which is durable; segments wholly below it are
     /// removed. Errors: `NotFound` for an offset beyond the high watermark (Kafka's
@@ -276,6 +289,7 @@ impl Topic {
             let e = Error::not_found(format!("topic '{}' was dropped", self.name));
             partition.stop(&e);
             partition.drain();
+            partition.stop_compaction();
         }
         Ok(changed)
     }
