@@ -26,7 +26,7 @@ use crate::flusher::Flusher;
 use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::keys;
-use crate::lock::{lock, read, write};
+use crate::lock::{lock, write};
 use crate::segment::Segment;
 use crate::settings::Settings;
 
@@ -255,11 +255,7 @@ impl PartitionLog {
     }
 
     pub fn stats(&self) -> Result<PartitionStats> {
-        let segments: Vec<_> = read(&self.segments).values().cloned().collect();
-        let mut bytes = 0;
-        for segment in &segments {
-            bytes += segment.extent()?.len;
-        }
+        let segments = self.extents()?;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(PartitionStats {
             topic: self.topic.clone(),
@@ -268,7 +264,7 @@ impl PartitionLog {
             high_watermark: self.high_watermark(),
             end_offset: self.end_offset(),
             segments: segments.len() as u64,
-            bytes,
+            bytes: segments.iter().map(|(_, extent)| extent.len).sum(),
             records_appended: get(&self.counters.records_appended),
             bytes_appended: get(&self.counters.bytes_appended),
             bytes_read: get(&self.counters.bytes_read),

@@ -23,14 +23,10 @@ impl PartitionLog {
         if let Some(oldest_ms) = oldest_ms {
             self.roll_when_old(oldest_ms)?;
         }
-        let segments: Vec<_> = read(&self.segments).values().cloned().collect();
-        let mut bytes = 0;
-        for segment in &segments {
-            bytes += segment.extent()?.len;
-        }
+        let segments = self.extents()?;
+        let mut bytes: u64 = segments.iter().map(|(_, extent)| extent.len).sum();
         let mut start = None;
-        for segment in segments.iter().filter(|s| s.is_sealed()) {
-            let extent = segment.extent()?;
+        for (_, extent) in segments.iter().filter(|(segment, _)| segment.is_sealed()) {
             let is_old = oldest_ms.is_some_and(|ms| extent.max_timestamp_ms < ms);
             let is_too_much = config.retention_bytes.is_some_and(|max| bytes > max);
             let is_held = extent.next_offset > self.held_from.load(Ordering::Acquire);
