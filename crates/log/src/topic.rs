@@ -19,7 +19,8 @@ use crate::partition::{PartitionLog, Shared};
 use crate::recovery::{self, Recovery};
 use crate::settings::Settings;
 
-const FORMAT: u32 = 1;
+/// The newest format of a description, and of the files of its topic.
+const FORMAT: u32 = 2;
 
 /// A topic of the log.
 pub struct Topic {
@@ -51,7 +52,7 @@ pub(crate) struct Meta {
 impl Meta {
     pub fn new(name: &str, config: TopicConfig) -> Self {
         Self {
-            format: FORMAT,
+            format: format_of(&config),
             name: name.to_string(),
             id: Uuid::new_v4().to_string(),
             config,
@@ -187,7 +188,8 @@ impl Topic {
             let message = format!("topic '{}' cannot shrink to fewer partitions", self.name);
             return Err(Error::invalid(message).hint(format!("it has {now}")));
         }
-        let changed = Meta { config, ..meta.clone() };
+        let format = meta.format.max(format_of(&config));
+        let changed = Meta { format, config, ..meta.clone() };
         changed.store(&self.shared, &self.dir)?;
         self.open_partitions(&changed, &mut Recovery::default())?;
         self.settings.set(&changed.config, &self.shared.config);
@@ -323,6 +325,12 @@ impl fmt::Debug for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Topic({})", self.name)
     }
+}
+
+/// A program that knows format 1 only would take compacted segments for lost ones. A topic that
+/// was compacted once keeps format 2.
+fn format_of(config: &TopicConfig) -> u32 {
+    if config.cleanup_policy.compacts() { FORMAT } else { 1 }
 }
 
 /// Removes the folders of a topic that is to go, then its description.

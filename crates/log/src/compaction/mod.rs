@@ -168,7 +168,10 @@ impl PartitionLog {
         for segment in segments.iter().filter(|segment| segment.end() > clean_to) {
             let mut batches = Batches::new(segment)?;
             while let Some((header, batch)) = batches.next()? {
-                if header.last_offset().0 < clean_to || self.cleaner.is_stopped() {
+                if self.cleaner.is_stopped() {
+                    return Ok((keys, clean_to));
+                }
+                if header.last_offset().0 < clean_to {
                     continue;
                 }
                 if !keys.has_room(header.count.max(0) as usize) {
@@ -193,9 +196,9 @@ impl PartitionLog {
             while let Some((header, _)) = batches.next()? {
                 if header.producer_id >= 0 {
                     last.insert(header.producer_id, header.base_offset);
-                    if last.len() > PRODUCERS_MAX {
-                        return Ok(None);
-                    }
+                }
+                if last.len() > PRODUCERS_MAX || self.cleaner.is_stopped() {
+                    return Ok(None);
                 }
             }
         }
