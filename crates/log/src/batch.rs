@@ -18,6 +18,8 @@ pub(crate) const CONTROL: i16 = 0x20;
 /// Bit of `attributes` that Kafka leaves unused (it uses 0 to 6): Watershed itself checked the
 /// records. No client may set it.
 pub(crate) const CHECKED: i16 = 1 << 14;
+/// Bit of `attributes`: the base timestamp is the time until which tombstones stay (KIP-534).
+pub(crate) const DELETE_HORIZON: i16 = 1 << 6;
 
 /// The fixed part of a batch, as it stands in the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +105,11 @@ impl Header {
     /// Holds a transaction marker instead of records.
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL != 0
+    }
+
+    /// Until when its tombstones stay, in milliseconds since 1970; none before it was compacted.
+    pub fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp_ms)
     }
 
     /// Its records were held against the topic's definition before they were appended.

@@ -2,7 +2,7 @@
 //! snappy in xerial's framing or bare, LZ4 frames, zstd. The log itself stores and sends batches as
 //! they came; only who wants the records unpacks.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use bytes::Bytes;
 use common::{Error, Result};
@@ -16,6 +16,8 @@ pub const UNPACKED_BYTES_MAX: usize = 64 << 20;
 const XERIAL: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 /// The magic bytes and two version numbers.
 const XERIAL_LEN: usize = 16;
+/// Bytes that xerial's framing packs at once.
+const XERIAL_BLOCK: usize = 32 << 10;
 
 /// The batch with its records unpacked; the same bytes if they are not compressed. The checksum is
 /// that of the packed one.
@@ -39,6 +41,38 @@ pub fn unpacked(batch: &Bytes) -> Result<Bytes> {
     out[8..12].copy_from_slice(&length.to_be_bytes());
     out[21..23].copy_from_slice(&(header.attributes & !0x07).to_be_bytes());
     Ok(out.into())
+}
+
+/// Packs records the same way again, for a batch that lost some of them. Returns how they are
+/// packed: not at all when that fails.
+pub(crate) fn packed(compression: Compression, records: Vec<u8>) -> (Compression, Vec<u8>) {
+    let packed = match compression {
+        Compression::None | Compression::Unknown => return (Compression::None, records),
+        Compression::Gzip => {
+            let mut out = flate2::write::GzEncoder::new(vec![], flate2::Compression::default());
+            out.write_all(&records).and_then(|()| out.finish()).ok()
+        }
+        Compression::Lz4 => {
+            let mut out = lz4_flex::frame::FrameEncoder::new(vec![]);
+            out.write_all(&records).ok().and_then(|()| out.finish().ok())
+        }
+        Compression::Zstd => zstd::encode_all(&records[..], zstd::DEFAULT_COMPRESSION_LEVEL).ok(),
+        Compression::Snappy => pack_snappy(&records),
+    };
+    packed.map_or((Compression::None, records), |packed| (compression, packed))
+}
+
+/// In xerial's framing, which all of Kafka's clients read.
+fn pack_snappy(records: &[u8]) -> Option<Vec<u8>> {
+    let mut out = XERIAL.to_vec();
+    // Its version, and the oldest that can read it.
+    out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
+    for block in records.chunks(XERIAL_BLOCK) {
+        let block = snap::raw::Encoder::new().compress_vec(block).ok()?;
+        out.extend_from_slice(&u32::try_from(block.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(&block);
+    }
+    Some(out)
 }
 
 fn unpack(batch: &[u8], decoder: impl Read) -> Result<Vec<u8>> {
@@ -95,8 +129,6 @@ fn too_large() -> Error {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::io::Write;
-
     use super::*;
     use crate::BatchBuilder;
 
@@ -150,6 +182,23 @@ mod tests {
             assert_eq!(values, (0..100).collect::<Vec<_>>(), "compression {compression}");
         }
         assert_eq!(unpacked(&plain).unwrap(), plain);
+    }
+
+    #[test]
+    fn what_is_packed_again_comes_back() {
+        let records = plain()[HEADER_LEN..].repeat(40);
+        for (bits, compression) in [
+            (1, Compression::Gzip),
+            (2, Compression::Snappy),
+            (3, Compression::Lz4),
+            (4, Compression::Zstd),
+        ] {
+            let (how, bytes) = super::packed(compression, records.clone());
+            assert_eq!(how, compression);
+            assert!(bytes.len() < records.len() / 2, "{compression:?}: {}", bytes.len());
+            let batch = unpacked(&packed(bits, &bytes)).unwrap();
+            assert_eq!(batch[HEADER_LEN..], *records, "{compression:?}");
+        }
     }
 
     #[test]

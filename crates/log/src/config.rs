@@ -27,6 +27,9 @@ pub struct LogConfig {
     pub producer_expiration_us: i64,
     /// Producers remembered in one partition; beyond it the most idle ones are forgotten.
     pub producers_max: usize,
+    /// Keys of which compaction knows the latest record at once, of some 40 bytes each. With more
+    /// keys it takes several rounds.
+    pub compaction_keys_max: usize,
 }
 
 impl Default for LogConfig {
@@ -39,6 +42,7 @@ impl Default for LogConfig {
             handles_max: 512,
             producer_expiration_us: 86_400_000_000,
             producers_max: 100_000,
+            compaction_keys_max: 1 << 20,
         }
     }
 }

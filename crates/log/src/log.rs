@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::{Clock, Disk, Error, Result};
 
 use crate::commits::Commits;
+use crate::compaction::Compaction;
 use crate::config::{LogConfig, TopicConfig, check_name};
 use crate::flusher::Flusher;
 use crate::handles::Handles;
@@ -133,6 +134,23 @@ impl Log {
             }
         }
         failure.map_or(Ok(removed), Err)
+    }
+
+    /// Compacts the topics with cleanup policy `compact` (KIP-58), as far as enough of a partition
+    /// is dirty. Takes as long as reading and writing that much; a topic that fails does not keep
+    /// the others from it. To be called now and then, like `apply_retention`.
+    pub fn apply_compaction(&self) -> Result<Compaction> {
+        let mut done = Compaction::default();
+        let mut failure = None;
+        for topic in self.topics() {
+            match topic.compact() {
+                Ok(compaction) => done.add(compaction),
+                Err(e) => {
+                    failure.get_or_insert(e.context(format!("compaction of '{}'", topic.name())));
+                }
+            }
+        }
+        failure.map_or(Ok(done), Err)
     }
 
     /// Figures of all partitions, by topic and partition.

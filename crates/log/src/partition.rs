@@ -21,13 +21,14 @@ use common::{Clock, Disk, DiskFile, Error, Offset, Partition, Result};
 use crate::batch::{self, Header};
 use crate::checkpoint::Checkpoint;
 use crate::commits::Commits;
+use crate::compaction::Cleaner;
 use crate::config::LogConfig;
 use crate::durability::{Appended, Durability, Failure};
 use crate::flusher::Flusher;
 use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::keys;
-use crate::lock::{lock, read, write};
+use crate::lock::{lock, write};
 use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::settings::Settings;
@@ -59,6 +60,7 @@ pub struct PartitionLog {
     /// Retention removes nothing from here on.
     pub(crate) held_from: AtomicI64,
     pub(crate) counters: Counters,
+    pub(crate) cleaner: Cleaner,
     pub(crate) settings: Arc<Settings>,
     /// Changed under the writer's lock only.
     pub(crate) producers: Mutex<Producers>,
@@ -164,6 +166,7 @@ impl PartitionLog {
             start: AtomicI64::new(opened.start),
             held_from: AtomicI64::new(i64::MAX),
             counters: Counters::default(),
+            cleaner: Cleaner::default(),
             settings,
             first_unstable: AtomicI64::new(opened.producers.first_unstable()),
             producers: Mutex::new(opened.producers),
@@ -305,11 +308,7 @@ impl PartitionLog {
     }
 
     pub fn stats(&self) -> Result<PartitionStats> {
-        let segments: Vec<_> = read(&self.segments).values().cloned().collect();
-        let mut bytes = 0;
-        for segment in &segments {
-            bytes += segment.extent()?.len;
-        }
+        let segments = self.extents()?;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(PartitionStats {
             topic: self.topic.clone(),
@@ -318,7 +317,7 @@ impl PartitionLog {
             high_watermark: self.high_watermark(),
             end_offset: self.end_offset(),
             segments: segments.len() as u64,
-            bytes,
+            bytes: segments.iter().map(|(_, extent)| extent.len).sum(),
             records_appended: get(&self.counters.records_appended),
             bytes_appended: get(&self.counters.bytes_appended),
             bytes_read: get(&self.counters.bytes_read),
@@ -367,6 +366,7 @@ impl PartitionLog {
     /// Syncs and takes no more appends. The index of a large active segment is stored, so that the
     /// next start need not read the segment.
     pub(crate) fn close(&self) {
+        self.stop_compaction();
         self.sync();
         self.stop(&Error::unavailable("the log is closed"));
         self.drain();

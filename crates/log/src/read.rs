@@ -166,7 +166,8 @@ fn take_batches(
         if place + batch_len as u64 > len {
             return Err(damaged("it ends within a batch"));
         }
-        if header.base_offset >= want.end {
+        // What is compacted was below the end, also when that has moved since it was asked for.
+        if header.base_offset >= want.end && !segment.is_compacted() {
             return Ok(Taken::Enough);
         }
         if header.last_offset().0 < want.next {
@@ -176,7 +177,8 @@ fn take_batches(
             }
             continue;
         }
-        if header.base_offset > want.next {
+        if header.base_offset > want.next && !(segment.is_compacted() && want.next >= segment.base)
+        {
             return Err(damaged("offsets are missing before it"));
         }
         if !batches.is_empty() && batch_len as u64 > want.bytes {

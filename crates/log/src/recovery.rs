@@ -16,6 +16,7 @@ use crate::partition::{Opened, Shared};
 use crate::producers::Producers;
 use crate::scan;
 use crate::segment::Segment;
+use crate::segment_name::Layout;
 use crate::snapshot;
 
 const COPY_BYTES: u64 = 1 << 20;
@@ -74,19 +75,16 @@ pub(crate) fn open_partition(
         Err(e) if e.kind() == io::ErrorKind::NotFound => vec![],
         Err(e) => return Err(failed(e)),
     };
-    let offsets = |suffix| names.iter().filter_map(move |(name, _)| offset_in(name, suffix));
-    let mut bases: Vec<_> = offsets(".log").collect();
-    bases.sort_unstable();
-    let Some(active_base) = bases.pop() else {
-        let (extent, producers) = (Extent::empty(start), Producers::empty(start));
-        let segments = BTreeMap::new();
-        return Ok((Opened { segments, active: None, extent, start, producers }, None));
-    };
+    let mut layout = Layout::of(&names);
+    layout.remove_rubbish(&*shared.disk, dir).map_err(failed)?;
+    let active_base = layout.pop_active();
     let mut segments = BTreeMap::new();
-    for (i, base) in bases.iter().copied().enumerate() {
-        let end = bases.get(i + 1).copied().unwrap_or(active_base);
+    for (i, name) in layout.segments.iter().enumerate() {
+        let next = layout.segments.get(i + 1).map(|next| next.base).or(active_base);
+        let base = name.base;
+        let end = name.compacted.map(|c| c.end).or(next).unwrap_or(base);
         let (disk, handles) = (shared.disk.clone(), shared.handles.clone());
-        let segment = Segment::sealed(disk, handles, Segment::path_of(dir, base), base, end);
+        let segment = Segment::sealed(disk, handles, name.path(dir), base, end);
         if end <= start {
             // Retention had persisted the new start, but a crash came before the removal.
             segment.remove().map_err(failed)?;
@@ -94,10 +92,21 @@ pub(crate) fn open_partition(
             segments.insert(base, segment);
         }
     }
+    let first = segments.keys().next().copied();
+    let now_ms = shared.clock.now_us().div_euclid(1000);
+    let Some(active_base) = active_base else {
+        let end = segments.values().next_back().map_or(start, |last: &Arc<Segment>| last.end());
+        let start = start.max(first.unwrap_or(start)).min(end);
+        let producers = snapshot::at_base(&*shared.disk, dir, &segments, end, now_ms)?;
+        let extent = Extent::empty(end);
+        return Ok((Opened { segments, active: None, extent, start, producers }, None));
+    };
     let path = Segment::path_of(dir, active_base);
     let found = recover(shared, dir, &path, &segments, active_base)?;
-    for offset in offsets(".producers").filter(|o| *o != active_base && !bases.contains(o)) {
-        // Of an earlier clean stop: what is appended now may be cut back below it.
+    let stored = names.iter().filter_map(|(name, _)| snapshot::producers_offset(name));
+    for offset in stored.filter(|o| *o != active_base && !segments.contains_key(o)) {
+        // Of segments that are gone, or of an earlier clean stop: what is appended now may be cut
+        // back below it.
         shared.disk.remove(&snapshot::producers_path(dir, offset)).map_err(failed)?;
     }
     let extent = found.scan.index.extent();
@@ -105,8 +114,7 @@ pub(crate) fn open_partition(
     let (disk, handles) = (shared.disk.clone(), shared.handles.clone());
     let active = Segment::active(disk, handles, path, found.scan.index, active_base);
     segments.insert(active_base, active.clone());
-    let first = segments.keys().next().copied().unwrap_or(active_base);
-    let start = start.max(first).min(extent.next_offset);
+    let start = start.max(first.unwrap_or(active_base)).min(extent.next_offset);
     let producers = found.producers;
     Ok((Opened { segments, active: Some(active), extent, start, producers }, report))
 }
@@ -147,7 +155,7 @@ fn recover(
         None => (Index::new(base), snapshot::at_base(disk, dir, sealed, base, now_ms)?),
     };
     let see = |header: &Header, bytes: &[u8]| producers.saw(header, bytes, now_ms);
-    let scan = scan::scan(&*file, file_len, index, trusted, None, see).map_err(failed)?;
+    let scan = scan::scan(&*file, file_len, index, trusted, None, false, see).map_err(failed)?;
     keep(shared, dir, &*file, file_len, trusted, &scan).map_err(failed)?;
     // All that is left is durable now.
     producers.settle(i64::MAX);
@@ -242,10 +250,4 @@ fn report(
         );
     }
     Some(report)
-}
-
-/// The offset in a file's name.
-fn offset_in(name: &str, suffix: &str) -> Option<i64> {
-    let digits = name.strip_suffix(suffix)?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use common::{Error, Result};
 
 use crate::config::TopicConfig;
-use crate::lock::{read, write};
+use crate::lock::{lock, read, write};
 use crate::partition::PartitionLog;
+use crate::snapshot::producers_path;
 
 impl PartitionLog {
     /// Where the partition should begin by its topic's retention; none if nothing is to go.
@@ -23,14 +24,10 @@ impl PartitionLog {
         if let Some(oldest_ms) = oldest_ms {
             self.roll_when_old(oldest_ms)?;
         }
-        let segments: Vec<_> = read(&self.segments).values().cloned().collect();
-        let mut bytes = 0;
-        for segment in &segments {
-            bytes += segment.extent()?.len;
-        }
+        let segments = self.extents()?;
+        let mut bytes: u64 = segments.iter().map(|(_, extent)| extent.len).sum();
         let mut start = None;
-        for segment in segments.iter().filter(|s| s.is_sealed()) {
-            let extent = segment.extent()?;
+        for (_, extent) in segments.iter().filter(|(segment, _)| segment.is_sealed()) {
             let is_old = oldest_ms.is_some_and(|ms| extent.max_timestamp_ms < ms);
             let is_too_much = config.retention_bytes.is_some_and(|max| bytes > max);
             let is_held = extent.next_offset > self.held_from.load(Ordering::Acquire);
@@ -45,6 +42,7 @@ impl PartitionLog {
 
     /// Removes the segments below `start`, which has been persisted. Returns their number.
     pub(crate) fn forget_before(&self, start: i64) -> Result<usize> {
+        let _files = lock(&self.cleaner.files);
         self.start.fetch_max(start, Ordering::AcqRel);
         let mut removed = 0;
         loop {
@@ -60,6 +58,11 @@ impl PartitionLog {
             first
                 .remove()
                 .map_err(|e| Error::io(format!("remove '{}'", first.path.display()), e))?;
+            let producers = producers_path(&self.dir, first.base);
+            self.shared
+                .disk
+                .remove(&producers)
+                .map_err(|e| Error::io(format!("remove '{}'", producers.display()), e))?;
             removed += 1;
         }
     }

@@ -38,7 +38,8 @@ pub(crate) struct Torn {
 }
 
 /// Walks on from where `index` ends; in a sealed segment not further than offset `end`, for there
-/// may be bytes behind it that were cut off before it was sealed, and came back. `see` gets every
+/// may be bytes behind it that were cut off before it was sealed, and came back. In a compacted
+/// segment offsets may be missing; then checksums tell what belongs to it. `see` gets every
 /// batch's header, and of control batches their bytes.
 pub(crate) fn scan(
     file: &dyn DiskFile,
@@ -46,6 +47,7 @@ pub(crate) fn scan(
     mut index: Index,
     trusted: Extent,
     end: Option<i64>,
+    is_compacted: bool,
     mut see: impl FnMut(&Header, &[u8]),
 ) -> io::Result<Scan> {
     let mut window = Window { file, file_len, bytes: vec![], start: 0 };
@@ -56,7 +58,9 @@ pub(crate) fn scan(
         let Extent { len: position, next_offset, .. } = index.extent();
         let is_trusted = position < trusted.len;
         let end = if is_trusted { trusted.len.min(file_len) } else { file_len };
-        match batch_at(&mut window, position, end, next_offset, !is_trusted)? {
+        let expected =
+            if is_compacted { Expected::From(next_offset) } else { Expected::Exactly(next_offset) };
+        match batch_at(&mut window, position, end, expected, is_compacted || !is_trusted)? {
             Ok((header, len)) => {
                 let bytes = match header.is_control() {
                     true => window.get(position, len as usize, end)?.unwrap_or_default(),
@@ -93,12 +97,19 @@ pub(crate) fn scan(
     Ok(Scan { index, damaged, torn })
 }
 
+/// Which base offset a batch may have.
+#[derive(Clone, Copy)]
+enum Expected {
+    Exactly(i64),
+    From(i64),
+}
+
 /// The batch at `position`, or what is wrong with it.
 fn batch_at(
     window: &mut Window<'_>,
     position: u64,
     end: u64,
-    expected_offset: i64,
+    expected: Expected,
     check_bytes: bool,
 ) -> io::Result<Result<(Header, u64), &'static str>> {
     let Some(header) = window.get(position, HEADER_LEN, end)?.and_then(Header::parse) else {
@@ -107,7 +118,11 @@ fn batch_at(
     if let Some(fault) = header.fault() {
         return Ok(Err(fault));
     }
-    if header.base_offset != expected_offset {
+    let continues = match expected {
+        Expected::Exactly(offset) => header.base_offset == offset,
+        Expected::From(offset) => header.base_offset >= offset,
+    };
+    if !continues {
         return Ok(Err("it does not continue the offsets"));
     }
     let len = header.batch_len().unwrap_or(HEADER_LEN);
@@ -144,7 +159,7 @@ fn after_damage(
         };
         let offsets = expected_offset..trusted.next_offset;
         if offsets.contains(&header.base_offset)
-            && batch_at(window, position, end, header.base_offset, true)?.is_ok()
+            && batch_at(window, position, end, Expected::Exactly(header.base_offset), true)?.is_ok()
         {
             return Ok((position, header.base_offset));
         }

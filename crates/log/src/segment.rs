@@ -12,6 +12,7 @@ use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::lock::lock;
 use crate::scan;
+use crate::segment_name::SegmentName;
 use crate::snapshot::AbortedIndex;
 
 const END_UNKNOWN: i64 = -1;
@@ -19,6 +20,7 @@ const END_UNKNOWN: i64 = -1;
 pub(crate) struct Segment {
     pub base: i64,
     pub path: PathBuf,
+    is_compacted: bool,
     disk: Arc<dyn Disk>,
     handles: Arc<Handles>,
     file: Mutex<Option<Arc<dyn DiskFile>>>,
@@ -61,6 +63,17 @@ impl Segment {
         Self::new(disk, handles, path, base, None, 0, end)
     }
 
+    /// A compacted segment that was just written: complete, synced, its index at hand.
+    pub fn compacted(
+        disk: Arc<dyn Disk>,
+        handles: Arc<Handles>,
+        path: PathBuf,
+        index: Index,
+        end: i64,
+    ) -> Arc<Self> {
+        Self::new(disk, handles, path, index.base(), Some(index), 0, end)
+    }
+
     fn new(
         disk: Arc<dyn Disk>,
         handles: Arc<Handles>,
@@ -70,8 +83,10 @@ impl Segment {
         durable_len: u64,
         end: i64,
     ) -> Arc<Self> {
+        let is_compacted = SegmentName::of(&path).is_some_and(|name| name.compacted.is_some());
         Arc::new(Self {
             base,
+            is_compacted,
             path,
             disk,
             handles,
@@ -88,7 +103,20 @@ impl Segment {
     }
 
     pub fn path_of(dir: &Path, base: i64) -> PathBuf {
-        dir.join(format!("{base:020}.log"))
+        SegmentName { base, compacted: None }.path(dir)
+    }
+
+    /// Whether offsets may be missing in it.
+    pub fn is_compacted(&self) -> bool {
+        self.is_compacted
+    }
+
+    /// Where the next segment begins; `i64::MAX` before it is sealed.
+    pub fn end(&self) -> i64 {
+        match self.end.load(Ordering::Acquire) {
+            END_UNKNOWN => i64::MAX,
+            end => end,
+        }
     }
 
     /// The open file.
@@ -134,11 +162,6 @@ impl Segment {
 
     pub fn is_sealed(&self) -> bool {
         self.end.load(Ordering::Acquire) != END_UNKNOWN
-    }
-
-    /// Where the next segment begins.
-    pub fn end(&self) -> i64 {
-        self.end.load(Ordering::Acquire)
     }
 
     /// The transactions aborted in this sealed segment, from memory or from its file.
@@ -203,8 +226,10 @@ impl Segment {
         if let Some(extent) = self.sealed_extent.get() {
             return Ok(*extent);
         }
+        // Asked before: what is appended and sealed meanwhile is not in the extent.
+        let is_final = self.is_sealed();
         let extent = self.with_index(Index::extent)?;
-        if self.is_sealed() {
+        if is_final {
             let _ = self.sealed_extent.set(extent);
         }
         Ok(extent)
@@ -224,7 +249,8 @@ impl Segment {
         }
         tracing::warn!(file = %self.path.display(), "index is missing or damaged, rebuilding it");
         let trusted = Extent { len, next_offset: end, max_timestamp_ms: i64::MIN };
-        let found = scan::scan(&*file, len, Index::new(self.base), trusted, Some(end), |_, _| {})
+        let (end, gaps) = (Some(end), self.is_compacted);
+        let found = scan::scan(&*file, len, Index::new(self.base), trusted, end, gaps, |_, _| {})
             .map_err(|e| Error::io(doing(), e))?;
         for hole in &found.damaged {
             tracing::error!(file = %self.path.display(), ?hole, "damaged stretch in segment");
@@ -260,7 +286,7 @@ impl Segment {
     /// Removes all files of the segment.
     pub fn remove(&self) -> io::Result<()> {
         self.release();
-        for extension in ["producers", "txn", "timeindex", "index", "log"] {
+        for extension in ["txn", "timeindex", "index", "log"] {
             self.disk.remove(&self.path.with_extension(extension))?;
         }
         Ok(())

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use common::{Error, Kind, Offset, Result};
 
 use crate::batch::{HEADER_LEN, Header};
+use crate::index::Extent;
 use crate::lock::read;
 use crate::partition::PartitionLog;
 use crate::read::{damaged, read_stretch};
@@ -52,6 +53,13 @@ impl PartitionLog {
                 }
             }
             Ok(largest)
+        })
+    }
+
+    /// All segments and how far they reach, in order.
+    pub(crate) fn extents(&self) -> Result<Vec<(Arc<Segment>, Extent)>> {
+        self.over_segments(|segments, _| {
+            segments.iter().map(|segment| Ok((segment.clone(), segment.extent()?))).collect()
         })
     }
 
@@ -151,7 +159,8 @@ impl<'a> Headers<'a> {
                 let start = self.visible.start.0;
                 return Err(damaged(self.segment, position, start, "a header makes no sense"));
             };
-            if header.base_offset >= self.visible.end.0 {
+            // What is compacted was below the end, also when that has moved since it was asked for.
+            if header.base_offset >= self.visible.end.0 && !self.segment.is_compacted() {
                 return Ok(None);
             }
             self.position += header.batch_len().unwrap_or(HEADER_LEN) as u64;

@@ -12,13 +12,15 @@ use common::{Error, Offset, Partition, Result, disk};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::compaction::Compaction;
 use crate::config::{TopicConfig, TopicDurability};
 use crate::lock::{lock, read, write};
 use crate::partition::{PartitionLog, Shared};
 use crate::recovery::{self, Recovery};
 use crate::settings::Settings;
 
-const FORMAT: u32 = 1;
+/// The newest format of a description, and of the files of its topic.
+const FORMAT: u32 = 2;
 
 /// A topic of the log.
 pub struct Topic {
@@ -50,7 +52,7 @@ pub(crate) struct Meta {
 impl Meta {
     pub fn new(name: &str, config: TopicConfig) -> Self {
         Self {
-            format: FORMAT,
+            format: format_of(&config),
             name: name.to_string(),
             id: Uuid::new_v4().to_string(),
             config,
@@ -186,7 +188,8 @@ impl Topic {
             let message = format!("topic '{}' cannot shrink to fewer partitions", self.name);
             return Err(Error::invalid(message).hint(format!("it has {now}")));
         }
-        let changed = Meta { config, ..meta.clone() };
+        let format = meta.format.max(format_of(&config));
+        let changed = Meta { format, config, ..meta.clone() };
         changed.store(&self.shared, &self.dir)?;
         self.open_partitions(&changed, &mut Recovery::default())?;
         self.settings.set(&changed.config, &self.shared.config);
@@ -235,6 +238,18 @@ impl Topic {
         Ok(removed)
     }
 
+    /// Compacts the partitions in which enough is dirty, if the topic is to be compacted.
+    pub(crate) fn compact(&self) -> Result<Compaction> {
+        let config = self.config();
+        let mut done = Compaction::default();
+        if config.cleanup_policy.compacts() {
+            for partition in self.partitions() {
+                done.add(partition.compact(&config, self.shared.clock.now_us())?);
+            }
+        }
+        Ok(done)
+    }
+
     /// Deletes the records of a partition below `before` (KIP-107), at most up to the high
     /// watermark. Returns the start offset then, which is durable; segments wholly below it are
     /// removed. Errors: `NotFound` for an offset beyond the high watermark (Kafka's
@@ -277,6 +292,7 @@ impl Topic {
             let e = Error::not_found(format!("topic '{}' was dropped", self.name));
             partition.stop(&e);
             partition.drain();
+            partition.stop_compaction();
         }
         Ok(changed)
     }
@@ -310,6 +326,12 @@ impl fmt::Debug for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Topic({})", self.name)
     }
+}
+
+/// A program that knows format 1 only would take compacted segments for lost ones. A topic that
+/// was compacted once keeps format 2.
+fn format_of(config: &TopicConfig) -> u32 {
+    if config.cleanup_policy.compacts() { FORMAT } else { 1 }
 }
 
 /// Removes the folders of a topic that is to go, then its description.

@@ -283,10 +283,10 @@ fn a_damaged_or_newer_description_stops_the_start_and_is_named() {
         disk.files().into_iter().find(|(p, _)| p.extension().is_some_and(|e| e == "json")).unwrap();
     let good = disk::read(&disk, &path).unwrap();
     let text = String::from_utf8(good.clone()).unwrap();
-    let newer = text.replace("\"format\": 1", "\"format\": 2");
+    let newer = text.replace("\"format\": 1", "\"format\": 3");
     let cases = [
         (&text[..text.len() / 2], Kind::Corrupt, "does not describe a topic"),
-        (newer.as_str(), Kind::Unsupported, "has format 2, this program knows up to 1"),
+        (newer.as_str(), Kind::Unsupported, "has format 3, this program knows up to 2"),
     ];
     for (content, kind, why) in cases {
         disk::write_atomically(&disk, &path, content.as_bytes()).unwrap();

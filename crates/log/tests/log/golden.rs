@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{Offset, Partition, SystemClock, SystemDisk};
-use log::{BatchBuilder, Log, Recovery, TopicConfig, records};
+use log::{BatchBuilder, Header, Log, Recovery, TopicConfig, records};
 use testkit::VirtualClock;
 
+use super::keyed::{self, compacted, create, keyed, produced, put};
 use super::producers::{TRANSACTIONAL, sent};
 use super::{T0, no_threads};
 
@@ -163,4 +164,73 @@ fn transactions_of_the_first_release_are_read() {
     assert_eq!(aborted, [(8, 1, 12), (7, 3, 5), (7, 9, 11)]);
     let states: Vec<_> = p.producers().iter().map(|s| (s.producer_id, s.last_sequence)).collect();
     assert_eq!(states, [(7, 5), (8, 5)]);
+}
+
+const COMPACTED: [&str; 4] = [
+    "00000000000000000000-00000000000000000012-0000000001.index",
+    "00000000000000000000-00000000000000000012-0000000001.log",
+    "00000000000000000000-00000000000000000012-0000000001.timeindex",
+    "cleaned",
+];
+
+fn golden_compacted() -> PathBuf {
+    golden("v2-compacted")
+}
+
+/// A compacted segment of four batches: one with a record, one with a tombstone and its horizon, an
+/// empty one that is its producer's last, and an empty one that is the segment's last.
+fn write_compacted(dir: &Path) {
+    let clock = Arc::new(VirtualClock::new(T0 + 1_000_000));
+    let disk = Arc::new(SystemDisk);
+    let (log, _) = Log::open(disk, clock, dir, no_threads(1 << 20)).unwrap();
+    let p = create(&log, TopicConfig { delete_retention_us: 60_000_000, ..compacted() });
+    let (old, new) = (Some("old"), Some("new"));
+    put(&p, keyed(0, &[("a", new), ("b", old), ("c", old)]));
+    put(&p, keyed(10, &[("b", None), ("d", new), ("e", old)]));
+    put(&p, produced(&keyed(20, &[("e", old), ("c", old)]), 7, 3));
+    put(&p, keyed(30, &[("e", old), ("c", old), ("f", old), ("g", old)]));
+    let topic = log.topic("t").unwrap();
+    log.alter("t", TopicConfig { segment_bytes_max: Some(1), ..topic.config() }).unwrap();
+    put(&p, keyed(40, &[("e", new), ("c", new), ("f", new), ("g", new)]));
+    put(&p, keyed(50, &[("h", new)]));
+    assert_eq!(p.segment_bases(), [0, 12, 16]);
+    log.apply_compaction().unwrap();
+    log.close();
+}
+
+#[test]
+fn a_folder_with_compacted_segments_is_read() {
+    if std::env::var_os("BLESS").is_some() && !golden_compacted().exists() {
+        write_compacted(&golden_compacted());
+    }
+    let dir = tempfile::tempdir().unwrap();
+    copy(&golden_compacted(), dir.path());
+    let (log, recovery) = open(dir.path());
+    assert_eq!(recovery, Recovery::default());
+    let p = log.topic("t").unwrap().partition(Partition(0)).unwrap();
+    let new = |offset, ms, key: &str| (offset, ms, key.to_string(), Some("new".to_string()));
+    let expected = [
+        new(0, 0, "a"),
+        (3, 10, "b".to_string(), None),
+        new(4, 11, "d"),
+        new(12, 40, "e"),
+        new(13, 41, "c"),
+        new(14, 42, "f"),
+        new(15, 43, "g"),
+        new(16, 50, "h"),
+    ];
+    assert_eq!(keyed::records(&p), expected);
+    let headers = keyed::batches(&p).into_iter().map(|b| Header::parse(&b).unwrap());
+    let headers: Vec<_> = headers.map(|h| (h.base_offset, h.last_offset_delta, h.count)).collect();
+    assert_eq!(headers[..4], [(0, 2, 1), (3, 2, 2), (6, 1, 0), (8, 3, 0)]);
+}
+
+#[test]
+fn we_still_write_the_same_compacted_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    write_compacted(dir.path());
+    for name in COMPACTED {
+        let ours = fs::read(dir.path().join("t-0").join(name)).unwrap();
+        assert!(fs::read(golden_compacted().join("t-0").join(name)).unwrap() == ours, "{name}");
+    }
 }

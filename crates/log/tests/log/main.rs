@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod behave;
+mod compaction;
+mod compaction_crash;
 mod crash;
 mod delete_records;
 mod faults;
 mod golden;
+mod keyed;
 mod page_cache;
 mod producers;
 mod random_producers;

@@ -37,6 +37,7 @@ fn settings_are_kept_and_what_an_old_description_does_not_name_has_its_default()
         if text.contains("\"all\"") {
             assert!(text.contains(r#""cleanup_policy": "compact,delete""#), "{text}");
             assert!(text.contains(r#""durability": "page_cache""#), "{text}");
+            assert!(text.contains(r#""format": 2"#), "an older program must not read it: {text}");
             continue;
         }
         let of_old = ["format", "name", "\"id", "partitions", "retention_b", "start", "dropped"];

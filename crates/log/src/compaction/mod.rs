@@ -1,0 +1,257 @@
+//! Log compaction (KIP-58): of each key the latest record stays. Sealed segments are written anew
+//! without the others, neighbours together, and put in their place by a rename. Which records are
+//! outdated tells a map of the keys in what was not compacted yet; when they are too many for it,
+//! there are several rounds. Offsets never change, so they have gaps afterwards.
+//!
+//! `clean.rs` writes segments, `rewrite.rs` batches, `walk.rs` reads them; `segment_name.rs` says
+//! what a crash leaves.
+
+mod checkpoint;
+mod clean;
+mod key_map;
+mod rewrite;
+mod walk;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use common::{Error, Kind, Result};
+
+use crate::batch::Header;
+use crate::config::TopicConfig;
+use crate::lock::{lock, read};
+use crate::partition::PartitionLog;
+use crate::segment::Segment;
+use clean::Group;
+use key_map::KeyMap;
+use walk::Batches;
+
+/// Producers whose last batches are known in a round; with more, all empty batches stay.
+const PRODUCERS_MAX: usize = 100_000;
+
+/// What compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compaction {
+    /// Partitions that had enough to compact.
+    pub partitions: usize,
+    /// Rounds over them: more than `partitions` when keys did not fit into memory at once.
+    pub rounds: usize,
+    pub records_removed: u64,
+    /// Bytes of the segments that were replaced, and of those in their place.
+    pub bytes_before: u64,
+    pub bytes_after: u64,
+}
+
+impl Compaction {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.partitions += other.partitions;
+        self.rounds += other.rounds;
+        self.records_removed += other.records_removed;
+        self.bytes_before += other.bytes_before;
+        self.bytes_after += other.bytes_after;
+    }
+}
+
+/// A partition's part in compaction.
+#[derive(Default)]
+pub(crate) struct Cleaner {
+    /// Held by the one compaction at a time.
+    running: Mutex<()>,
+    is_stopped: AtomicBool,
+    /// Held while files of segments are replaced or removed.
+    pub files: Mutex<()>,
+}
+
+impl Cleaner {
+    /// No compaction until the log is opened again.
+    fn give_up(&self) {
+        self.is_stopped.store(true, Ordering::Release);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Acquire)
+    }
+}
+
+/// One pass: everything below `reached` is compacted by the keys in the map.
+struct Round {
+    keys: KeyMap,
+    reached: i64,
+    /// The base offset of each producer's last batch; none if there are too many producers.
+    producers: Option<HashMap<i64, i64>>,
+    now_ms: i64,
+    horizon_ms: i64,
+}
+
+impl PartitionLog {
+    /// Compacts the partition if enough of it is dirty.
+    pub(crate) fn compact(&self, config: &TopicConfig, now_us: i64) -> Result<Compaction> {
+        let _running = lock(&self.cleaner.running);
+        let start = self.start_offset();
+        match self.compact_dirty(config, now_us) {
+            // Retention removed the segments meanwhile; the next time it goes by what is left.
+            Err(e) if e.kind() == Kind::NotFound && self.start_offset() != start => {
+                Ok(Compaction::default())
+            }
+            other => other,
+        }
+    }
+
+    fn compact_dirty(&self, config: &TopicConfig, now_us: i64) -> Result<Compaction> {
+        let mut done = Compaction::default();
+        let (disk, start) = (&*self.shared.disk, self.start_offset().0);
+        let mut clean_to = checkpoint::load(disk, &self.dir).max(start);
+        let segments = self.cleanable(config, now_us)?;
+        let Some(end) = segments.last().map(|s| s.end()) else {
+            return Ok(done);
+        };
+        if !is_dirty_enough(&segments, clean_to, config.min_cleanable_dirty_ratio)? {
+            return Ok(done);
+        }
+        done.partitions = 1;
+        let now_ms = now_us.div_euclid(1000);
+        let horizon_ms = now_ms.saturating_add(config.delete_retention_us.div_euclid(1000));
+        while clean_to < end && !self.cleaner.is_stopped() {
+            // The segments as they are now: the round before has replaced some.
+            let mut segments = self.cleanable(config, now_us)?;
+            let (keys, reached) = self.map_keys(&segments, clean_to)?;
+            segments.retain(|segment| segment.base < reached);
+            let producers = self.last_of_producers(&segments)?;
+            let round = Round { keys, reached, producers, now_ms, horizon_ms };
+            let Some(cleaned) = self.run(&segments, &round)? else { break };
+            done.add(cleaned);
+            clean_to = reached;
+            checkpoint::store(disk, &self.dir, clean_to)
+                .map_err(|e| Error::io(format!("note in '{}'", self.dir.display()), e))?;
+        }
+        Ok(done)
+    }
+
+    /// Ends a compaction that is under way, and starts none any more.
+    pub(crate) fn stop_compaction(&self) {
+        self.cleaner.give_up();
+        drop(lock(&self.cleaner.running));
+    }
+
+    /// Nothing from here on is compacted: readers do not see it yet, a transaction may still be
+    /// open (then this is the last stable offset), or it is still needed elsewhere.
+    fn compact_below(&self) -> i64 {
+        self.last_stable_offset().0.min(self.held_from.load(Ordering::Acquire))
+    }
+
+    /// The sealed segments that may be compacted, in order and without a hole between them.
+    fn cleanable(&self, config: &TopicConfig, now_us: i64) -> Result<Vec<Arc<Segment>>> {
+        let below = self.compact_below();
+        let lag_us = config.min_compaction_lag_us;
+        let young_ms = (lag_us > 0).then(|| now_us.saturating_sub(lag_us).div_euclid(1000));
+        let segments: Vec<_> = read(&self.segments).values().cloned().collect();
+        let mut cleanable: Vec<Arc<Segment>> = vec![];
+        for segment in segments {
+            let is_next = cleanable.last().is_none_or(|before| before.end() == segment.base);
+            if !segment.is_sealed() || segment.end() > below || !is_next {
+                break;
+            }
+            let newest_ms = segment.extent()?.max_timestamp_ms;
+            if young_ms.is_some_and(|young_ms| newest_ms > young_ms) {
+                break;
+            }
+            cleanable.push(segment);
+        }
+        Ok(cleanable)
+    }
+
+    /// The latest offsets of the keys from `clean_to` on, and where the map was full.
+    fn map_keys(&self, segments: &[Arc<Segment>], clean_to: i64) -> Result<(KeyMap, i64)> {
+        let mut keys = KeyMap::new(self.shared.config.compaction_keys_max);
+        let mut reached = clean_to;
+        for segment in segments.iter().filter(|segment| segment.end() > clean_to) {
+            let mut batches = Batches::new(segment)?;
+            while let Some((header, batch)) = batches.next()? {
+                if self.cleaner.is_stopped() {
+                    return Ok((keys, clean_to));
+                }
+                if header.last_offset().0 < clean_to {
+                    continue;
+                }
+                if !keys.has_room(header.count.max(0) as usize) {
+                    return Ok((keys, header.base_offset));
+                }
+                if is_compactable(&header) && !rewrite::note_keys(&batch, &header, &mut keys) {
+                    let (file, offset) = (segment.path.display(), header.base_offset);
+                    tracing::warn!(%file, offset, "a batch cannot be unpacked, it stays as it is");
+                }
+            }
+            reached = segment.end();
+        }
+        Ok((keys, reached))
+    }
+
+    /// The last batch of each idempotent producer: its sequence number must not be forgotten.
+    /// Batches behind these segments are not looked at, so some may stay that need not.
+    fn last_of_producers(&self, segments: &[Arc<Segment>]) -> Result<Option<HashMap<i64, i64>>> {
+        let mut last = HashMap::new();
+        for segment in segments {
+            let mut batches = Batches::new(segment)?;
+            while let Some((header, _)) = batches.next()? {
+                if header.producer_id >= 0 {
+                    last.insert(header.producer_id, header.base_offset);
+                }
+                if last.len() > PRODUCERS_MAX || self.cleaner.is_stopped() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(last))
+    }
+
+    /// Writes the segments anew, group by group; nothing if it was stopped.
+    fn run(&self, segments: &[Arc<Segment>], round: &Round) -> Result<Option<Compaction>> {
+        let mut done = Compaction { rounds: 1, ..Compaction::default() };
+        let mut keeps_tombstones = false;
+        let mut rest = segments;
+        while !rest.is_empty() {
+            let len = self.group_len(rest)?;
+            let (group, behind) = rest.split_at(len);
+            let Some(cleaned) = Group::new(self, group, round, &mut keeps_tombstones).clean()?
+            else {
+                return Ok(None);
+            };
+            done.add(cleaned);
+            rest = behind;
+        }
+        Ok(Some(done))
+    }
+
+    /// How many of the segments become one: as long as they fit into one before compaction.
+    fn group_len(&self, segments: &[Arc<Segment>]) -> Result<usize> {
+        let max = self.settings.segment_bytes_max();
+        let base = segments.first().map_or(0, |s| s.base);
+        let mut bytes = 0;
+        for (i, segment) in segments.iter().enumerate() {
+            bytes += segment.extent()?.len;
+            let fits = bytes <= max && segment.end() - base <= i64::from(i32::MAX);
+            if i > 0 && !fits {
+                return Ok(i);
+            }
+        }
+        Ok(segments.len())
+    }
+}
+
+/// Whether more than `ratio` of the bytes were not compacted yet.
+fn is_dirty_enough(segments: &[Arc<Segment>], clean_to: i64, ratio: f64) -> Result<bool> {
+    let (mut dirty, mut all) = (0, 0);
+    for segment in segments {
+        let len = segment.extent()?.len;
+        all += len;
+        dirty += if segment.end() > clean_to { len } else { 0 };
+    }
+    Ok(dirty > 0 && dirty as f64 / all as f64 > ratio)
+}
+
+/// Markers stay, and so do the records of transactions: without the index of aborted ones nobody
+/// here knows which of them count. Who knows may let those of committed transactions through.
+fn is_compactable(header: &Header) -> bool {
+    !header.is_control() && !header.is_transactional()
+}
