@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use catalog::{Format, Storage, Topic};
+use catalog::{Column, Format, Storage, Topic};
 use common::{Error, Result, units};
 use datafusion::arrow::datatypes::DataType;
 
@@ -60,7 +60,9 @@ pub(crate) fn read(
         topic.archive = choice(&o.value, &[("true", true), ("false", false)])?;
         Ok(())
     });
-    let keyed = topic.format == Format::Raw || topic.key.is_some();
+    let is_key = |c: &&Column| topic.key.as_ref() == Some(&c.name);
+    let keyed = topic.format == Format::Raw
+        || topic.columns.iter().find(is_key).is_some_and(|c| !c.nullable);
     storage(&mut topic.storage, keyed, &mut set);
     options.refuse_rest(cursor, &OPTIONS, faults);
 }
@@ -92,8 +94,9 @@ fn storage(storage: &mut Storage, keyed: bool, set: &mut Set<'_>) {
         ];
         (storage.deletes, storage.compacts) = choice(&o.value.replace(' ', ""), &choices)?;
         if storage.compacts && !keyed {
-            return Err(Error::invalid("a compacted topic needs a key")
-                .hint("write WITH (key = 'column', cleanup_policy = 'compact')"));
+            return Err(Error::invalid("a compacted topic needs a key that is NOT NULL").hint(
+                "write (id TEXT NOT NULL, …) WITH (key = 'id', cleanup_policy = 'compact')",
+            ));
         }
         Ok(())
     });
