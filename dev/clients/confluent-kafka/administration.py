@@ -1,6 +1,6 @@
 """confluent-kafka: the admin client: topics, configs, groups, records, offsets, cluster."""
 
-from common import consumer, producer, read, send, take
+from records import consumer, producer, read, send, take
 from confluent_kafka import (
     ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaException, TopicCollection,
     TopicPartition,

@@ -1,10 +1,13 @@
 """confluent-kafka, Python on librdkafka: producers, transactions, groups, admin."""
 
-import common  # noqa: F401  first: it makes the harness known
-import administration  # noqa: F401
-import groups  # noqa: F401
-import producing  # noqa: F401
-import transactions  # noqa: F401
-from harness import main
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
+import administration  # noqa: E402 F401
+import groups  # noqa: E402 F401
+import producing  # noqa: E402 F401
+import transactions  # noqa: E402 F401
+from harness import main  # noqa: E402
 
 main("confluent-kafka")

@@ -2,7 +2,7 @@
 
 import time
 
-from common import consumer, producer, send, take, values
+from records import consumer, producer, send, take, values
 from confluent_kafka import OFFSET_INVALID, KafkaException, TopicPartition
 from harness import admin, case, equal, topic, unique
 

@@ -2,7 +2,7 @@
 
 import time
 
-from common import consumer, producer, read, send, take, values
+from records import consumer, producer, read, send, take, values
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME
 from confluent_kafka import KafkaException, TopicPartition
 from harness import case, equal, topic

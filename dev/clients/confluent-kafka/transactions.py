@@ -2,7 +2,7 @@
 
 import time
 
-from common import consumer, producer, read, send, take, values
+from records import consumer, producer, read, send, take, values
 from confluent_kafka import KafkaException, TopicPartition
 from harness import case, equal, topic, unique
 

@@ -1,12 +1,9 @@
-"""Short forms of what the cases of confluent-kafka do all the time."""
+"""Short forms of what cases do with confluent-kafka all the time; read next: harness.py."""
 
-import sys
 import time
-from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1]))
-from confluent_kafka import Consumer, Producer, TopicPartition  # noqa: E402
-from harness import BOOTSTRAP, equal, unique  # noqa: E402
+from confluent_kafka import Consumer, Producer, TopicPartition
+from harness import BOOTSTRAP, equal, unique
 
 
 def producer(**config):
