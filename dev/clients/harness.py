@@ -61,17 +61,18 @@ def eventually(probe, want, seconds=15, what="result"):
     equal(got, want, what)
 
 
-def command(*words, stdin=None, seconds=50, fails=False):
+def command(*words, stdin=None, seconds=100, fails=False, quiet=False):
     """Runs a program; answers its stdout. With `fails`, it must fail, and its stderr is added."""
-    shown = " ".join(str(w) for w in words)
-    print(f"$ {shown if len(shown) < 400 else shown[:400] + ' …'}", flush=True)
+    if not quiet:
+        print("$", *words, flush=True)
     done = subprocess.run(
         [str(w) for w in words], input=stdin, text=True, timeout=seconds,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )
     if (done.returncode != 0) != fails:
         raise AssertionError(f"exit code {done.returncode}\n{short(done.stdout + done.stderr)}")
-    print(short(done.stdout), short(done.stderr), flush=True)
+    if not quiet:
+        print(short(done.stdout), short(done.stderr), flush=True)
     return done.stdout + done.stderr if fails else done.stdout
 
 
