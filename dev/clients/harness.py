@@ -4,17 +4,21 @@ A client's folder holds `cases.py`, whose functions marked `@case` are its cases
 runs those named on the command line, or all. Read next: `kcat/cases.py`, the shortest one.
 """
 
+import atexit
 import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
 
 BOOTSTRAP = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9092"
 RUN = os.environ.get("WATERSHED_CLIENTS_RUN") or f"{time.time_ns() // 1_000_000 % 10**9:x}"
-KT = Path(__file__).resolve().parents[1] / "services" / "kafka" / "kt"
+CLIENTS = Path(__file__).resolve().parent
+SERVICES = CLIENTS.parent / "services"
+KT = SERVICES / "kafka" / "kt"
 
 _cases = {}
 _seconds = {}
@@ -74,6 +78,25 @@ def command(*words, stdin=None, seconds=100, fails=False, quiet=False):
     if not quiet:
         print(short(done.stdout), short(done.stderr), flush=True)
     return done.stdout + done.stderr if fails else done.stdout
+
+
+def jars(client):
+    """The folder with the jars a client's pom.xml names; fetched once."""
+    script = f'. "{SERVICES}/lib.sh"; jars clients-{client} "{CLIENTS}/{client}/pom.xml"'
+    return command("bash", "-c", script, seconds=600, quiet=True).strip()
+
+
+def java_program(client, *options):
+    """Compiles a client's Cases.java; answers the words that run it."""
+    home = os.environ.get("JAVA_HOME")
+    place = f"{home}/bin/" if home else ""
+    classes = tempfile.TemporaryDirectory()
+    atexit.register(classes.cleanup)
+    libraries = f"{jars(client)}/*"
+    source = CLIENTS / client / "Cases.java"
+    command(f"{place}javac", "-cp", libraries, "-d", classes.name, source, quiet=True)
+    return [f"{place}java", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            *options, "-cp", f"{classes.name}:{libraries}", "Cases", BOOTSTRAP, RUN]
 
 
 def admin():
