@@ -186,6 +186,17 @@ impl Meta {
         self.get(&format!("topic\0{name}"))
     }
 
+    /// Made once for a data folder (Kafka's `cluster.id`).
+    pub fn cluster_id(&self) -> Result<String> {
+        const KEY: &str = "cluster_id";
+        if let Some(id) = self.get(KEY)? {
+            return Ok(id);
+        }
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        self.put(KEY, &id)?;
+        Ok(id)
+    }
+
     pub fn put_topic(&self, record: &TopicRecord) -> Result<()> {
         self.put(&format!("topic\0{}", record.name), record)
     }

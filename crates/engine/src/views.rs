@@ -234,6 +234,11 @@ impl Platform {
         self.execute(&format!("DROP TOPIC {}", quoted(name)), None).await.map(|_| ())
     }
 
+    /// A name of this data folder that no other has.
+    pub fn cluster_id(&self) -> &str {
+        &self.inner.cluster_id
+    }
+
     /// The coordinator of Kafka's consumer groups.
     pub fn groups(&self) -> &Arc<log::groups::GroupCoordinator> {
         &self.inner.coordination.groups

@@ -19,6 +19,9 @@ pub struct LogConfig {
     pub segment_bytes_max: u64,
     /// Largest single record batch.
     pub batch_bytes_max: u64,
+    /// Largest batch of a producer, unless the topic says otherwise (`message.max.bytes`): more
+    /// than consumers want to fetch helps nobody.
+    pub message_bytes_max: u64,
     /// Files synced at once. 0: no threads at all; `Log::flush` syncs (for simulations).
     pub sync_threads: usize,
     /// File handles kept open (segments with writes not yet synced come on top).
@@ -38,6 +41,7 @@ impl Default for LogConfig {
             commit_interval_us: 2_000,
             segment_bytes_max: 256 << 20,
             batch_bytes_max: 128 << 20,
+            message_bytes_max: 1_048_588,
             sync_threads: 16,
             handles_max: 512,
             producer_expiration_us: 86_400_000_000,
@@ -116,8 +120,8 @@ pub struct TopicConfig {
     pub segment_us: Option<i64>,
     #[serde(default)]
     pub cleanup_policy: CleanupPolicy,
-    /// Largest record batch in bytes (Kafka's `max.message.bytes`). None, or more than the log's
-    /// setting: as the log's setting.
+    /// Largest batch of a producer, in bytes (Kafka's `max.message.bytes`). None: as the log's
+    /// setting.
     #[serde(default)]
     pub max_message_bytes: Option<u64>,
     #[serde(default)]
@@ -195,9 +199,9 @@ impl TopicConfig {
         Ok(())
     }
 
-    /// The largest batch this topic takes.
-    pub(crate) fn batch_bytes(&self, log: &LogConfig) -> u64 {
-        self.max_message_bytes.unwrap_or(u64::MAX).min(log.batch_bytes_max)
+    /// The largest batch this topic takes from producers.
+    pub(crate) fn message_bytes(&self, log: &LogConfig) -> u64 {
+        self.max_message_bytes.unwrap_or(log.message_bytes_max).min(log.batch_bytes_max)
     }
 
     /// The size at which this topic's segments are closed.

@@ -221,7 +221,7 @@ impl PartitionLog {
             ))
             .hint("send less than 1 GiB at once"));
         }
-        let records = batch::check_sent(&batch, self.settings.batch_bytes_max())?;
+        let records = batch::check_sent(&batch, self.shared.config.batch_bytes_max)?;
         if self.settings.is_compacted() {
             keys::check(&batch)?;
         }

@@ -61,7 +61,7 @@ impl PartitionLog {
     ) -> std::result::Result<Appended, Refusal> {
         let mut batch = batch;
         let header = check(&batch)?;
-        let records = batch::check_sent(&batch, self.settings.batch_bytes_max())?;
+        let records = batch::check_sent(&batch, self.settings.message_bytes_max())?;
         if self.settings.is_compacted() {
             keys::check(&batch).map_err(|e| Refusal::new(ErrorCode::InvalidRecord, e.message()))?;
         }

@@ -8,7 +8,7 @@ use crate::config::{LogConfig, TimestampType, TopicConfig, TopicDurability};
 /// One per topic, shared by its partitions.
 pub(crate) struct Settings {
     segment_bytes_max: AtomicU64,
-    batch_bytes_max: AtomicU64,
+    message_bytes_max: AtomicU64,
     /// `i64::MAX` when segments are not closed by time.
     segment_us: AtomicI64,
     is_page_cache: AtomicBool,
@@ -20,7 +20,7 @@ impl Settings {
     pub fn new(topic: &TopicConfig, log: &LogConfig) -> Self {
         let settings = Self {
             segment_bytes_max: AtomicU64::default(),
-            batch_bytes_max: AtomicU64::default(),
+            message_bytes_max: AtomicU64::default(),
             segment_us: AtomicI64::default(),
             is_page_cache: AtomicBool::default(),
             is_compacted: AtomicBool::default(),
@@ -34,7 +34,7 @@ impl Settings {
     pub fn set(&self, topic: &TopicConfig, log: &LogConfig) {
         let is_page_cache = topic.durability == TopicDurability::PageCache;
         self.segment_bytes_max.store(topic.segment_bytes(log), Ordering::Relaxed);
-        self.batch_bytes_max.store(topic.batch_bytes(log), Ordering::Relaxed);
+        self.message_bytes_max.store(topic.message_bytes(log), Ordering::Relaxed);
         self.segment_us.store(topic.segment_us.unwrap_or(i64::MAX), Ordering::Relaxed);
         self.is_page_cache.store(is_page_cache, Ordering::Release);
         self.is_compacted.store(topic.cleanup_policy.compacts(), Ordering::Relaxed);
@@ -47,9 +47,9 @@ impl Settings {
         self.segment_bytes_max.load(Ordering::Relaxed)
     }
 
-    /// Larger batches are refused.
-    pub fn batch_bytes_max(&self) -> u64 {
-        self.batch_bytes_max.load(Ordering::Relaxed)
+    /// Larger batches of producers are refused.
+    pub fn message_bytes_max(&self) -> u64 {
+        self.message_bytes_max.load(Ordering::Relaxed)
     }
 
     /// Microseconds between the first and a later record of a segment.

@@ -19,6 +19,11 @@ impl PartitionLog {
     /// The first offset whose record has this timestamp or a later one (to the millisecond); none
     /// if there is no such record. In a batch that cannot be unpacked it is the first offset.
     pub fn offset_for_time(&self, timestamp_us: i64) -> Result<Option<Offset>> {
+        Ok(self.record_for_time(timestamp_us)?.map(|(_, offset)| offset))
+    }
+
+    /// As `offset_for_time`, with the record's timestamp in milliseconds (KIP-79).
+    pub fn record_for_time(&self, timestamp_us: i64) -> Result<Option<(i64, Offset)>> {
         let timestamp_ms = timestamp_us.div_euclid(1000);
         self.over_segments(|segments, visible| {
             for segment in segments {
@@ -44,7 +49,7 @@ impl PartitionLog {
                     continue;
                 }
                 let found = match find_time(segment, max_ms, visible)? {
-                    Some(offset) => Some((max_ms, offset)),
+                    Some((_, offset)) => Some((max_ms, offset)),
                     // The record that bears it was deleted, or is not durable yet.
                     None => largest_visible(segment, visible)?,
                 };
@@ -97,7 +102,7 @@ fn find_time(
     segment: &Arc<Segment>,
     timestamp_ms: i64,
     visible: Visible,
-) -> Result<Option<Offset>> {
+) -> Result<Option<(i64, Offset)>> {
     let from = segment.with_index(|index| index.position_of_time(timestamp_ms))?;
     let mut headers = Headers::new(segment, from, visible)?;
     while let Some((position, header)) = headers.next()? {
@@ -106,8 +111,8 @@ fn find_time(
         }
         let batch = headers.batch(position, &header)?;
         let first = first_record(&batch, &header, visible, |ms| ms >= timestamp_ms)?;
-        if let Some((_, offset)) = first {
-            return Ok(Some(offset));
+        if first.is_some() {
+            return Ok(first);
         }
     }
     Ok(None)

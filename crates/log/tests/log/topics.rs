@@ -107,9 +107,9 @@ fn the_largest_batch_and_the_size_of_segments_change_at_once() {
         ..TopicConfig::default()
     };
     log.alter("readings", limits).unwrap();
-    let e = p.append(batch(&[&large])).unwrap_err();
-    assert_eq!(e.kind(), Kind::TooLarge);
-    assert!(e.message().contains("larger than 300"), "{e}");
+    let e = p.append_produced(batch(&[&large])).unwrap_err();
+    assert_eq!(e.code, log::ErrorCode::MessageTooLarge);
+    assert!(e.message.contains("larger than 300"), "{e}");
     put(&p, &["small"]);
     put(&p, &["small"]);
     assert_eq!(p.segment_bases(), [0, 1, 2]);

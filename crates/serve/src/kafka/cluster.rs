@@ -11,7 +11,7 @@ use kafka_protocol::messages::{
 
 use super::connection::{Answer, Request};
 use super::reader::Reader;
-use super::{CLUSTER_ID, NODE_ID, NOT_SAID, text, topic_name};
+use super::{NODE_ID, NOT_SAID, text, topic_name};
 use crate::app::App;
 
 /// Coordinators that there are: of groups and of transactions.
@@ -53,13 +53,13 @@ pub fn find_coordinator(mut request: Request) -> Result<Answer> {
     Ok(Box::pin(async move { frame.map(Some) }))
 }
 
-pub fn describe(request: Request) -> Result<Answer> {
+pub fn describe(app: &App, request: Request) -> Result<Answer> {
     let broker = DescribeClusterBroker::default()
         .with_broker_id(BrokerId(NODE_ID))
         .with_host(text(request.address.ip().to_string()))
         .with_port(i32::from(request.address.port()));
     let out = DescribeClusterResponse::default()
-        .with_cluster_id(text(CLUSTER_ID))
+        .with_cluster_id(text(app.platform.cluster_id()))
         .with_controller_id(BrokerId(NODE_ID))
         .with_brokers(vec![broker])
         .with_cluster_authorized_operations(NOT_SAID);

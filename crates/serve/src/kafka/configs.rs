@@ -87,7 +87,7 @@ const CONFIGS: [Config; 11] = [
         .into()
     }),
     config("max.message.bytes", "max_message_bytes", INT, Unit::Bytes, |c| {
-        c.max_message_bytes.unwrap_or(log::LogConfig::default().batch_bytes_max).to_string()
+        c.max_message_bytes.unwrap_or(log::LogConfig::default().message_bytes_max).to_string()
     }),
     config("message.timestamp.type", "message_timestamp_type", STRING, Unit::Plain, |c| {
         match c.message_timestamp_type {
@@ -255,6 +255,7 @@ fn configs_of(app: &App, kind: i8, name: &str) -> std::result::Result<Vec<Value>
                 ("auto.create.topics.enable", BOOLEAN, limits.kafka_auto_create.to_string()),
                 ("broker.id", INT, NODE_ID.to_string()),
                 ("max.connections", INT, limits.kafka_connections.to_string()),
+                ("message.max.bytes", INT, log::LogConfig::default().message_bytes_max.to_string()),
                 ("num.partitions", INT, limits.kafka_partitions.to_string()),
                 ("socket.request.max.bytes", INT, limits.kafka_request_bytes_max.to_string()),
             ];

@@ -196,7 +196,7 @@ fn route(app: &App, request: Request) -> Result<Answer> {
         ApiKey::DescribeTransactions => transaction_admin::describe(app, request),
         ApiKey::ListTransactions => transaction_admin::list(app, request),
         ApiKey::OffsetForLeaderEpoch => cluster::offset_for_leader_epoch(app, request),
-        ApiKey::DescribeCluster => cluster::describe(request),
+        ApiKey::DescribeCluster => cluster::describe(app, request),
         ApiKey::DescribeConfigs => configs::describe(app, request),
         ApiKey::IncrementalAlterConfigs => configs::alter_incrementally(app, request),
         ApiKey::AlterConfigs => configs::alter_all(app, request),

@@ -74,9 +74,9 @@ fn offset(
             Ok(found.map_or((Offset(-1), -1), |(time_ms, offset)| (offset, time_ms)))
         }
         time if time >= 0 => {
-            let found = log.offset_for_time(time.saturating_mul(1_000))?;
-            let found = found.filter(|o| !committed || *o < log.last_stable_offset());
-            Ok(found.map_or((Offset(-1), -1), |offset| (offset, time)))
+            let found = log.record_for_time(time.saturating_mul(1_000))?;
+            let found = found.filter(|(_, o)| !committed || *o < log.last_stable_offset());
+            Ok(found.map_or((Offset(-1), -1), |(time_ms, offset)| (offset, time_ms)))
         }
         other => {
             let why = format!("{other} is no time this server knows");

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::connection::{Answer, Request};
 use super::topics::is_name;
-use super::{CLUSTER_ID, NODE_ID, NOT_SAID};
+use super::{NODE_ID, NOT_SAID, text};
 use crate::app::App;
 
 /// A topic that is asked for, by name or by id.
@@ -53,7 +53,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
             .with_port(i32::from(request.address.port()));
         let answer = MetadataResponse::default()
             .with_brokers(vec![broker])
-            .with_cluster_id(Some(StrBytes::from_static_str(CLUSTER_ID)))
+            .with_cluster_id(Some(text(app.platform.cluster_id())))
             .with_controller_id(BrokerId(NODE_ID))
             .with_topics(topics)
             .with_cluster_authorized_operations(NOT_SAID);

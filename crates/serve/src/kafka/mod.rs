@@ -31,7 +31,6 @@ use crate::app::{App, Gauge};
 
 /// This node's id; there is one.
 const NODE_ID: i32 = 1;
-const CLUSTER_ID: &str = "watershed";
 /// Authorised operations were not asked for.
 const NOT_SAID: i32 = i32::MIN;
 

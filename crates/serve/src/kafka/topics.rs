@@ -67,7 +67,7 @@ async fn create_one(
         return Err(Fault::new(ResponseError::InvalidTopicException, why));
     }
     if app.platform.topic_log(name).is_ok() {
-        let why = format!("topic '{name}' exists");
+        let why = format!("topic '{name}' already exists");
         return Err(Fault::new(ResponseError::TopicAlreadyExists, why));
     }
     if !matches!(wanted.replicas, -1 | 1) {
