@@ -130,6 +130,7 @@ async fn remove_topic(inner: &Arc<Inner>, name: &str) -> Result<()> {
         inner.env.feeds.forget(log.id())?;
         inner.log.drop_topic(name)?;
     }
+    inner.coordination.groups.topic_dropped(name)?;
     fail_point("drop.log");
     inner.lake.drop_table(name).await?;
     fail_point("drop.lake");

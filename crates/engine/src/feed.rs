@@ -12,7 +12,7 @@ use bytes::Bytes;
 use common::{Error, Offset, Partition, Result};
 use kv::{Keyspace, Kv};
 use log::compression::UNPACKED_BYTES_MAX;
-use log::{Appended, Header, PartitionLog};
+use log::{Appended, Committed, Header, PartitionLog};
 use uuid::Uuid;
 
 /// A stretch of a partition, as it was read.
@@ -84,7 +84,7 @@ impl Feed {
     /// The offset after the last one that may be read.
     pub fn end(&self, log: &PartitionLog) -> Result<Offset> {
         let part = self.part(log.id())?;
-        let stable = log.high_watermark().0;
+        let stable = log.last_stable_offset().0;
         if part.decided.load(Ordering::Acquire) < stable {
             part.advance(log, stable);
         }
@@ -105,11 +105,8 @@ impl Feed {
         if from >= end {
             return Ok(Stretch { from, next: from, ..Stretch::default() });
         }
-        let batches = log.read(from, bytes_max)?;
-        let next = match batches.last() {
-            Some(last) => crate::rows::next_offset(last)?.min(end),
-            None => from,
-        };
+        let Committed { batches, next } = log.read_committed(from, bytes_max)?;
+        let next = next.min(end);
         let left_out = match self.part(partition)?.leaves_out.load(Ordering::Acquire) {
             true => self.left_out(partition, from, next)?,
             false => vec![],
@@ -142,7 +139,7 @@ impl Feed {
 
     /// Where the screening goes on, if there is something that it has to look at.
     pub(crate) fn undecided(&self, log: &PartitionLog) -> Result<Option<Range<Offset>>> {
-        let stable = log.high_watermark();
+        let stable = log.last_stable_offset();
         let from = self.end(log)?.max(log.start_offset());
         let waits = self.part(log.id())?.ahead().contains_key(&from.0);
         Ok((from < stable && !waits).then_some(from..stable))

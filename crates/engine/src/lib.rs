@@ -6,6 +6,7 @@
 mod apply;
 mod archive;
 mod body;
+mod coordination;
 mod dead_letters;
 mod drops;
 mod feed;

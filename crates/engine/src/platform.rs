@@ -63,6 +63,7 @@ pub struct Inner {
     caught_up: AtomicBool,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     pub(crate) screening: Screening,
+    pub(crate) coordination: crate::coordination::Coordination,
     _lock: DataLock,
 }
 
@@ -207,6 +208,7 @@ impl Platform {
         let inner = self.inner.clone();
         blocking(move || {
             inner.screening.stop();
+            inner.coordination.stop();
             inner.log.close();
             Ok(())
         })
@@ -258,6 +260,7 @@ impl Inner {
         });
         Ok(Inner {
             screening: Screening::start(ingest.clone(), log.commits())?,
+            coordination: crate::coordination::Coordination::start(&log, &kv, &clock)?,
             started: Instant::now(),
             clock,
             log,

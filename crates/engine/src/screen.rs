@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{Error, Kind, Offset, Partition, Result};
-use log::Header;
 use log::records::RecordView;
+use log::{Committed, Header};
 
 use crate::dead_letters::DeadLetter;
 use crate::feed::{Feed, unpack};
@@ -137,9 +137,8 @@ fn screen_some(
     log: &log::PartitionLog,
     new: &Range<Offset>,
 ) -> Result<Offset> {
-    let batches = log.read(new.start, READ_BYTES)?;
-    let Some(last) = batches.last() else { return Ok(new.start) };
-    let mut next = crate::rows::next_offset(last)?.min(new.end);
+    let Committed { batches, next } = log.read_committed(new.start, READ_BYTES)?;
+    let mut next = next.min(new.end);
     let unchecked = |b: &Bytes| Header::parse(b).is_some_and(|h| !h.is_checked());
     let unchecked: Vec<Bytes> = batches.into_iter().filter(unchecked).collect();
     let unpacked = unpack(&unchecked);

@@ -225,6 +225,16 @@ impl Platform {
         self.execute(&format!("DROP TOPIC {}", quoted(name)), None).await.map(|_| ())
     }
 
+    /// The coordinator of Kafka's consumer groups.
+    pub fn groups(&self) -> &Arc<log::groups::GroupCoordinator> {
+        &self.inner.coordination.groups
+    }
+
+    /// The coordinator of Kafka's transactions.
+    pub fn transactions(&self) -> &Arc<log::transactions::TransactionCoordinator> {
+        &self.inner.coordination.transactions
+    }
+
     /// The platform's clock, µs since 1970.
     pub fn now_us(&self) -> i64 {
         self.inner.clock.now_us()

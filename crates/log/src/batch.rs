@@ -11,6 +11,9 @@ pub(crate) const PREFIX_LEN: usize = 12;
 /// Where the bytes covered by the checksum begin.
 pub(crate) const CHECKED_FROM: usize = 21;
 const MAGIC: i8 = 2;
+/// Bits of `attributes`.
+pub(crate) const TRANSACTIONAL: i16 = 0x10;
+pub(crate) const CONTROL: i16 = 0x20;
 /// Bit of `attributes` that Kafka leaves unused (it uses 0 to 6): Watershed itself checked the
 /// records. No client may set it.
 pub(crate) const CHECKED: i16 = 1 << 14;
@@ -95,12 +98,12 @@ impl Header {
     }
 
     pub fn is_transactional(&self) -> bool {
-        self.attributes & 0x10 != 0
+        self.attributes & TRANSACTIONAL != 0
     }
 
     /// Holds a transaction marker instead of records.
     pub fn is_control(&self) -> bool {
-        self.attributes & 0x20 != 0
+        self.attributes & CONTROL != 0
     }
 
     /// Until when its tombstones stay, in milliseconds since 1970; none before it was compacted.

@@ -7,7 +7,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::batch::{CHECKED, CHECKED_FROM, HEADER_LEN, PREFIX_LEN};
+use crate::batch::{CHECKED, CHECKED_FROM, CONTROL, HEADER_LEN, PREFIX_LEN, TRANSACTIONAL};
 use crate::varint;
 
 /// A batch being filled.
@@ -17,6 +17,7 @@ pub struct BatchBuilder {
     max_ms: i64,
     count: i32,
     attributes: i16,
+    producer: (i64, i16),
 }
 
 impl BatchBuilder {
@@ -36,6 +37,7 @@ impl BatchBuilder {
             max_ms: i64::MIN,
             count: 0,
             attributes: 0,
+            producer: (-1, -1),
         }
     }
 
@@ -83,6 +85,13 @@ impl BatchBuilder {
         self
     }
 
+    /// Makes it a control batch of a producer's transaction (KIP-98).
+    pub(crate) fn marker(mut self, producer_id: i64, epoch: i16) -> Self {
+        self.attributes |= TRANSACTIONAL | CONTROL;
+        self.producer = (producer_id, epoch);
+        self
+    }
+
     /// Records so far.
     pub fn count(&self) -> usize {
         self.count as usize
@@ -112,8 +121,8 @@ impl BatchBuilder {
         head.put_i32(self.count - 1);
         head.put_i64(self.base_ms);
         head.put_i64(max_ms);
-        head.put_i64(-1);
-        head.put_i16(-1);
+        head.put_i64(self.producer.0);
+        head.put_i16(self.producer.1);
         head.put_i32(-1);
         head.put_i32(self.count);
         let crc = crc32c::crc32c(&self.buffer[CHECKED_FROM..]);

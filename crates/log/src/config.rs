@@ -26,6 +26,10 @@ pub struct LogConfig {
     /// Keys of which compaction knows the latest record at once, of some 40 bytes each. With more
     /// keys it takes several rounds.
     pub compaction_keys_max: usize,
+    /// Producers idle for longer are forgotten (`producer.id.expiration.ms`).
+    pub producer_expiration_us: i64,
+    /// Producers remembered in one partition; beyond it the most idle ones are forgotten.
+    pub producers_max: usize,
 }
 
 impl Default for LogConfig {
@@ -37,6 +41,8 @@ impl Default for LogConfig {
             sync_threads: 16,
             handles_max: 512,
             compaction_keys_max: 1 << 20,
+            producer_expiration_us: 86_400_000_000,
+            producers_max: 100_000,
         }
     }
 }

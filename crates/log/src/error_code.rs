@@ -1,6 +1,7 @@
-//! Kafka's error codes as the coordinators of groups and transactions answer them. A client acts
-//! on the code, so each is exactly the one Kafka 4 gives in the same state (names and numbers:
-//! Kafka's protocol guide, "Error Codes"). Next: `groups/mod.rs`, `transactions/mod.rs`.
+//! Kafka's error codes as partitions and the coordinators of groups and transactions answer them.
+//! A client acts on the code, so each is exactly the one Kafka 4 gives in the same state (names
+//! and numbers: Kafka's protocol guide, "Error Codes"). Next: `groups/mod.rs`,
+//! `transactions/mod.rs`.
 
 /// One of Kafka's error codes; `code` is its number on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -8,6 +9,9 @@
 pub enum ErrorCode {
     #[default]
     None = 0,
+    CorruptMessage = 2,
+    UnknownTopicOrPartition = 3,
+    MessageTooLarge = 10,
     OffsetMetadataTooLarge = 12,
     CoordinatorNotAvailable = 15,
     IllegalGeneration = 22,
@@ -17,17 +21,22 @@ pub enum ErrorCode {
     InvalidSessionTimeout = 26,
     RebalanceInProgress = 27,
     InvalidRequest = 42,
+    UnsupportedForMessageFormat = 43,
+    OutOfOrderSequenceNumber = 45,
     InvalidProducerEpoch = 47,
     InvalidTxnState = 48,
     InvalidProducerIdMapping = 49,
     InvalidTransactionTimeout = 50,
     ConcurrentTransactions = 51,
+    OperationNotAttempted = 55,
+    KafkaStorageError = 56,
     NonEmptyGroup = 68,
     GroupIdNotFound = 69,
     MemberIdRequired = 79,
     GroupMaxSizeReached = 81,
     FencedInstanceId = 82,
     GroupSubscribedToTopic = 86,
+    InvalidRecord = 87,
     UnstableOffsetCommit = 88,
     ProducerFenced = 90,
     TransactionalIdNotFound = 105,

@@ -17,7 +17,7 @@ impl PartitionLog {
         if let Some(active) = &writer.active {
             active.set_durable_len(writer.written.len);
         }
-        self.durability.advance(writer.written.next_offset);
+        self.advance(writer.written.next_offset);
     }
 
     /// To be called after each append: somebody must sync it, and readers may wait for it.

@@ -1,10 +1,12 @@
 //! One partition: the single writer of its active segment, and group commit's view of it. Reading
 //! is in `read.rs`, opening after a crash in `recovery.rs`, forgetting in `retention.rs`.
 //!
-//! Locks, in this order: `sync` (one sync or roll at a time), `writer`, then those inside of
-//! segments and `durability`. No append waits for a sync, except the one that begins a segment.
+//! Locks, in this order: `sync` (one sync or roll at a time), `writer`, `producers`, then those
+//! inside of segments and `durability`. No append waits for a sync, except the one that begins a
+//! segment.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -27,8 +29,10 @@ use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::keys;
 use crate::lock::{lock, write};
+use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::settings::Settings;
+use crate::snapshot::{self, AbortedIndex};
 
 /// Bytes of one append: with a full segment before it, positions stay within 32 bits.
 const APPEND_BYTES_MAX: usize = 1 << 30;
@@ -58,6 +62,10 @@ pub struct PartitionLog {
     pub(crate) counters: Counters,
     pub(crate) cleaner: Cleaner,
     pub(crate) settings: Arc<Settings>,
+    /// Changed under the writer's lock only.
+    pub(crate) producers: Mutex<Producers>,
+    /// A copy of `Producers::first_unstable`, for readers.
+    pub(crate) first_unstable: AtomicI64,
     pub(crate) durability: Durability,
     end: AtomicI64,
     pub(crate) is_dirty: AtomicBool,
@@ -116,6 +124,15 @@ pub(crate) struct Opened {
     pub active: Option<Arc<Segment>>,
     pub extent: Extent,
     pub start: i64,
+    pub producers: Producers,
+}
+
+/// A segment that was just closed, and what is to be stored of it without locks.
+pub(crate) struct Sealed {
+    segment: Arc<Segment>,
+    aborted: AbortedIndex,
+    /// The producers where the next segment begins.
+    producers: Vec<u8>,
 }
 
 impl Writer {
@@ -151,6 +168,8 @@ impl PartitionLog {
             counters: Counters::default(),
             cleaner: Cleaner::default(),
             settings,
+            first_unstable: AtomicI64::new(opened.producers.first_unstable()),
+            producers: Mutex::new(opened.producers),
             durability: Durability::new(end),
             end: AtomicI64::new(end),
             is_dirty: AtomicBool::new(false),
@@ -206,6 +225,22 @@ impl PartitionLog {
         if self.settings.is_compacted() {
             keys::check(&batch)?;
         }
+        match self.place(batch, records, || None::<Infallible>, |_| {})? {
+            Ok(appended) => Ok(appended),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Writes checked batches. `admit` is asked first, under the writer's lock: if it gives
+    /// something, nothing is written and that is the answer. `written` is told, under the same
+    /// lock, where they are.
+    pub(crate) fn place<T>(
+        self: &Arc<Self>,
+        batch: Bytes,
+        records: i64,
+        admit: impl FnOnce() -> Option<T>,
+        written: impl FnOnce(Appended),
+    ) -> Result<std::result::Result<Appended, T>> {
         let mut bytes = batch.try_into_mut().unwrap_or_else(|b| BytesMut::from(&b[..]));
         let mut sealed = None;
         let mut writer = self.writer()?;
@@ -213,8 +248,26 @@ impl PartitionLog {
             drop(writer);
             (writer, sealed) = self.roll(|w| self.must_roll(w, &bytes))?;
         }
-        let appended = self.write(&mut writer, &mut bytes);
+        if let Some(e) = self.durability.stopped() {
+            return Err(e);
+        }
+        let outcome = match admit() {
+            Some(instead) => Err(instead),
+            None => Ok(self.write(&mut writer, &mut bytes).inspect(|a| {
+                written(*a);
+                if self.settings.is_page_cache() {
+                    self.show_written(&writer);
+                }
+            })),
+        };
         drop(writer);
+        let appended = match outcome {
+            Ok(appended) => appended,
+            Err(instead) => {
+                self.after_roll(sealed);
+                return Ok(Err(instead));
+            }
+        };
         if appended.is_ok() {
             self.queue_sync();
         }
@@ -222,7 +275,7 @@ impl PartitionLog {
         let appended = appended?;
         self.counters.records_appended.fetch_add(records as u64, Ordering::Relaxed);
         self.counters.bytes_appended.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(appended)
+        Ok(Ok(appended))
     }
 
     /// Keeps what is not yet needed elsewhere: retention removes nothing from `offset` on.
@@ -320,18 +373,27 @@ impl PartitionLog {
         // Whatever came between: a stored index vouches for all that it reaches to.
         self.sync();
         let active = self.active().filter(|(_, durable)| durable.len >= INDEXED_AT_CLOSE);
-        if let Some(Err(e)) = active.map(|(active, _)| active.store_index()) {
+        if let Some(Err(e)) = active.map(|(active, durable)| self.store_state(&active, durable)) {
             let dir = self.dir.display();
             tracing::warn!(%dir, "index is not stored, the next start takes longer: {e}");
         }
     }
 
-    /// Begins a new segment if `wanted` still holds under the locks. Returns the sealed one: its
-    /// index is to be stored by `after_roll`, without locks.
+    /// Index and producers as of the end of the active segment.
+    fn store_state(&self, active: &Segment, durable: Extent) -> io::Result<()> {
+        let end = durable.next_offset;
+        let producers = lock(&self.producers).encode(end);
+        let path = snapshot::producers_path(&self.dir, end);
+        snapshot::store(&*self.shared.disk, &path, producers)?;
+        active.store_index()
+    }
+
+    /// Begins a new segment if `wanted` still holds under the locks. Returns the sealed one:
+    /// `after_roll` is to store its index, without locks.
     pub(crate) fn roll(
         &self,
         wanted: impl Fn(&Writer) -> bool,
-    ) -> Result<(MutexGuard<'_, Writer>, Option<Arc<Segment>>)> {
+    ) -> Result<(MutexGuard<'_, Writer>, Option<Sealed>)> {
         let _sync = lock(&self.sync);
         let mut writer = self.writer()?;
         let Some(active) = writer.active.clone().filter(|_| wanted(&writer)) else {
@@ -360,10 +422,14 @@ impl PartitionLog {
         writer.must_roll = next.is_err();
         let next = next?;
         active.seal(next.base);
+        let (aborted, producers) = {
+            let mut state = lock(&self.producers);
+            (state.seal(next.base), state.encode(next.base))
+        };
         writer.written = Extent::empty(next.base);
         writer.durable = writer.written;
         writer.active = Some(next);
-        Ok((writer, Some(active)))
+        Ok((writer, Some(Sealed { segment: active, aborted, producers })))
     }
 
     /// Returns when no append is under way; after `stop` there will be none any more.
@@ -378,12 +444,23 @@ impl PartitionLog {
         Some((writer.active.clone()?, writer.durable))
     }
 
-    pub(crate) fn after_roll(&self, sealed: Option<Arc<Segment>>) {
-        let Some(sealed) = sealed else { return };
+    pub(crate) fn after_roll(&self, sealed: Option<Sealed>) {
+        let Some(Sealed { segment, aborted, producers }) = sealed else { return };
         self.shared.commits.note();
-        if let Err(e) = sealed.store_index() {
-            tracing::warn!(file = %sealed.path.display(), "index is not stored: {e}");
+        let path = snapshot::producers_path(&self.dir, aborted.end);
+        segment.keep_aborted(aborted);
+        let stored = segment.store_index();
+        let stored = stored.and_then(|()| snapshot::store(&*self.shared.disk, &path, producers));
+        if let Err(e) = stored {
+            tracing::warn!(file = %segment.path.display(), "index is not stored: {e}");
         }
+    }
+
+    /// Takes note of a batch with a producer, under the writer's lock.
+    pub(crate) fn note_produced(&self, header: &Header, bytes: &[u8]) {
+        let mut producers = lock(&self.producers);
+        producers.saw(header, bytes, self.shared.clock.now_us().div_euclid(1000));
+        self.first_unstable.store(producers.first_unstable(), Ordering::Release);
     }
 
     fn must_roll(&self, writer: &Writer, bytes: &[u8]) -> bool {
@@ -397,9 +474,6 @@ impl PartitionLog {
     }
 
     fn write(&self, writer: &mut Writer, bytes: &mut [u8]) -> Result<Appended> {
-        if let Some(e) = self.durability.stopped() {
-            return Err(e);
-        }
         let active = match &writer.active {
             Some(active) => active.clone(),
             None => self.create_first(writer)?,
@@ -431,9 +505,6 @@ impl PartitionLog {
         });
         let end = writer.written.next_offset;
         self.end.store(end, Ordering::Release);
-        if self.settings.is_page_cache() {
-            self.show_written(writer);
-        }
         let generation = self.durability.generation();
         Ok(Appended { first: Offset(first), last: Offset(end - 1), generation })
     }
@@ -468,7 +539,17 @@ impl PartitionLog {
         if let Some(active) = &writer.active {
             active.set_durable_len(target.len);
         }
-        self.durability.advance(target.next_offset);
+        self.advance(target.next_offset);
+    }
+
+    /// Moves the high watermark, and with it the last stable offset.
+    pub(crate) fn advance(&self, high_watermark: i64) {
+        {
+            let mut producers = lock(&self.producers);
+            producers.settle(high_watermark);
+            self.first_unstable.store(producers.first_unstable(), Ordering::Release);
+        }
+        self.durability.advance(high_watermark);
     }
 
     /// After a failed sync nobody knows which of the unsynced bytes are on disk, and the next sync
@@ -486,6 +567,8 @@ impl PartitionLog {
         if let Some(active) = &writer.active {
             active.update_index(|index| index.cut(durable));
         }
+        let cut = cut.map_err(|e| e.to_string());
+        let cut = cut.and_then(|()| self.cut_producers(writer, durable));
         writer.written = durable;
         writer.must_cut = false;
         writer.file = None;
@@ -504,6 +587,18 @@ impl PartitionLog {
         }
         self.durability.cut(Failure::of(&e));
         e
+    }
+
+    /// Forgets what cut batches said of their producers.
+    fn cut_producers(&self, writer: &Writer, durable: Extent) -> std::result::Result<(), String> {
+        let Some(active) = &writer.active else { return Ok(()) };
+        if lock(&self.producers).changed_at < durable.next_offset {
+            return Ok(());
+        }
+        let state = self.producers_at(active, durable).map_err(|e| e.to_string())?;
+        self.first_unstable.store(state.first_unstable(), Ordering::Release);
+        *lock(&self.producers) = state;
+        Ok(())
     }
 
     pub(crate) fn timed_sync(&self, file: &dyn DiskFile) -> io::Result<()> {

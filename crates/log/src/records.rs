@@ -86,6 +86,12 @@ pub fn iter(batch: &[u8]) -> Result<Records<'_>> {
     Ok(Records { header, bytes: &batch[HEADER_LEN..], left: header.count })
 }
 
+/// The record of a control batch, if it makes sense.
+pub(crate) fn marker(batch: &[u8]) -> Option<RecordView<'_>> {
+    let header = Header::parse(batch).filter(|h| h.compression() == Compression::None)?;
+    Records { header, bytes: &batch[HEADER_LEN..], left: 1 }.parse_next()
+}
+
 impl<'a> Records<'a> {
     pub fn header(&self) -> &Header {
         &self.header

@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use common::{DiskFile, Error, Offset, Partition, Result};
 
+use crate::batch::Header;
 use crate::checkpoint::Checkpoint;
 use crate::index::{Extent, Index};
 use crate::partition::{Opened, Shared};
+use crate::producers::Producers;
 use crate::scan;
 use crate::segment::Segment;
 use crate::segment_name::Layout;
+use crate::snapshot;
 
 const COPY_BYTES: u64 = 1 << 20;
 
@@ -67,11 +70,12 @@ pub(crate) fn open_partition(
     start: i64,
 ) -> Result<(Opened, Option<PartitionRecovery>)> {
     let failed = |e| Error::io(format!("open '{}'", dir.display()), e);
-    let mut layout = match shared.disk.list(dir) {
-        Ok(names) => Layout::of(&names),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Layout::default(),
+    let names = match shared.disk.list(dir) {
+        Ok(names) => names,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => vec![],
         Err(e) => return Err(failed(e)),
     };
+    let mut layout = Layout::of(&names);
     layout.remove_rubbish(&*shared.disk, dir).map_err(failed)?;
     let active_base = layout.pop_active();
     let mut segments = BTreeMap::new();
@@ -92,30 +96,45 @@ pub(crate) fn open_partition(
     let Some(active_base) = active_base else {
         let end = segments.values().next_back().map_or(start, |last: &Arc<Segment>| last.end());
         let start = start.max(first.unwrap_or(start)).min(end);
-        let extent = Extent::empty(end);
-        return Ok((Opened { segments, active: None, extent, start }, None));
+        let (extent, producers) = (Extent::empty(end), Producers::empty(end));
+        return Ok((Opened { segments, active: None, extent, start, producers }, None));
     };
     let path = Segment::path_of(dir, active_base);
-    let found = recover(shared, dir, &path, active_base)
-        .map_err(|e| Error::io(format!("recover '{}'", path.display()), e))?;
+    let found = recover(shared, dir, &path, &segments, active_base)?;
+    let is_base = |o: &i64| *o == active_base || layout.segments.iter().any(|s| s.base == *o);
+    let snapshots = names.iter().filter_map(|(name, _)| offset_in(name, ".producers"));
+    for offset in snapshots.filter(|o| !is_base(o)) {
+        // Of an earlier clean stop: what is appended now may be cut back below it.
+        shared.disk.remove(&snapshot::producers_path(dir, offset)).map_err(failed)?;
+    }
     let extent = found.scan.index.extent();
     let report = report(topic, partition, &path, &found);
     let (disk, handles) = (shared.disk.clone(), shared.handles.clone());
     let active = Segment::active(disk, handles, path, found.scan.index, active_base);
     segments.insert(active_base, active.clone());
     let start = start.max(first.unwrap_or(active_base)).min(extent.next_offset);
-    Ok((Opened { segments, active: Some(active), extent, start }, report))
+    let producers = found.producers;
+    Ok((Opened { segments, active: Some(active), extent, start, producers }, report))
 }
 
 struct Found {
     scan: scan::Scan,
+    producers: Producers,
     file_len: u64,
 }
 
-fn recover(shared: &Shared, dir: &Path, path: &Path, base: i64) -> io::Result<Found> {
+fn recover(
+    shared: &Shared,
+    dir: &Path,
+    path: &Path,
+    sealed: &BTreeMap<i64, Arc<Segment>>,
+    base: i64,
+) -> Result<Found> {
+    let failed = |e| Error::io(format!("recover '{}'", path.display()), e);
     let disk = &*shared.disk;
-    let file = disk.open(path, false)?;
-    let file_len = file.len()?;
+    let now_ms = shared.clock.now_us().div_euclid(1000);
+    let file = disk.open(path, false).map_err(failed)?;
+    let file_len = file.len().map_err(failed)?;
     let checkpoint = Checkpoint::load(disk, &Checkpoint::path(dir)).filter(|c| c.base == base);
     let index = Index::load(disk, path, base);
     // Index files are written after a sync, so they vouch for what they reach to as well.
@@ -124,22 +143,47 @@ fn recover(shared: &Shared, dir: &Path, path: &Path, base: i64) -> io::Result<Fo
         .flatten()
         .max_by_key(|e| e.len)
         .unwrap_or(Extent::empty(base));
-    let index = index.filter(|i| i.extent().len <= file_len).unwrap_or(Index::new(base));
-    let scan = scan::scan(&*file, file_len, index, trusted, None, false)?;
+    // The stored index spares reading the segment only together with its twin.
+    let stored = index.filter(|i| i.extent().len <= file_len).and_then(|index| {
+        let end = index.extent().next_offset;
+        Some((index, Producers::load(disk, dir, end, base)?))
+    });
+    let (index, mut producers) = match stored {
+        Some(stored) => stored,
+        None => (Index::new(base), snapshot::at_base(disk, dir, sealed, base, now_ms)?),
+    };
+    let see = |header: &Header, bytes: &[u8]| producers.saw(header, bytes, now_ms);
+    let scan = scan::scan(&*file, file_len, index, trusted, None, false, see).map_err(failed)?;
+    keep(shared, dir, &*file, file_len, trusted, &scan).map_err(failed)?;
+    // All that is left is durable now.
+    producers.settle(i64::MAX);
+    Ok(Found { scan, producers, file_len })
+}
+
+/// Cuts off what is torn, and makes durable what is not known to be.
+fn keep(
+    shared: &Shared,
+    dir: &Path,
+    file: &dyn DiskFile,
+    file_len: u64,
+    trusted: Extent,
+    scan: &scan::Scan,
+) -> io::Result<()> {
     let good = scan.index.extent();
     if good.len < file_len {
         file.set_len(good.len)?;
     }
     if good.len > trusted.len {
-        rewrite(&*file, trusted.len, good.len)?;
+        rewrite(file, trusted.len, good.len)?;
     }
     // Always: a process that died may have cut the file without syncing that. Clean files cost
     // next to nothing.
     file.sync()?;
     if good.len < file_len || good.len > trusted.len {
-        Checkpoint { base, durable: good }.store(disk, &Checkpoint::path(dir))?;
+        let checkpoint = Checkpoint { base: scan.index.base(), durable: good };
+        checkpoint.store(&*shared.disk, &Checkpoint::path(dir))?;
     }
-    Ok(Found { scan, file_len })
+    Ok(())
 }
 
 /// Writes bytes that nobody synced once more, for the coming sync to vouch for them: if an earlier
@@ -204,4 +248,10 @@ fn report(
         );
     }
     Some(report)
+}
+
+/// The offset in a file's name.
+fn offset_in(name: &str, suffix: &str) -> Option<i64> {
+    let digits = name.strip_suffix(suffix)?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }

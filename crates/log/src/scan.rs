@@ -39,7 +39,8 @@ pub(crate) struct Torn {
 
 /// Walks on from where `index` ends; in a sealed segment not further than offset `end`, for there
 /// may be bytes behind it that were cut off before it was sealed, and came back. In a compacted
-/// segment offsets may be missing; then checksums tell what belongs to it.
+/// segment offsets may be missing; then checksums tell what belongs to it. `see` gets every batch's
+/// header, and of control batches their bytes.
 pub(crate) fn scan(
     file: &dyn DiskFile,
     file_len: u64,
@@ -47,6 +48,7 @@ pub(crate) fn scan(
     trusted: Extent,
     end: Option<i64>,
     is_compacted: bool,
+    mut see: impl FnMut(&Header, &[u8]),
 ) -> io::Result<Scan> {
     let mut window = Window { file, file_len, bytes: vec![], start: 0 };
     let mut damaged = vec![];
@@ -59,7 +61,14 @@ pub(crate) fn scan(
         let expected =
             if is_compacted { Expected::From(next_offset) } else { Expected::Exactly(next_offset) };
         match batch_at(&mut window, position, end, expected, is_compacted || !is_trusted)? {
-            Ok((header, len)) => index.add(&header, len),
+            Ok((header, len)) => {
+                let bytes = match header.is_control() {
+                    true => window.get(position, len as usize, end)?.unwrap_or_default(),
+                    false => &[],
+                };
+                see(&header, bytes);
+                index.add(&header, len);
+            }
             Err(_) if is_trusted => {
                 let (to, next) = after_damage(&mut window, position, end, next_offset, trusted)?;
                 if next > next_offset {

@@ -12,7 +12,8 @@ use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::lock::lock;
 use crate::scan;
-use crate::segment_name::SegmentName;
+use crate::segment_name::{SEGMENT_FILES, SegmentName};
+use crate::snapshot::{self, AbortedIndex};
 
 const END_UNKNOWN: i64 = -1;
 
@@ -26,6 +27,8 @@ pub(crate) struct Segment {
     index: Mutex<Option<Index>>,
     /// Kept when a sealed segment's index is let go.
     sealed_extent: OnceLock<Extent>,
+    /// Of a sealed segment, while it is in use.
+    aborted: Mutex<Option<Arc<AbortedIndex>>>,
     /// Readers see no further, until it is sealed.
     durable_len: AtomicU64,
     /// Where the next segment begins, once sealed.
@@ -90,6 +93,7 @@ impl Segment {
             file: Mutex::new(None),
             index: Mutex::new(index),
             sealed_extent: OnceLock::new(),
+            aborted: Mutex::new(None),
             durable_len: AtomicU64::new(durable_len),
             end: AtomicI64::new(end),
             stored_len: AtomicU64::new(0),
@@ -105,14 +109,6 @@ impl Segment {
     /// Whether offsets may be missing in it.
     pub fn is_compacted(&self) -> bool {
         self.is_compacted
-    }
-
-    /// Where the next segment begins; `i64::MAX` before it is sealed.
-    pub fn end(&self) -> i64 {
-        match self.end.load(Ordering::Acquire) {
-            END_UNKNOWN => i64::MAX,
-            end => end,
-        }
     }
 
     /// The open file.
@@ -158,6 +154,35 @@ impl Segment {
 
     pub fn is_sealed(&self) -> bool {
         self.end.load(Ordering::Acquire) != END_UNKNOWN
+    }
+
+    /// Where the next segment begins.
+    pub fn end(&self) -> i64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// The transactions aborted in this sealed segment, from memory or from its file.
+    pub fn aborted(self: &Arc<Self>) -> Option<Arc<AbortedIndex>> {
+        let found = {
+            let mut slot = lock(&self.aborted);
+            if slot.is_none() {
+                let stored = AbortedIndex::load(&*self.disk, &self.path);
+                *slot = stored.filter(|index| index.end == self.end()).map(Arc::new);
+            }
+            slot.clone()
+        };
+        self.note();
+        found
+    }
+
+    /// Stores them, which were found anew.
+    pub fn keep_aborted(&self, index: AbortedIndex) -> Arc<AbortedIndex> {
+        if let Err(e) = index.store(&*self.disk, &self.path) {
+            tracing::warn!(file = %self.path.display(), "transaction index is not stored: {e}");
+        }
+        let index = Arc::new(index);
+        *lock(&self.aborted) = Some(index.clone());
+        index
     }
 
     /// Changes the index of the active segment.
@@ -221,9 +246,9 @@ impl Segment {
         }
         tracing::warn!(file = %self.path.display(), "index is missing or damaged, rebuilding it");
         let trusted = Extent { len, next_offset: end, max_timestamp_ms: i64::MIN };
-        let found =
-            scan::scan(&*file, len, Index::new(self.base), trusted, Some(end), self.is_compacted)
-                .map_err(|e| Error::io(doing(), e))?;
+        let (index, gaps) = (Index::new(self.base), self.is_compacted);
+        let found = scan::scan(&*file, len, index, trusted, Some(end), gaps, |_, _| {})
+            .map_err(|e| Error::io(doing(), e))?;
         for hole in &found.damaged {
             tracing::error!(file = %self.path.display(), ?hole, "damaged stretch in segment");
         }
@@ -251,13 +276,21 @@ impl Segment {
         *lock(&self.file) = None;
         if self.is_sealed() {
             *lock(&self.index) = None;
+            *lock(&self.aborted) = None;
         }
     }
 
     /// Removes all files of the segment.
     pub fn remove(&self) -> io::Result<()> {
+        let dir = self.path.parent().unwrap_or(Path::new(""));
+        self.disk.remove(&snapshot::producers_path(dir, self.base))?;
+        self.remove_replaced()
+    }
+
+    /// As `remove`, but leaves what is known of producers where the segment begins.
+    pub fn remove_replaced(&self) -> io::Result<()> {
         self.release();
-        for extension in ["timeindex", "index", "log"] {
+        for extension in SEGMENT_FILES {
             self.disk.remove(&self.path.with_extension(extension))?;
         }
         Ok(())

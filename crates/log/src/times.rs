@@ -64,7 +64,10 @@ impl PartitionLog {
     }
 
     /// Looks through the segments, and once more if one of them was removed or replaced meanwhile.
-    fn over_segments<T>(&self, look: impl Fn(&[Arc<Segment>], Visible) -> Result<T>) -> Result<T> {
+    pub(crate) fn over_segments<T>(
+        &self,
+        look: impl Fn(&[Arc<Segment>], Visible) -> Result<T>,
+    ) -> Result<T> {
         loop {
             let segments: Vec<_> = read(&self.segments).values().cloned().collect();
             let visible = Visible { start: self.start_offset(), end: self.high_watermark() };
@@ -87,7 +90,7 @@ impl PartitionLog {
 
 /// The offsets that readers may see: from `start` to before `end`.
 #[derive(Clone, Copy)]
-struct Visible {
+pub(crate) struct Visible {
     start: Offset,
     end: Offset,
 }

@@ -220,6 +220,7 @@ impl Topic {
         let mut changed = meta.clone();
         let mut begins = vec![];
         for partition in self.partitions() {
+            partition.expire_producers(now_us);
             if let Some(start) = partition.retained_from(&meta.config, now_us)? {
                 changed.begin_at(partition.id, start);
                 begins.push((partition, start));

@@ -287,7 +287,7 @@ fn run(seed: u64, outcomes: &mut Outcomes) -> Counts {
 }
 
 /// Prints the seed of the run that panics.
-struct Names(u64);
+pub struct Names(pub u64);
 
 impl Drop for Names {
     fn drop(&mut self) {

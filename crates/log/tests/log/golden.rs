@@ -1,5 +1,6 @@
 //! A folder written by format 1 stays readable for ever, and is still what we would write. The
-//! files are never edited; `BLESS=1` writes them only if they are missing.
+//! files are never edited; `BLESS=1` writes them only if they are missing. `v1` was written before
+//! there were producers and transactions, `v1-transactions` holds these.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,13 @@ use log::{BatchBuilder, Header, Log, Recovery, TopicConfig, records};
 use testkit::VirtualClock;
 
 use super::keyed::{self, compacted, create, keyed, produced, put};
+use super::producers::{TRANSACTIONAL, sent};
 use super::{T0, no_threads};
 
 const SEGMENT_BYTES: u64 = 600;
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 /// Keys, values, headers, missing ones of each, times before and after the first.
@@ -78,11 +80,8 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn a_folder_of_the_first_release_is_read() {
-    if std::env::var_os("BLESS").is_some() && !golden().exists() {
-        write_log(&golden());
-    }
     let dir = tempfile::tempdir().unwrap();
-    copy(&golden(), dir.path());
+    copy(&golden("v1"), dir.path());
     let (log, recovery) = open(dir.path());
     assert_eq!(recovery, Recovery::default());
     let topic = log.topic("readings").unwrap();
@@ -108,25 +107,75 @@ fn a_folder_of_the_first_release_is_read() {
 fn we_still_write_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
     write_log(dir.path());
+    assert!(same_files(&golden("v1").join("readings-0"), &dir.path().join("readings-0")) > 3);
+    write_transactions(&dir.path().join("transactions"));
+    let ours = dir.path().join("transactions/payments-0");
+    let compared = same_files(&golden("v1-transactions").join("payments-0"), &ours);
+    assert_eq!(compared, fs::read_dir(ours).unwrap().count());
+}
+
+/// Every golden file is also ours, byte for byte; returns their number.
+fn same_files(golden: &Path, ours: &Path) -> usize {
     let mut compared = 0;
-    for entry in fs::read_dir(golden().join("readings-0")).unwrap().flatten() {
-        let ours = fs::read(dir.path().join("readings-0").join(entry.file_name())).unwrap();
+    for entry in fs::read_dir(golden).unwrap().flatten() {
+        let ours = fs::read(ours.join(entry.file_name())).unwrap();
         assert!(fs::read(entry.path()).unwrap() == ours, "{} differs", entry.path().display());
         compared += 1;
     }
-    let written = fs::read_dir(dir.path().join("readings-0")).unwrap().count();
-    assert_eq!(compared, written);
+    compared
 }
 
-const COMPACTED: [&str; 4] = [
+fn open_at(dir: &Path, now_us: i64) -> Arc<Log> {
+    let clock = Arc::new(VirtualClock::new(now_us));
+    Log::open(Arc::new(SystemDisk), clock, dir, no_threads(SEGMENT_BYTES)).unwrap().0
+}
+
+/// Two producers, transactions over several segments: committed, aborted, and one left open.
+fn write_transactions(dir: &Path) {
+    let log = open_at(dir, T0);
+    let p = super::topic(&log, "payments");
+    let written = |appended| p.wait_durable(appended).unwrap();
+    for n in 0..6 {
+        for id in [7, 8] {
+            let value = format!("{{\"producer\":{id},\"n\":{n},\"note\":\"{}\"}}", "x".repeat(60));
+            written(p.append_produced(sent(&[&value], (id, 0), n, TRANSACTIONAL)).unwrap());
+        }
+        written(p.end_transaction(7, 0, n % 2 == 0).unwrap().unwrap());
+        if n == 3 {
+            written(p.end_transaction(8, 0, false).unwrap().unwrap());
+        }
+    }
+    log.close();
+}
+
+#[test]
+fn transactions_of_the_first_release_are_read() {
+    let name = "v1-transactions";
+    if std::env::var_os("BLESS").is_some() && !golden(name).exists() {
+        write_transactions(&golden(name));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    copy(&golden(name), dir.path());
+    let log = open_at(dir.path(), T0);
+    let p = log.topic("payments").unwrap().partition(Partition(0)).unwrap();
+    assert_eq!((p.last_stable_offset(), p.high_watermark()), (Offset(14), Offset(19)));
+    let aborted = p.aborted_between(Offset(0), Offset(14)).unwrap();
+    let aborted: Vec<_> = aborted.iter().map(|a| (a.producer_id, a.first.0, a.last.0)).collect();
+    assert_eq!(aborted, [(8, 1, 12), (7, 3, 5), (7, 9, 11)]);
+    let states: Vec<_> = p.producers().iter().map(|s| (s.producer_id, s.last_sequence)).collect();
+    assert_eq!(states, [(7, 5), (8, 5)]);
+}
+
+const COMPACTED: [&str; 5] = [
     "00000000000000000000-00000000000000000012-0000000001.index",
     "00000000000000000000-00000000000000000012-0000000001.log",
     "00000000000000000000-00000000000000000012-0000000001.timeindex",
+    "00000000000000000000-00000000000000000012-0000000001.txn",
     "cleaned",
 ];
 
 fn golden_compacted() -> PathBuf {
-    golden().with_file_name("v2-compacted")
+    golden("v2-compacted")
 }
 
 /// A compacted segment of four batches: one with a record, one with a tombstone and its horizon, an

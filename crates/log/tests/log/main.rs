@@ -1,5 +1,5 @@
-//! The log as its users see it: on a simulated disk (`behave`, `faults`, `crash`), on the real one
-//! with threads (`threads`), and a folder written by the first release (`golden`).
+//! The log as its users see it: on a simulated disk, on the real one with threads (`threads`), and
+//! folders written by the first release (`golden`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod behave;
@@ -11,6 +11,8 @@ mod faults;
 mod golden;
 mod keyed;
 mod page_cache;
+mod producers;
+mod random_producers;
 mod segment_time;
 mod threads;
 mod times;

@@ -17,7 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::reader::Reader;
 use super::versions::{self, Served};
-use super::{fetch, list_offsets, metadata, produce, topics};
+use super::{
+    cluster, fetch, group_admin, groups, list_offsets, metadata, offsets, produce, topics,
+    transaction_admin, transactions,
+};
 use crate::app::{App, BODY_PERMIT_BYTES};
 
 /// Requests of one connection that wait for their answer.
@@ -38,6 +41,8 @@ pub struct Request {
     pub body: Reader,
     /// The address the client came through: what it is told to connect to.
     pub address: SocketAddr,
+    pub peer: SocketAddr,
+    pub client_id: Option<String>,
     /// Memory of the frame.
     pub memory: Option<OwnedSemaphorePermit>,
 }
@@ -46,6 +51,11 @@ impl Request {
     /// The frame of an answer.
     pub fn encode(&self, answer: &impl Encodable) -> Result<Bytes> {
         encode(self.correlation_id, self.version, self.header_has_tags(), answer)
+    }
+
+    /// The client's name, and its address as Kafka shows it.
+    pub fn client(&self) -> (String, String) {
+        (self.client_id.clone().unwrap_or_default(), format!("/{}", self.peer.ip()))
     }
 
     /// Answers to ApiVersions keep the first header, so that any client can read them (KIP-511).
@@ -58,12 +68,12 @@ impl Request {
 pub async fn serve(app: &App, socket: TcpStream) -> Result<()> {
     let bad = |e| Error::io("setting up a Kafka connection", e);
     socket.set_nodelay(true).map_err(bad)?;
-    let address = socket.local_addr().map_err(bad)?;
+    let addresses = (socket.local_addr().map_err(bad)?, socket.peer_addr().map_err(bad)?);
     let (reading, writing) = socket.into_split();
     let (send, receive) = mpsc::channel(PIPELINED_MAX);
     let mut writing = std::pin::pin!(write(writing, receive));
     tokio::select! {
-        read = read(app, reading, address, send) => {
+        read = read(app, reading, addresses, send) => {
             read?;
             // The client may have closed its side only; what it asked for is still answered.
             writing.await
@@ -75,7 +85,7 @@ pub async fn serve(app: &App, socket: TcpStream) -> Result<()> {
 async fn read(
     app: &App,
     mut socket: OwnedReadHalf,
-    address: SocketAddr,
+    addresses: (SocketAddr, SocketAddr),
     answers: mpsc::Sender<Answer>,
 ) -> Result<()> {
     loop {
@@ -97,7 +107,7 @@ async fn read(
         };
         let frame = tokio::time::timeout(STALLED_MAX, read_frame(&mut socket, len)).await;
         let frame = frame.map_err(|_| Error::cancelled("a request stopped coming"))??;
-        let answer = dispatch(app, frame, address, memory)?;
+        let answer = dispatch(app, frame, addresses, memory)?;
         if answers.send(answer).await.is_err() {
             return Ok(());
         }
@@ -133,7 +143,7 @@ async fn write(mut socket: OwnedWriteHalf, mut answers: mpsc::Receiver<Answer>) 
 fn dispatch(
     app: &App,
     mut frame: Bytes,
-    address: SocketAddr,
+    (address, peer): (SocketAddr, SocketAddr),
     memory: Option<OwnedSemaphorePermit>,
 ) -> Result<Answer> {
     let (key, version) = (frame.get_i16(), frame.get_i16());
@@ -150,15 +160,43 @@ fn dispatch(
         return Ok(Box::pin(async move { frame.map(Some) }));
     }
     let mut body = Reader::new(frame);
-    body.nullable_string()?;
+    let client_id = body.nullable_string()?;
     body.set_flexible(served.is_flexible(version));
     body.tags()?;
-    let request = Request { version, correlation_id, served, body, address, memory };
-    match served.key {
+    let request =
+        Request { version, correlation_id, served, body, address, peer, client_id, memory };
+    route(app, request)
+}
+
+fn route(app: &App, request: Request) -> Result<Answer> {
+    match request.served.key {
         ApiKey::Produce => produce::answer(app, request),
         ApiKey::Fetch => fetch::answer(app, request),
         ApiKey::ListOffsets => list_offsets::answer(app, request),
         ApiKey::Metadata => metadata::answer(app, request),
+        ApiKey::FindCoordinator => cluster::find_coordinator(request),
+        ApiKey::JoinGroup => groups::join(app, request),
+        ApiKey::SyncGroup => groups::sync(app, request),
+        ApiKey::Heartbeat => groups::heartbeat(app, request),
+        ApiKey::LeaveGroup => groups::leave(app, request),
+        ApiKey::ConsumerGroupHeartbeat => groups::consumer_heartbeat(app, request),
+        ApiKey::OffsetCommit => offsets::commit(app, request),
+        ApiKey::OffsetFetch => offsets::fetch(app, request),
+        ApiKey::OffsetDelete => offsets::delete(app, request),
+        ApiKey::ListGroups => group_admin::list(app, request),
+        ApiKey::DescribeGroups => group_admin::describe(app, request),
+        ApiKey::ConsumerGroupDescribe => group_admin::describe_consumer(app, request),
+        ApiKey::DeleteGroups => group_admin::delete(app, request),
+        ApiKey::InitProducerId => transactions::init_producer_id(app, request),
+        ApiKey::AddPartitionsToTxn => transactions::add_partitions(app, request),
+        ApiKey::AddOffsetsToTxn => transactions::add_offsets(app, request),
+        ApiKey::TxnOffsetCommit => transactions::commit_offsets(app, request),
+        ApiKey::EndTxn => transactions::end(app, request),
+        ApiKey::DescribeProducers => transaction_admin::describe_producers(app, request),
+        ApiKey::DescribeTransactions => transaction_admin::describe(app, request),
+        ApiKey::ListTransactions => transaction_admin::list(app, request),
+        ApiKey::OffsetForLeaderEpoch => cluster::offset_for_leader_epoch(app, request),
+        ApiKey::DescribeCluster => cluster::describe(request),
         ApiKey::CreateTopics => topics::create(app, request),
         ApiKey::DeleteTopics => topics::delete(app, request),
         _ => {

@@ -17,6 +17,19 @@ impl Fault {
     }
 }
 
+impl From<log::Refusal> for Fault {
+    fn from(refusal: log::Refusal) -> Fault {
+        let message = Some(StrBytes::from_string(refusal.message));
+        Fault { code: refusal.code.code(), message }
+    }
+}
+
+impl From<log::ErrorCode> for Fault {
+    fn from(code: log::ErrorCode) -> Fault {
+        Fault { code: code.code(), message: None }
+    }
+}
+
 impl From<Error> for Fault {
     fn from(e: Error) -> Fault {
         let code = match e.kind() {

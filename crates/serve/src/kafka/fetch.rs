@@ -6,12 +6,16 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use common::{Error, Offset, Partition, Result};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::{BrokerId, FetchResponse, TopicName};
+use kafka_protocol::messages::fetch_response::{
+    AbortedTransaction, FetchableTopicResponse, PartitionData,
+};
+use kafka_protocol::messages::{BrokerId, FetchResponse, ProducerId, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use log::Header;
 use tokio::time::Instant;
 
 use super::connection::{Answer, Request};
+use super::list_offsets::READ_COMMITTED;
 use crate::app::App;
 
 /// No client waits longer, whatever it asks for.
@@ -31,7 +35,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     let wait = Duration::from_millis(u64::try_from(body.i32()?).unwrap_or(0)).min(WAIT_MAX);
     let bytes_min = body.i32()?;
     let bytes_max = usize::try_from(body.i32()?).unwrap_or(0).min(BYTES_MAX);
-    body.i8()?;
+    let committed = body.i8()? == READ_COMMITTED;
     if version >= 7 {
         // Sessions: the answer's id 0 says that there are none, and each request names all.
         body.i32()?;
@@ -65,9 +69,8 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
         loop {
             commits.mark_unchanged();
             let (platform, wanted) = (app.platform.clone(), topics.clone());
-            let read = tokio::task::spawn_blocking(move || read(&platform, &wanted, bytes_max));
-            let (responses, bytes, failed) =
-                read.await.map_err(|e| Error::internal(format!("a fetch ended early: {e}")))?;
+            let read = move || read(&platform, &wanted, bytes_max, committed);
+            let (responses, bytes, failed) = super::blocking(read).await?;
             let enough = failed || i64::try_from(bytes).unwrap_or(i64::MAX) >= bytes_min.into();
             if !enough && tokio::time::timeout_at(deadline, commits.changed()).await.is_ok() {
                 continue;
@@ -82,6 +85,7 @@ fn read(
     platform: &engine::Platform,
     wanted: &[Wanted],
     bytes_max: usize,
+    committed: bool,
 ) -> (Vec<FetchableTopicResponse>, usize, bool) {
     let (mut bytes, mut failed) = (0, false);
     let mut responses = vec![];
@@ -94,7 +98,7 @@ fn read(
             let data = match log {
                 None => fault(ResponseError::UnknownTopicOrPartition),
                 // The first batch is sent whatever its size, or the client would never get on.
-                Some(log) => partition_data(&log, *from, room, bytes == 0),
+                Some(log) => partition_data(&log, *from, room, bytes == 0, committed),
             };
             bytes += data.records.as_ref().map_or(0, Bytes::len);
             failed |= data.error_code != 0;
@@ -112,11 +116,15 @@ fn partition_data(
     from: Offset,
     room: usize,
     at_least_one: bool,
+    committed: bool,
 ) -> PartitionData {
+    // In this order: the stable offset is never beyond the watermark.
+    let stable = log.last_stable_offset();
     let (start, end) = (log.start_offset(), log.high_watermark());
+    let readable = if committed { stable } else { end };
     let described = |data: PartitionData| {
         data.with_high_watermark(end.0)
-            .with_last_stable_offset(end.0)
+            .with_last_stable_offset(stable.0)
             .with_log_start_offset(start.0)
             .with_preferred_read_replica(BrokerId(-1))
     };
@@ -124,25 +132,50 @@ fn partition_data(
         return described(fault(ResponseError::OffsetOutOfRange));
     }
     let mut records = BytesMut::new();
-    if from < end && (room > 0 || at_least_one) {
-        match log.read(from, room) {
+    let mut next = from;
+    let mut has_transactions = false;
+    if from < readable && (room > 0 || at_least_one) {
+        match log.read_below(from, readable, room) {
             Ok(batches) => {
                 for batch in &batches {
                     let fits = records.len() + batch.len() <= room;
                     if fits || (at_least_one && records.is_empty()) {
                         records.extend_from_slice(batch);
+                        if let Some(header) = Header::parse(batch) {
+                            next = header.last_offset().next();
+                            has_transactions |= header.is_transactional();
+                        }
                     } else {
                         break;
                     }
                 }
             }
-            Err(e) => {
-                tracing::error!(topic = log.topic(), "a fetch failed: {e}");
-                return described(fault(ResponseError::KafkaStorageError));
-            }
+            Err(e) => return described(failed(log, &e)),
         }
     }
-    described(PartitionData::default().with_records(Some(records.freeze())))
+    let data = PartitionData::default().with_records(Some(records.freeze()));
+    if !committed {
+        return described(data);
+    }
+    if !has_transactions {
+        return described(data.with_aborted_transactions(Some(vec![])));
+    }
+    match log.aborted_between(from, next) {
+        Ok(aborted) => {
+            let one = |a: log::AbortedTransaction| {
+                AbortedTransaction::default()
+                    .with_producer_id(ProducerId(a.producer_id))
+                    .with_first_offset(a.first.0)
+            };
+            described(data.with_aborted_transactions(Some(aborted.into_iter().map(one).collect())))
+        }
+        Err(e) => described(failed(log, &e)),
+    }
+}
+
+fn failed(log: &log::PartitionLog, e: &Error) -> PartitionData {
+    tracing::error!(topic = log.topic(), "a fetch failed: {e}");
+    fault(ResponseError::KafkaStorageError)
 }
 
 fn fault(code: ResponseError) -> PartitionData {

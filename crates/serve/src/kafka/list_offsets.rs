@@ -1,6 +1,6 @@
 //! ListOffsets: the first offset, the next one, or the first record of a time or later (KIP-79).
 
-use common::{Error, Offset, Partition, Result};
+use common::{Offset, Partition, Result};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -15,14 +15,14 @@ use crate::app::App;
 /// Times that mean something else.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+/// The isolation level that sees finished transactions only.
+pub const READ_COMMITTED: i8 = 1;
 
 pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     let version = request.version;
     let body = &mut request.body;
     body.i32()?;
-    if version >= 2 {
-        body.i8()?;
-    }
+    let committed = version >= 2 && body.i8()? == READ_COMMITTED;
     let topics = body.array(|r| {
         let name = r.string()?;
         let partitions = r.array(|r| {
@@ -41,15 +41,15 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     Ok(Box::pin(async move {
         let look = move || {
             let topic = |(name, partitions): (String, Vec<(Partition, i64)>)| {
-                let one = |(p, time)| described(version, p, offset(&platform, &name, p, time));
+                let one =
+                    |(p, time)| described(version, p, offset(&platform, &name, p, time, committed));
                 ListOffsetsTopicResponse::default()
                     .with_partitions(partitions.into_iter().map(one).collect())
                     .with_name(TopicName(StrBytes::from_string(name.clone())))
             };
             topics.into_iter().map(topic).collect()
         };
-        let topics = tokio::task::spawn_blocking(look).await;
-        let topics = topics.map_err(|e| Error::internal(format!("a look ended early: {e}")))?;
+        let topics = super::blocking(look).await?;
         request.encode(&ListOffsetsResponse::default().with_topics(topics)).map(Some)
     }))
 }
@@ -60,13 +60,16 @@ fn offset(
     topic: &str,
     partition: Partition,
     time_ms: i64,
+    committed: bool,
 ) -> std::result::Result<(Offset, i64), Fault> {
     let log = platform.topic_log(topic)?.partition(partition)?;
     match time_ms {
+        LATEST if committed => Ok((log.last_stable_offset(), -1)),
         LATEST => Ok((log.high_watermark(), -1)),
         EARLIEST => Ok((log.start_offset(), -1)),
         time if time >= 0 => {
             let found = log.offset_for_time(time.saturating_mul(1_000))?;
+            let found = found.filter(|o| !committed || *o < log.last_stable_offset());
             Ok(found.map_or((Offset(-1), -1), |offset| (offset, time)))
         }
         other => {

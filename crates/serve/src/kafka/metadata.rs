@@ -12,13 +12,10 @@ use kafka_protocol::messages::{BrokerId, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
-use super::NODE_ID;
 use super::connection::{Answer, Request};
 use super::topics::is_name;
+use super::{CLUSTER_ID, NODE_ID, NOT_SAID};
 use crate::app::App;
-
-/// Authorised operations were not asked for.
-const NOT_SAID: i32 = i32::MIN;
 
 /// A topic that is asked for, by name or by id.
 struct Wanted {
@@ -56,7 +53,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
             .with_port(i32::from(request.address.port()));
         let answer = MetadataResponse::default()
             .with_brokers(vec![broker])
-            .with_cluster_id(Some(StrBytes::from_static_str("watershed")))
+            .with_cluster_id(Some(StrBytes::from_static_str(CLUSTER_ID)))
             .with_controller_id(BrokerId(NODE_ID))
             .with_topics(topics)
             .with_cluster_authorized_operations(NOT_SAID);

@@ -1,18 +1,27 @@
 //! The Kafka door: record batches go into the log as clients send them and come out as they are
 //! stored. What is not in the table of `versions.rs` is not served and not advertised.
 
+mod cluster;
 mod connection;
 mod errors;
 mod fetch;
+mod group_admin;
+mod groups;
 mod list_offsets;
 mod metadata;
+mod offsets;
 mod produce;
 mod reader;
 mod topics;
+mod transaction_admin;
+mod transactions;
 mod versions;
 
 use std::sync::Arc;
 
+use common::{Error, Result};
+use kafka_protocol::messages::TopicName;
+use kafka_protocol::protocol::StrBytes;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -20,6 +29,24 @@ use crate::app::{App, Gauge};
 
 /// This node's id; there is one.
 const NODE_ID: i32 = 1;
+const CLUSTER_ID: &str = "watershed";
+/// Authorised operations were not asked for.
+const NOT_SAID: i32 = i32::MIN;
+
+fn text(text: impl Into<String>) -> StrBytes {
+    StrBytes::from_string(text.into())
+}
+
+fn topic_name(name: impl Into<String>) -> TopicName {
+    TopicName(text(name))
+}
+
+/// Runs what may wait for the disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::internal(format!("a request ended early: {e}")))
+}
 
 /// Takes connections until the process stops.
 pub async fn serve(app: App, listener: TcpListener, mut stopping: watch::Receiver<bool>) {

@@ -7,14 +7,13 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use log::transactions::TransactionalProducer;
 use log::{Appended, Header};
 
 use super::connection::{Answer, Request};
 use super::errors::Fault;
 use crate::app::App;
 
-/// Bits of a batch's attributes that a client may set: compression and the kind of time.
-const ATTRIBUTES: i16 = 0x0f;
 /// A record's time may be so far ahead of the clock (`message.timestamp.after.max.ms`).
 const AHEAD_MAX_MS: i64 = 3_600_000;
 /// `acks=all`.
@@ -25,7 +24,7 @@ type Outcome = std::result::Result<(std::sync::Arc<log::PartitionLog>, Appended)
 /// Appends at once, in the order of the requests; waits for the disk in the answer.
 pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     let body = &mut request.body;
-    let transactional = body.nullable_string()?.is_some();
+    let transactional_id = body.nullable_string()?;
     let acks = body.i16()?;
     body.i32()?;
     let topics = body.array(|r| {
@@ -47,13 +46,9 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
             Fault::new(ResponseError::UnknownTopicOrPartition, format!("no topic '{name}'"))
         });
         let one = |(index, records): (i32, Option<Bytes>)| {
-            let outcome = match (&log, transactional) {
-                (Err(fault), _) => Err(Fault { code: fault.code, message: fault.message.clone() }),
-                (Ok(_), true) => Err(Fault::new(
-                    ResponseError::TransactionalIdAuthorizationFailed,
-                    "transactions are not served",
-                )),
-                (Ok(log), false) => append(app, log, Partition(index), records),
+            let outcome = match &log {
+                Err(fault) => Err(Fault { code: fault.code, message: fault.message.clone() }),
+                Ok(log) => append(app, log, Partition(index), records, transactional_id.as_deref()),
             };
             (index, outcome)
         };
@@ -79,41 +74,47 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     }))
 }
 
-fn append(app: &App, topic: &log::Topic, at: Partition, records: Option<Bytes>) -> Outcome {
+fn append(
+    app: &App,
+    topic: &log::Topic,
+    at: Partition,
+    records: Option<Bytes>,
+    transactional_id: Option<&str>,
+) -> Outcome {
     let partition = topic.partition(at)?;
     let records = records
         .filter(|r| !r.is_empty())
         .ok_or_else(|| Fault::new(ResponseError::InvalidRecord, "there is no record batch"))?;
-    check(app, &records)?;
-    let appended = partition.append(records)?;
+    let header = check(app, &records)?;
+    if !header.is_transactional() {
+        let appended = partition.append_produced(records)?;
+        return Ok((partition, appended));
+    }
+    let transactional_id = transactional_id.map(String::from).ok_or_else(|| {
+        let why = "a transactional batch needs the request's transactional id";
+        Fault::new(ResponseError::TransactionalIdAuthorizationFailed, why)
+    })?;
+    let (producer_id, producer_epoch) = (header.producer_id, header.producer_epoch);
+    let producer = TransactionalProducer { transactional_id, producer_id, producer_epoch };
+    let appended = app
+        .platform
+        .transactions()
+        .while_open(&producer, topic.name(), at.0, || partition.append_produced(records));
+    let appended = appended.map_err(|code| Fault::from(code.for_client(false)))??;
     Ok((partition, appended))
 }
 
-/// What is Kafka's to ask of a batch; the log checks length, checksum and count.
-fn check(app: &App, records: &Bytes) -> std::result::Result<(), Fault> {
-    let corrupt = |why: &str| Fault::new(ResponseError::CorruptMessage, why);
-    let header = Header::parse(records).ok_or_else(|| corrupt("it is shorter than its header"))?;
-    if header.magic != 2 {
-        let why = "record batches before version 2 are not taken";
-        return Err(Fault::new(ResponseError::UnsupportedForMessageFormat, why));
-    }
-    if header.batch_len() != Some(records.len()) {
-        return Err(corrupt("exactly one record batch is taken for each partition"));
-    }
-    if header.producer_id >= 0 {
-        let why = "idempotent producers are not served: set enable.idempotence=false";
-        return Err(Fault::new(ResponseError::UnknownProducerId, why));
-    }
-    if header.attributes & !ATTRIBUTES != 0 {
-        let why = "its attributes are not a client's to set";
-        return Err(Fault::new(ResponseError::InvalidRecord, why));
-    }
+/// What the log can't judge: the clock's part.
+fn check(app: &App, records: &Bytes) -> std::result::Result<Header, Fault> {
+    let header = Header::parse(records).ok_or_else(|| {
+        Fault::new(ResponseError::CorruptMessage, "the batch is shorter than its header")
+    })?;
     let now_ms = app.platform.now_us() / 1_000;
     if header.max_timestamp_ms > now_ms + AHEAD_MAX_MS {
         let why = "a record's time is more than an hour ahead of the clock here";
         return Err(Fault::new(ResponseError::InvalidTimestamp, why));
     }
-    Ok(())
+    Ok(header)
 }
 
 async fn settle(index: i32, outcome: Outcome, acks: i16) -> PartitionProduceResponse {

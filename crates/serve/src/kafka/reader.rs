@@ -75,6 +75,10 @@ impl Reader {
     }
 
     /// An array; one that is null has no elements.
+    pub fn bytes(&mut self) -> Result<Bytes> {
+        Ok(self.nullable_bytes()?.unwrap_or_default())
+    }
+
     pub fn array<T>(&mut self, each: impl FnMut(&mut Reader) -> Result<T>) -> Result<Vec<T>> {
         Ok(self.nullable_array(each)?.unwrap_or_default())
     }

@@ -17,7 +17,10 @@ const fn served(key: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
     Served { key, min, max, flexible_from }
 }
 
-const SERVED: [Served; 7] = [
+/// Of a request that never had tagged fields.
+const NEVER: i16 = i16::MAX;
+
+const SERVED: [Served; 30] = [
     served(ApiKey::Produce, 3, 11, 9),
     served(ApiKey::Fetch, 4, 12, 12),
     served(ApiKey::ListOffsets, 1, 7, 6),
@@ -25,6 +28,31 @@ const SERVED: [Served; 7] = [
     served(ApiKey::ApiVersions, 0, 4, 3),
     served(ApiKey::CreateTopics, 2, 7, 5),
     served(ApiKey::DeleteTopics, 1, 6, 4),
+    served(ApiKey::FindCoordinator, 0, 4, 3),
+    served(ApiKey::JoinGroup, 0, 9, 6),
+    served(ApiKey::SyncGroup, 0, 5, 4),
+    served(ApiKey::Heartbeat, 0, 4, 4),
+    served(ApiKey::LeaveGroup, 0, 5, 4),
+    served(ApiKey::ConsumerGroupHeartbeat, 0, 1, 0),
+    served(ApiKey::OffsetCommit, 2, 9, 8),
+    served(ApiKey::OffsetFetch, 1, 9, 6),
+    served(ApiKey::OffsetDelete, 0, 0, NEVER),
+    served(ApiKey::ListGroups, 0, 5, 3),
+    served(ApiKey::DescribeGroups, 0, 6, 5),
+    served(ApiKey::ConsumerGroupDescribe, 0, 1, 0),
+    served(ApiKey::DeleteGroups, 0, 2, 2),
+    // Those of transactions end before KIP-890's second part, which needs a server that names it
+    // as a finalized feature.
+    served(ApiKey::InitProducerId, 0, 5, 2),
+    served(ApiKey::AddPartitionsToTxn, 0, 3, 3),
+    served(ApiKey::AddOffsetsToTxn, 0, 3, 3),
+    served(ApiKey::TxnOffsetCommit, 0, 4, 3),
+    served(ApiKey::EndTxn, 0, 4, 3),
+    served(ApiKey::DescribeProducers, 0, 0, 0),
+    served(ApiKey::DescribeTransactions, 0, 0, 0),
+    served(ApiKey::ListTransactions, 0, 1, 0),
+    served(ApiKey::OffsetForLeaderEpoch, 2, 4, 4),
+    served(ApiKey::DescribeCluster, 0, 1, 0),
 ];
 
 impl Served {

@@ -1,0 +1,157 @@
+//! What clients send and what it may not be: batches of idempotent and transactional producers,
+//! and the markers that end transactions. The engine's own batches go through `append`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::{Error, Kind, Offset, Result};
+
+use crate::batch::{self, Header};
+use crate::builder::BatchBuilder;
+use crate::durability::Appended;
+use crate::error_code::ErrorCode;
+use crate::keys;
+use crate::lock::lock;
+use crate::partition::PartitionLog;
+use crate::producers::{self, ProducerState};
+
+/// Bits of a batch's attributes that a client may set: compression, kind of time, transactional.
+const ATTRIBUTES: i16 = 0x1f;
+/// The value of a marker: version and coordinator epoch, both 0.
+const MARKER_VALUE: [u8; 6] = [0; 6];
+
+/// Why a produced batch is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: ErrorCode,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.code, self.message)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(e: Error) -> Self {
+        let code = match e.kind() {
+            Kind::TooLarge => ErrorCode::MessageTooLarge,
+            Kind::Invalid => ErrorCode::CorruptMessage,
+            _ => ErrorCode::KafkaStorageError,
+        };
+        Self::new(code, e.to_string())
+    }
+}
+
+impl PartitionLog {
+    /// Writes the one batch that a client sent. A batch that its idempotent producer sent before
+    /// (KIP-98) is not written again: the answer is where it was written then. As with `append`,
+    /// the promise comes from `durable`.
+    pub fn append_produced(
+        self: &Arc<Self>,
+        batch: Bytes,
+    ) -> std::result::Result<Appended, Refusal> {
+        let header = check(&batch)?;
+        let records = batch::check_sent(&batch, self.settings.batch_bytes_max())?;
+        if self.settings.is_compacted() {
+            keys::check(&batch).map_err(|e| Refusal::new(ErrorCode::InvalidRecord, e.message()))?;
+        }
+        if header.producer_id < 0 {
+            return self.place(batch, records, || None, |_| {})?;
+        }
+        let admit = || match lock(&self.producers).check(&header) {
+            Ok(None) => None,
+            Ok(Some((first, last))) => {
+                let (first, last) = (Offset(first), Offset(last));
+                Some(Ok(Appended { first, last, generation: self.durability.generation() }))
+            }
+            Err(refusal) => Some(Err(refusal)),
+        };
+        let note = |appended: Appended| {
+            let header = Header { base_offset: appended.first.0, ..header };
+            self.note_produced(&header, &[]);
+        };
+        self.place(batch, records, admit, note)?.or_else(|instead| instead)
+    }
+
+    /// Ends the transaction a producer has open here, by a marker as Kafka writes it. None if it
+    /// has none open (any more): what was asked for twice is done once.
+    pub fn end_transaction(
+        self: &Arc<Self>,
+        producer_id: i64,
+        epoch: i16,
+        commit: bool,
+    ) -> Result<Option<Appended>> {
+        let now_us = self.shared.clock.now_us();
+        let mut marker = BatchBuilder::new(now_us).marker(producer_id, epoch);
+        marker.push(now_us, Some(&producers::marker_key(commit)), Some(&MARKER_VALUE), &[]);
+        let bytes = marker.build();
+        let header = Header::parse(&bytes)
+            .ok_or_else(|| Error::internal("a transaction marker without a header"))?;
+        let admit = || {
+            let producers = lock(&self.producers);
+            if producers.open_transaction(producer_id, epoch).is_some() {
+                return None;
+            }
+            Some(producers.unsettled_marker(producer_id).map(|at| Appended {
+                first: Offset(at),
+                last: Offset(at),
+                generation: self.durability.generation(),
+            }))
+        };
+        let copy = bytes.clone();
+        let note = |appended: Appended| {
+            let header = Header { base_offset: appended.first.0, ..header };
+            self.note_produced(&header, &copy);
+        };
+        Ok(match self.place(bytes, 1, admit, note)? {
+            Ok(appended) => Some(appended),
+            Err(instead) => instead,
+        })
+    }
+
+    /// Producers that wrote here of late, by id (KIP-664).
+    pub fn producers(&self) -> Vec<ProducerState> {
+        lock(&self.producers).states()
+    }
+
+    /// Forgets producers that were idle for `producer.id.expiration.ms`.
+    pub(crate) fn expire_producers(&self, now_us: i64) {
+        let config = &self.shared.config;
+        let before_ms = now_us.saturating_sub(config.producer_expiration_us).div_euclid(1000);
+        lock(&self.producers).expire(before_ms, config.producers_max);
+    }
+}
+
+/// What is Kafka's to ask of a client's batch, beyond what any stored batch must have right.
+fn check(batch: &Bytes) -> std::result::Result<Header, Refusal> {
+    let corrupt = |why| Refusal::new(ErrorCode::CorruptMessage, why);
+    let header =
+        Header::parse(batch).ok_or_else(|| corrupt("the batch is shorter than its header"))?;
+    if header.magic != 2 {
+        let why = "record batches before version 2 are not taken";
+        return Err(Refusal::new(ErrorCode::UnsupportedForMessageFormat, why));
+    }
+    if header.batch_len() != Some(batch.len()) {
+        return Err(corrupt("exactly one record batch is taken for each partition"));
+    }
+    let invalid = |why| Err(Refusal::new(ErrorCode::InvalidRecord, why));
+    if header.attributes & !ATTRIBUTES != 0 {
+        return invalid("its attributes are not a client's to set");
+    }
+    if header.producer_id >= 0 && (header.producer_epoch < 0 || header.base_sequence < 0) {
+        return invalid("it has a producer id, but no epoch or no sequence");
+    }
+    if header.producer_id < 0 && header.is_transactional() {
+        return invalid("it is transactional, but has no producer id");
+    }
+    Ok(header)
+}
