@@ -8,6 +8,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use common::Place;
 
+use crate::storage::Storage;
+
 /// Options of a `WITH (...)` clause, names in lower case.
 pub type Options = BTreeMap<String, String>;
 
@@ -84,8 +86,7 @@ pub struct Topic {
     /// Column whose value is the record key and decides the partition.
     pub key: Option<String>,
     pub partitions: i32,
-    pub retention_us: Option<i64>,
-    pub retention_bytes: Option<u64>,
+    pub storage: Storage,
     pub archive: bool,
 }
 

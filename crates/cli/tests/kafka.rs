@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::support::{MINUTES, PATIENCE, Project, READINGS, Server, free_port};
 
 /// Requests that are served.
-const REQUESTS: usize = 30;
+const REQUESTS: usize = 36;
 
 /// A server with a Kafka port.
 pub struct Broker {
@@ -280,7 +280,7 @@ fn topics_are_made_and_removed() {
             topic("readings", 1, vec![]),
             topic("a/b", 1, vec![]),
             topic("none", 0, vec![]),
-            topic("compact", 1, vec![config("cleanup.policy", "compact")]),
+            topic("strange", 1, vec![config("cleanup.policy", "shrink")]),
         ]);
         let tried = ask(&mut socket, version, &request.clone().with_validate_only(true));
         let made_ones = ask(&mut socket, version, &request);

@@ -13,6 +13,7 @@ mod dev;
 mod http_golden;
 mod import;
 mod kafka;
+mod kafka_admin;
 mod kafka_groups;
 mod pgwire;
 mod pgwire_prepared;

@@ -8,7 +8,7 @@ use catalog::store::{CatalogFile, Stored};
 use catalog::{Definition, Object};
 use common::{Epoch, Error, Result, nearest};
 use datafusion::physical_expr::PhysicalExpr;
-use log::TopicConfig;
+use log::{CleanupPolicy, TimestampType, TopicConfig, TopicDurability};
 use serde::Serialize;
 
 use crate::drops::remove_retired;
@@ -120,6 +120,31 @@ impl Platform {
         self.check_open()?;
         let mut wanted = now.clone();
         wanted.typed.push(statement.to_string());
+        self.apply_texts(&wanted).await.map_err(first)?;
+        *now = wanted;
+        Ok(())
+    }
+
+    /// Changes options of a topic that was made at run time. Those without a value get their
+    /// default.
+    pub async fn alter_topic(
+        &self,
+        name: &str,
+        changes: &[(String, Option<String>)],
+    ) -> Result<()> {
+        let mut now = self.inner.texts.lock().await;
+        self.check_open()?;
+        let is_it = |statement: &String| defines(statement).as_deref() == Some(name);
+        let Some(at) = now.typed.iter().position(is_it) else {
+            // Refuses what is no topic.
+            self.inlet(name)?;
+            let definition = self.inner.registry().definition(name).cloned();
+            let file = definition.and_then(|d| d.origin.file).unwrap_or_default();
+            return Err(Error::conflict(format!("topic '{name}' is defined in {file}"))
+                .hint(format!("change its options in {file} and apply it")));
+        };
+        let mut wanted = now.clone();
+        wanted.typed[at] = sql::with_options(&now.typed[at], changes)?;
         self.apply_texts(&wanted).await.map_err(first)?;
         *now = wanted;
         Ok(())
@@ -275,13 +300,7 @@ impl Platform {
             entry.definition = definition;
             return Ok(false);
         }
-        let config = TopicConfig {
-            partitions: topic.partitions as u32,
-            retention_us: topic.retention_us,
-            retention_bytes: topic.retention_bytes,
-            ..TopicConfig::default()
-        };
-        let log = self.open_log(&topic.name, config)?;
+        let log = self.open_log(&topic.name, log_config(&topic))?;
         let meta = Meta::new(&self.inner.kv)?;
         let mut record = TopicRecord::of(&topic);
         if let Some(old) = meta.topic(&topic.name)?.filter(|_| !is_empty(&log)) {
@@ -486,6 +505,35 @@ fn start_sink_pipeline(
         target: Target::Sink(outbox.clone()),
     });
     Ok((Pipeline::start(spec, inner.env.clone())?, outbox, committed))
+}
+
+/// How the log is to keep a topic.
+fn log_config(topic: &catalog::Topic) -> TopicConfig {
+    let storage = &topic.storage;
+    TopicConfig {
+        partitions: topic.partitions as u32,
+        retention_us: storage.retention_us,
+        retention_bytes: storage.retention_bytes,
+        segment_bytes_max: storage.segment_bytes,
+        segment_us: storage.segment_us,
+        cleanup_policy: match (storage.deletes, storage.compacts) {
+            (true, true) => CleanupPolicy::CompactDelete,
+            (false, true) => CleanupPolicy::Compact,
+            _ => CleanupPolicy::Delete,
+        },
+        max_message_bytes: storage.max_message_bytes,
+        message_timestamp_type: match storage.log_append_time {
+            true => TimestampType::LogAppendTime,
+            false => TimestampType::CreateTime,
+        },
+        min_cleanable_dirty_ratio: storage.min_cleanable_dirty_ratio,
+        delete_retention_us: storage.delete_retention_us,
+        min_compaction_lag_us: storage.min_compaction_lag_us,
+        durability: match storage.page_cache {
+            true => TopicDurability::PageCache,
+            false => TopicDurability::Synced,
+        },
+    }
 }
 
 /// Every definition of all texts; all faults at once.

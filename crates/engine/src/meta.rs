@@ -94,9 +94,9 @@ impl TopicRecord {
                 return refuse(format!("the new column '{}' can't be NOT NULL", c.name));
             }
         }
-        if self.partitions != next.partitions {
+        if self.partitions > next.partitions {
             let (was, is) = (self.partitions, next.partitions);
-            return refuse(format!("it can't change from {was} to {is} partitions"));
+            return refuse(format!("it can't shrink from {was} to {is} partitions"));
         }
         if self.key != next.key {
             return refuse("its key can't change".into());

@@ -103,7 +103,9 @@ impl Platform {
         let text: Arc<str> = query.into();
         let statement = parse_one(&text)?;
         let (schema, parameters) = match statement {
-            sql::Statement::Create { .. } | sql::Statement::Drop { .. } => (None, vec![]),
+            sql::Statement::Create { .. }
+            | sql::Statement::AlterTopic { .. }
+            | sql::Statement::Drop { .. } => (None, vec![]),
             sql::Statement::Query { text: query, start } => {
                 let whole = Whole { text: text.clone(), start };
                 let state = self.session()?;
@@ -157,6 +159,10 @@ impl Platform {
             sql::Statement::Create { definition, if_not_exists, .. } => {
                 let (kind, name) = (definition.object.kind(), definition.object.name());
                 self.create(kind, name, definition.origin.statement(), if_not_exists).await
+            }
+            sql::Statement::AlterTopic { name, changes, .. } => {
+                self.alter_topic(&name, &changes).await?;
+                Ok(Outcome::Message(format!("altered topic '{name}'")))
             }
             sql::Statement::Drop { kind, name, if_exists, .. } => {
                 self.drop_object(kind.name(), &name, if_exists).await

@@ -176,7 +176,7 @@ impl Platform {
                     .as_ref()
                     .map(|w| WatermarkInfo { column: w.column.clone(), delay_us: w.delay_us }),
                 key: topic.key.clone(),
-                retention_ms: topic.retention_us.map(|us| us / 1_000),
+                retention_ms: topic.storage.retention_us.map(|us| us / 1_000),
                 records: stats.records,
                 bytes: stats.bytes,
                 events_per_second: self.rate(&format!("topic {name}")),

@@ -34,6 +34,7 @@ pub async fn retention(platform: &Platform) -> Result<()> {
             hold_unarchived(&inner, &topic);
         }
         inner.log.apply_retention()?;
+        inner.log.apply_compaction()?;
         for topic in inner.log.topics() {
             inner.env.feeds.topic(topic.name())?.forget_before_start()?;
         }

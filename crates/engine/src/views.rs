@@ -61,7 +61,7 @@ impl Platform {
         }
     }
 
-    fn inlet(&self, topic: &str) -> Result<Arc<Inlet>> {
+    pub(crate) fn inlet(&self, topic: &str) -> Result<Arc<Inlet>> {
         let registry = self.inner.registry();
         match registry.topics.get(topic) {
             Some(t) => Ok(t.inlet.clone()),
@@ -208,16 +208,25 @@ impl Platform {
         &self,
         name: &str,
         partitions: u32,
-        options: &[(&str, String)],
+        options: &[(String, String)],
     ) -> Result<()> {
-        let quote = |value: &str| value.replace('\'', "''");
-        let options = options.iter().map(|(k, v)| format!(", {k} = '{}'", quote(v)));
-        let statement = format!(
-            "CREATE TOPIC {} (value BINARY) WITH (format = 'raw', partitions = {partitions}{})",
-            quoted(name),
-            options.collect::<String>()
-        );
-        self.execute(&statement, None).await.map(|_| ())
+        self.execute(&raw_topic(name, partitions, options), None).await.map(|_| ())
+    }
+
+    /// Whether `create_raw_topic` would take these options.
+    pub fn check_raw_topic(
+        &self,
+        name: &str,
+        partitions: u32,
+        options: &[(String, String)],
+    ) -> Result<()> {
+        let text = sql::Text { file: None, text: raw_topic(name, partitions, options).into() };
+        sql::parse(&text).map(|_| ()).map_err(crate::apply::first)
+    }
+
+    /// Whether what comes to a topic is kept in the lake, too.
+    pub fn is_archived(&self, topic: &str) -> Result<bool> {
+        Ok(self.inlet(topic)?.topic.archive)
     }
 
     /// DROP TOPIC.
@@ -244,6 +253,16 @@ impl Platform {
     pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
         Ok(self.inlet(topic)?.log.partitions().iter().map(|p| p.id()).collect())
     }
+}
+
+fn raw_topic(name: &str, partitions: u32, options: &[(String, String)]) -> String {
+    let quote = |value: &str| value.replace('\'', "''");
+    let options = options.iter().map(|(k, v)| format!(", {k} = '{}'", quote(v)));
+    format!(
+        "CREATE TOPIC {} (value BINARY) WITH (format = 'raw', partitions = {partitions}{})",
+        quoted(name),
+        options.collect::<String>()
+    )
 }
 
 fn quoted(name: &str) -> String {

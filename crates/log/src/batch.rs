@@ -12,6 +12,7 @@ pub(crate) const PREFIX_LEN: usize = 12;
 pub(crate) const CHECKED_FROM: usize = 21;
 const MAGIC: i8 = 2;
 /// Bits of `attributes`.
+const LOG_APPEND_TIME: i16 = 0x08;
 pub(crate) const TRANSACTIONAL: i16 = 0x10;
 pub(crate) const CONTROL: i16 = 0x20;
 /// Bit of `attributes` that Kafka leaves unused (it uses 0 to 6): Watershed itself checked the
@@ -94,7 +95,7 @@ impl Header {
 
     /// All records bear the batch's largest timestamp (`LogAppendTime`).
     pub fn is_log_append_time(&self) -> bool {
-        self.attributes & 0x08 != 0
+        self.attributes & LOG_APPEND_TIME != 0
     }
 
     pub fn is_transactional(&self) -> bool {
@@ -179,6 +180,16 @@ pub(crate) fn patch(bytes: &mut [u8], first: i64) {
         next += i64::from(header.last_offset_delta) + 1;
         at += header.batch_len().unwrap_or(HEADER_LEN);
     }
+}
+
+/// Gives all records of a checked batch one time, that of their arrival.
+pub(crate) fn stamp(bytes: &mut [u8], timestamp_ms: i64) {
+    let Some(header) = Header::parse(bytes) else { return };
+    let attributes = header.attributes | LOG_APPEND_TIME;
+    bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
+    bytes[35..43].copy_from_slice(&timestamp_ms.to_be_bytes());
+    let crc = crc32c::crc32c(&bytes[CHECKED_FROM..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
 fn part<const N: usize>(bytes: &[u8; HEADER_LEN], at: usize) -> [u8; N] {

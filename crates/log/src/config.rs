@@ -80,8 +80,7 @@ pub enum TimestampType {
     /// The producer's.
     #[default]
     CreateTime,
-    /// The log's, when it is appended. The log stores the setting; who takes the producer's
-    /// request stamps the batches.
+    /// The log's, when a producer's batch is appended.
     LogAppendTime,
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use common::{Error, Kind, Offset, Result};
 
 use crate::batch::{self, Header};
@@ -59,10 +59,16 @@ impl PartitionLog {
         self: &Arc<Self>,
         batch: Bytes,
     ) -> std::result::Result<Appended, Refusal> {
+        let mut batch = batch;
         let header = check(&batch)?;
         let records = batch::check_sent(&batch, self.settings.batch_bytes_max())?;
         if self.settings.is_compacted() {
             keys::check(&batch).map_err(|e| Refusal::new(ErrorCode::InvalidRecord, e.message()))?;
+        }
+        if self.settings.is_log_append_time() {
+            let mut bytes = batch.try_into_mut().unwrap_or_else(|b| BytesMut::from(&b[..]));
+            batch::stamp(&mut bytes, self.shared.clock.now_us().div_euclid(1000));
+            batch = bytes.freeze();
         }
         if header.producer_id < 0 {
             return self.place(batch, records, || None, |_| {})?;

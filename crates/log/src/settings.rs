@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use crate::config::{LogConfig, TopicConfig, TopicDurability};
+use crate::config::{LogConfig, TimestampType, TopicConfig, TopicDurability};
 
 /// One per topic, shared by its partitions.
 pub(crate) struct Settings {
@@ -13,6 +13,7 @@ pub(crate) struct Settings {
     segment_us: AtomicI64,
     is_page_cache: AtomicBool,
     is_compacted: AtomicBool,
+    is_log_append_time: AtomicBool,
 }
 
 impl Settings {
@@ -23,6 +24,7 @@ impl Settings {
             segment_us: AtomicI64::default(),
             is_page_cache: AtomicBool::default(),
             is_compacted: AtomicBool::default(),
+            is_log_append_time: AtomicBool::default(),
         };
         settings.set(topic, log);
         settings
@@ -36,6 +38,8 @@ impl Settings {
         self.segment_us.store(topic.segment_us.unwrap_or(i64::MAX), Ordering::Relaxed);
         self.is_page_cache.store(is_page_cache, Ordering::Release);
         self.is_compacted.store(topic.cleanup_policy.compacts(), Ordering::Relaxed);
+        let is_log_append_time = topic.message_timestamp_type == TimestampType::LogAppendTime;
+        self.is_log_append_time.store(is_log_append_time, Ordering::Relaxed);
     }
 
     /// A segment is closed before it gets larger than this.
@@ -56,6 +60,11 @@ impl Settings {
     /// Whether an append is acknowledged before it is synced.
     pub fn is_page_cache(&self) -> bool {
         self.is_page_cache.load(Ordering::Acquire)
+    }
+
+    /// Whether records bear the time of their arrival.
+    pub fn is_log_append_time(&self) -> bool {
+        self.is_log_append_time.load(Ordering::Relaxed)
     }
 
     /// Whether each record needs a key.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use catalog::{Check, Column, Definition, Format, Object, Topic, Watermark};
+use catalog::{Check, Column, Definition, Format, Object, Storage, Topic, Watermark};
 use common::{Error, units};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -10,12 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use crate::options::OptionList;
 use crate::statement::{check_name, object_name};
 use crate::tokens::{self, Cursor};
-
-/// The options of a topic.
-pub const OPTIONS: [&str; 6] =
-    ["format", "key", "partitions", "retention", "retention_bytes", "archive"];
-
-const PARTITIONS_MAX: i32 = 1024;
+use crate::topic_options;
 
 struct Parts {
     columns: Vec<(Column, Range<usize>)>,
@@ -57,11 +52,10 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
         format: Format::Json,
         key: None,
         partitions: 1,
-        retention_us: Some(7 * 24 * 3_600_000_000),
-        retention_bytes: None,
+        storage: Storage::default(),
         archive: true,
     };
-    read_options(cursor, options, &mut topic, faults);
+    topic_options::read(cursor, options, &mut topic, faults);
     Ok(Definition {
         object: Object::Topic(topic),
         origin: cursor.text.origin(start..cursor.end()),
@@ -239,83 +233,4 @@ fn check_watermark(cursor: &Cursor, parts: &Parts, faults: &mut Vec<Error>) {
         },
     };
     faults.push(cursor.error(e, span.clone()));
-}
-
-/// Raw values are taken as they are: one column holds them, and nothing in them can be a key.
-fn format(topic: &Topic, name: &str) -> Result<Format, Error> {
-    match (name, topic.columns.as_slice()) {
-        ("json", _) => Ok(Format::Json),
-        ("raw", [one]) if one.data_type == DataType::Binary && one.nullable => Ok(Format::Raw),
-        ("raw", _) => {
-            Err(Error::invalid("a topic of format 'raw' has one column, which is BINARY")
-                .hint("write CREATE TOPIC name (value BINARY) WITH (format = 'raw')"))
-        }
-        (other, _) => Err(Error::unsupported(format!("unknown format '{other}'"))
-            .hint("'json' and 'raw' are the formats there are")),
-    }
-}
-
-fn read_options(
-    cursor: &Cursor,
-    mut options: OptionList,
-    topic: &mut Topic,
-    faults: &mut Vec<Error>,
-) {
-    let mut fault = |e: Error, span: Range<usize>| faults.push(cursor.error(e, span));
-    if let Some(o) = options.take("format") {
-        match format(topic, &o.value) {
-            Ok(format) => topic.format = format,
-            Err(e) => fault(e, o.value_span),
-        }
-    }
-    if let Some(o) = options.take("key") {
-        if topic.format == Format::Raw {
-            let e = Error::invalid("a raw record has its own key");
-            fault(e.hint("it is the column _key; leave the option out"), o.value_span.clone());
-        }
-        match topic.columns.iter().find(|c| c.name == o.value) {
-            Some(_) => topic.key = Some(o.value),
-            None => {
-                let names = topic.columns.iter().map(|c| c.name.as_str());
-                fault(Error::unknown("column", &o.value, names), o.value_span);
-            }
-        }
-    }
-    if let Some(o) = options.take("partitions") {
-        match o.value.parse::<i32>() {
-            Ok(n) if (1..=PARTITIONS_MAX).contains(&n) => topic.partitions = n,
-            _ => {
-                let e = Error::invalid(format!("'{}' is not a number of partitions", o.value));
-                fault(e.hint(format!("write a number from 1 to {PARTITIONS_MAX}")), o.value_span);
-            }
-        }
-    }
-    if let Some(o) = options.take("retention") {
-        match o.value.trim().to_lowercase().as_str() {
-            "forever" => topic.retention_us = None,
-            text => match units::parse_duration_us(text) {
-                Ok(us) if us > 0 => topic.retention_us = Some(us),
-                Ok(_) => fault(Error::invalid("the retention must be above zero"), o.value_span),
-                Err(e) => fault(
-                    e.hint("write '7 days', another number and unit, or 'forever'"),
-                    o.value_span,
-                ),
-            },
-        }
-    }
-    if let Some(o) = options.take("retention_bytes") {
-        match units::parse_bytes(&o.value) {
-            Ok(0) => fault(Error::invalid("the retention must be above zero"), o.value_span),
-            Ok(n) => topic.retention_bytes = Some(n),
-            Err(e) => fault(e, o.value_span),
-        }
-    }
-    if let Some(o) = options.take("archive") {
-        match o.value.to_lowercase().as_str() {
-            "true" => topic.archive = true,
-            "false" => topic.archive = false,
-            _ => fault(Error::invalid(format!("'{}' is not true or false", o.value)), o.value_span),
-        }
-    }
-    options.refuse_rest(cursor, &OPTIONS, faults);
 }

@@ -6,6 +6,7 @@ pub mod functions;
 pub mod stream_plan;
 pub mod window;
 
+mod alter_topic;
 mod ansi;
 mod arithmetic;
 mod check;
@@ -39,14 +40,15 @@ mod statement;
 mod syntax;
 mod time_windows;
 mod tokens;
+mod topic_options;
 mod topic_table;
 mod view_rules;
 mod window_names;
 mod words;
 
+pub use alter_topic::with_options;
 pub use check::{check_exprs, check_faults};
 pub use create_sink::DELIVERIES;
-pub use create_topic::OPTIONS as TOPIC_OPTIONS;
 pub use dialect::WatershedDialect;
 pub use error::{error, runtime_error, stream_error};
 pub use order::order;
@@ -56,6 +58,7 @@ pub use session::{CATALOG, SCHEMA, SessionOptions, batch_state};
 pub use split::split;
 pub use statement::{ExplainWhat, ObjectKind, Show, Statement, Text, parse};
 pub use time_windows::WINDOW_COLUMN;
+pub use topic_options::OPTIONS as TOPIC_OPTIONS;
 pub use topic_table::{TopicTable, hidden_fields, shown_columns, table_schema};
 pub use view_rules::check_view;
 

@@ -25,10 +25,15 @@ pub(crate) struct OptionList {
 impl OptionList {
     /// Reads `WITH (…)` if it comes next.
     pub fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<OptionList, Error> {
-        let mut list = OptionList::default();
-        if !cursor.word("WITH") {
-            return Ok(list);
+        match cursor.word("WITH") {
+            true => OptionList::inside(cursor, faults),
+            false => Ok(OptionList::default()),
         }
+    }
+
+    /// Reads `(…)`.
+    pub fn inside(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<OptionList, Error> {
+        let mut list = OptionList::default();
         cursor.expect_symbol(&Token::LParen)?;
         if cursor.symbol(&Token::RParen) {
             return Ok(list);
@@ -75,7 +80,7 @@ impl OptionList {
 }
 
 /// A word, a text, or words with dots: `header.authorization`.
-fn option_name(cursor: &mut Cursor) -> Result<(String, Range<usize>), Error> {
+pub(crate) fn option_name(cursor: &mut Cursor) -> Result<(String, Range<usize>), Error> {
     if let Some((name, span)) = cursor.string() {
         return Ok((name.to_lowercase(), span));
     }

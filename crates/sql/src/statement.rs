@@ -9,7 +9,9 @@ use common::{Error, Place};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::tokens::{self, Cursor, Tok};
-use crate::{create_sink, create_source, create_topic, create_view, drop, explain, show};
+use crate::{
+    alter_topic, create_sink, create_source, create_topic, create_view, drop, explain, show,
+};
 
 /// A text to parse and the file it comes from, none when typed in.
 #[derive(Clone, Debug)]
@@ -80,6 +82,12 @@ pub enum Statement {
         if_exists: bool,
         span: Range<usize>,
     },
+    /// Options of a topic with their new values; those without one are taken away.
+    AlterTopic {
+        name: String,
+        changes: Vec<(String, Option<String>)>,
+        span: Range<usize>,
+    },
     Show(Show),
     Describe {
         name: String,
@@ -139,13 +147,18 @@ pub fn parse(text: &Text) -> Result<Vec<Statement>, Vec<Error>> {
     Err(faults)
 }
 
-const STARTS: [&str; 10] =
-    ["CREATE", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "SELECT", "WITH", "VALUES", "TABLE", "FROM"];
+const STARTS: [&str; 11] = [
+    "CREATE", "ALTER", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "SELECT", "WITH", "VALUES", "TABLE",
+    "FROM",
+];
 
 fn statement(text: &Text, tokens: &[Tok], faults: &mut Vec<Error>) -> Result<Statement, Error> {
     let mut cursor = Cursor::new(text, tokens);
     if cursor.word("CREATE") {
         return create(&mut cursor, faults);
+    }
+    if cursor.word("ALTER") {
+        return alter_topic::parse(&mut cursor, faults);
     }
     if cursor.word("DROP") {
         return drop::parse(&mut cursor);
@@ -194,7 +207,6 @@ fn unknown_statement(cursor: &Cursor) -> Error {
         "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" => {
             "events are never changed; send a new event, or DROP and CREATE the object"
         }
-        "ALTER" => "change the CREATE statement in the project's sql folder and apply it",
         "SET" | "USE" | "RESET" => "settings live in watershed.toml",
         _ => {
             let e = match common::nearest(&word, STARTS) {

@@ -1,17 +1,21 @@
 //! Reading of our statements, good and bad.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use catalog::{Definition, Object};
+use catalog::{Definition, Object, Storage};
 use datafusion::arrow::datatypes::DataType;
 
 use crate::testing::{rendered, topic};
-use crate::{ExplainWhat, ObjectKind, Show, Statement, Text, order, parse};
+use crate::{ExplainWhat, ObjectKind, Show, Statement, Text, order, parse, with_options};
 
 fn one(sql: &str) -> Statement {
     match parse(&Text::new(None, sql)) {
         Ok(mut all) => all.remove(0),
         Err(e) => panic!("{sql}\n{}", rendered(&e[0])),
     }
+}
+
+fn faults(sql: &str) -> usize {
+    parse(&Text::new(None, sql)).map_or_else(|faults| faults.len(), |_| 0)
 }
 
 fn definition(sql: &str) -> Definition {
@@ -51,7 +55,71 @@ fn a_topic_with_everything() {
     assert_eq!(t.checks[0].sql, "\"Celsius\" BETWEEN -60 AND 200");
     assert_eq!((t.checks[0].name.as_str(), t.checks[1].name.as_str()), ("check_1", "cheap"));
     assert_eq!((t.key.as_deref(), t.partitions, t.archive), (Some("sensor"), 4, false));
-    assert_eq!((t.retention_us, t.retention_bytes), (Some(259_200_000_000), Some(1_000_000_000)));
+    let kept = (t.storage.retention_us, t.storage.retention_bytes);
+    assert_eq!(kept, (Some(259_200_000_000), Some(1_000_000_000)));
+}
+
+#[test]
+fn a_topic_says_how_its_records_are_kept() {
+    let t = topic(
+        "CREATE TOPIC t (value BINARY) WITH (format = 'raw', durability = 'page_cache',
+           cleanup_policy = 'compact, delete', segment_time = '1 hour', segment_bytes = '64 MiB',
+           max_message_bytes = 1048588, message_timestamp_type = 'LogAppendTime',
+           min_cleanable_dirty_ratio = 0.1, delete_retention = '2 days',
+           min_compaction_lag = '1 minute', retention = 'forever')",
+    );
+    let wanted = Storage {
+        retention_us: None,
+        retention_bytes: None,
+        segment_us: Some(3_600_000_000),
+        segment_bytes: Some(64 << 20),
+        max_message_bytes: Some(1_048_588),
+        deletes: true,
+        compacts: true,
+        min_cleanable_dirty_ratio: 0.1,
+        delete_retention_us: 172_800_000_000,
+        min_compaction_lag_us: 60_000_000,
+        log_append_time: true,
+        page_cache: true,
+    };
+    assert_eq!(t.storage, wanted);
+    let options = [
+        "cleanup_policy = 'compact'",
+        "cleanup_policy = 'shrink'",
+        "durability = 'none'",
+        "min_cleanable_dirty_ratio = 2",
+        "segment_bytes = 0",
+        "segment_time = '0 seconds'",
+        "message_timestamp_type = 'mine'",
+    ];
+    for option in options {
+        let statement = format!("CREATE TOPIC t (a TEXT) WITH ({option})");
+        assert_eq!(faults(&statement), 1, "{option}");
+    }
+}
+
+#[test]
+fn options_of_a_topic_are_altered() {
+    let changes = |sql: &str| match one(sql) {
+        Statement::AlterTopic { name, changes, .. } => (name, changes),
+        other => panic!("{other:?}"),
+    };
+    let (name, set) = changes("ALTER TOPIC t SET (retention = '1 day', archive = false)");
+    assert_eq!(name, "t");
+    let (_, reset) = changes("alter topic t reset (partitions)");
+    let statement = "CREATE TOPIC t (a TEXT) -- with\n WITH (partitions = 3, retention = '2 days')";
+    let altered = with_options(statement, &set).unwrap();
+    let expected = "CREATE TOPIC t (a TEXT) -- with\nWITH (archive = 'false', partitions = '3', \
+         retention = '1 day')";
+    assert_eq!(altered, expected);
+    assert_eq!(topic(&altered).storage.retention_us, Some(86_400_000_000));
+    let (_, rest) = changes("ALTER TOPIC t RESET (archive, retention)");
+    let without = with_options(&with_options(&altered, &reset).unwrap(), &rest).unwrap();
+    assert_eq!(without.lines().next(), Some("CREATE TOPIC t (a TEXT) -- with"));
+    assert_eq!(topic(&without).partitions, 1);
+    for wrong in ["ALTER VIEW v SET (a = 1)", "ALTER TOPIC t DROP x", "ALTER TOPIC t SET ()x"] {
+        assert_eq!(faults(wrong), 1, "{wrong}");
+    }
 }
 
 #[test]

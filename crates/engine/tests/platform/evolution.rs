@@ -73,11 +73,26 @@ fn what_stored_events_would_not_survive_is_refused() {
         let faults = bench.apply().unwrap_err();
         assert_kind(&faults[0], Kind::Conflict, &[says, "sql/project.sql:1:1", "'events'"]);
     }
-    let other = EVENTS.replace("partitions = 2", "partitions = 3");
+    let other = EVENTS.replace("partitions = 2", "partitions = 1");
     bench.place.write("sql/project.sql", &other);
     assert_kind(&bench.apply().unwrap_err()[0], Kind::Conflict, &["partitions"]);
     bench.send("events", &events(10..20));
     bench.until_equal();
+}
+
+#[test]
+fn a_topic_grows_and_keeps_its_events() {
+    let project = format!("{}{TOTALS}", topic(V1));
+    let bench = Bench::new(&project);
+    bench.send("events", &events(0..50));
+    bench.until_equal();
+    bench.place.write("sql/project.sql", &project.replace("partitions = 2", "partitions = 5"));
+    bench.apply().unwrap();
+    bench.until_equal();
+    bench.send("events", &events(50..150));
+    bench.until_equal();
+    assert_eq!(bench.sql("SELECT count(DISTINCT _partition) FROM events"), ["5"]);
+    assert_eq!(bench.sql("SELECT count(*) FROM events"), ["150"]);
 }
 
 #[test]

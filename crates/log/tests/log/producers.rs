@@ -125,6 +125,22 @@ fn what_no_client_may_send_is_refused() {
 }
 
 #[test]
+fn records_may_bear_the_time_of_their_arrival() {
+    let (log, _) = open(&SimDisk::new(1), no_threads(1 << 20));
+    let arrival = TopicConfig {
+        message_timestamp_type: log::TimestampType::LogAppendTime,
+        ..TopicConfig::default()
+    };
+    let p = log.create_topic("t", arrival).unwrap().partition(Partition(0)).unwrap();
+    let early = super::batch_at(super::T0 - 5_000_000, &["a", "b"]);
+    assert_eq!(send(&p, early), Ok(0));
+    let stored = p.read(Offset(0), 1).unwrap().remove(0);
+    assert!(Header::parse(&stored).unwrap().is_log_append_time());
+    let times = records::iter(&stored).unwrap().map(|r| r.unwrap().timestamp_ms);
+    assert_eq!(times.collect::<Vec<_>>(), [super::T0 / 1000; 2]);
+}
+
+#[test]
 fn only_committed_records_are_seen() {
     let (log, _) = open(&SimDisk::new(1), no_threads(1 << 20));
     let p = topic(&log, "t");

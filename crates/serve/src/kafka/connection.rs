@@ -18,8 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::reader::Reader;
 use super::versions::{self, Served};
 use super::{
-    cluster, fetch, group_admin, groups, list_offsets, metadata, offsets, produce, topics,
-    transaction_admin, transactions,
+    cluster, configs, fetch, group_admin, groups, list_offsets, metadata, offsets, partitions,
+    produce, topics, transaction_admin, transactions,
 };
 use crate::app::{App, BODY_PERMIT_BYTES};
 
@@ -197,6 +197,12 @@ fn route(app: &App, request: Request) -> Result<Answer> {
         ApiKey::ListTransactions => transaction_admin::list(app, request),
         ApiKey::OffsetForLeaderEpoch => cluster::offset_for_leader_epoch(app, request),
         ApiKey::DescribeCluster => cluster::describe(request),
+        ApiKey::DescribeConfigs => configs::describe(app, request),
+        ApiKey::IncrementalAlterConfigs => configs::alter_incrementally(app, request),
+        ApiKey::AlterConfigs => configs::alter_all(app, request),
+        ApiKey::CreatePartitions => partitions::create(app, request),
+        ApiKey::DeleteRecords => partitions::delete_records(app, request),
+        ApiKey::DescribeLogDirs => partitions::describe_log_dirs(app, request),
         ApiKey::CreateTopics => topics::create(app, request),
         ApiKey::DeleteTopics => topics::delete(app, request),
         _ => {

@@ -15,6 +15,8 @@ use crate::app::App;
 /// Times that mean something else.
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
+/// The record with the largest time (KIP-734).
+const MAX_TIMESTAMP: i64 = -3;
 /// The isolation level that sees finished transactions only.
 pub const READ_COMMITTED: i8 = 1;
 
@@ -67,6 +69,10 @@ fn offset(
         LATEST if committed => Ok((log.last_stable_offset(), -1)),
         LATEST => Ok((log.high_watermark(), -1)),
         EARLIEST => Ok((log.start_offset(), -1)),
+        MAX_TIMESTAMP => {
+            let found = log.max_timestamp()?;
+            Ok(found.map_or((Offset(-1), -1), |(time_ms, offset)| (offset, time_ms)))
+        }
         time if time >= 0 => {
             let found = log.offset_for_time(time.saturating_mul(1_000))?;
             let found = found.filter(|o| !committed || *o < log.last_stable_offset());

@@ -2,6 +2,7 @@
 //! stored. What is not in the table of `versions.rs` is not served and not advertised.
 
 mod cluster;
+mod configs;
 mod connection;
 mod errors;
 mod fetch;
@@ -10,6 +11,7 @@ mod groups;
 mod list_offsets;
 mod metadata;
 mod offsets;
+mod partitions;
 mod produce;
 mod reader;
 mod topics;

@@ -9,6 +9,7 @@ use kafka_protocol::messages::{CreateTopicsResponse, DeleteTopicsResponse, Topic
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
+use super::configs;
 use super::connection::{Answer, Request};
 use super::errors::Fault;
 use crate::app::App;
@@ -80,38 +81,23 @@ async fn create_one(
         })?,
     };
     let options = options(&wanted.configs)?;
+    app.platform.check_raw_topic(name, partitions, &options).map_err(configs::refused)?;
     if validate_only {
         return Ok((Uuid::nil(), partitions as i32));
     }
     let made = app.platform.create_raw_topic(name, partitions, &options).await;
-    made.map_err(|e| Fault::new(ResponseError::InvalidRequest, e.to_string()))?;
+    made.map_err(configs::refused)?;
     Ok((app.platform.topic_log(name)?.id(), partitions as i32))
 }
 
 /// Kafka's configurations as options of CREATE TOPIC.
 fn options(
     configs: &[(String, Option<String>)],
-) -> std::result::Result<Vec<(&'static str, String)>, Fault> {
+) -> std::result::Result<Vec<(String, String)>, Fault> {
     let mut options = vec![];
     for (name, value) in configs {
-        let value = value.as_deref().unwrap_or_default();
-        match (name.as_str(), value) {
-            ("cleanup.policy", "delete") | ("retention.bytes", "-1") => {}
-            ("retention.ms", "-1") => options.push(("retention", "forever".to_string())),
-            ("retention.ms", ms) if ms.parse::<u64>().is_ok() => {
-                options.push(("retention", format!("{ms} ms")));
-            }
-            ("retention.bytes", bytes) if bytes.parse::<u64>().is_ok() => {
-                options.push(("retention_bytes", bytes.to_string()));
-            }
-            _ => {
-                let why = format!(
-                    "{name} = {value} is not served: retention.ms, retention.bytes and \
-                     cleanup.policy = delete are"
-                );
-                return Err(Fault::new(ResponseError::InvalidConfig, why));
-            }
-        }
+        let change = configs::option(name, value.as_deref().unwrap_or_default())?;
+        options.extend(change.and_then(|(option, value)| Some((option, value?))));
     }
     Ok(options)
 }

@@ -20,7 +20,7 @@ const fn served(key: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
 /// Of a request that never had tagged fields.
 const NEVER: i16 = i16::MAX;
 
-const SERVED: [Served; 30] = [
+const SERVED: [Served; 36] = [
     served(ApiKey::Produce, 3, 11, 9),
     served(ApiKey::Fetch, 4, 12, 12),
     served(ApiKey::ListOffsets, 1, 7, 6),
@@ -53,6 +53,12 @@ const SERVED: [Served; 30] = [
     served(ApiKey::ListTransactions, 0, 1, 0),
     served(ApiKey::OffsetForLeaderEpoch, 2, 4, 4),
     served(ApiKey::DescribeCluster, 0, 1, 0),
+    served(ApiKey::DescribeConfigs, 1, 4, 4),
+    served(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
+    served(ApiKey::AlterConfigs, 0, 2, 2),
+    served(ApiKey::CreatePartitions, 0, 3, 2),
+    served(ApiKey::DeleteRecords, 0, 2, 2),
+    served(ApiKey::DescribeLogDirs, 1, 4, 2),
 ];
 
 impl Served {
