@@ -38,7 +38,8 @@ def case(function=None, seconds=60):
 
 def unique(part):
     """A name no other case and no other run uses."""
-    return f"{part}-{_current.replace('_', '-')}-{RUN}"
+    client = os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0])))
+    return f"{part}-{client}-{_current.replace('_', '-')}-{RUN}"
 
 
 def equal(got, want, what="result"):

@@ -342,6 +342,21 @@ fn check_admin(socket: &mut TcpStream) {
     let answer = ask(socket, 0, &request);
     let partitions = &answer.topics[0].partitions;
     assert_eq!((partitions[0].active_producers.len(), partitions[1].error_code), (6, 3));
+    let open = Transaction::begin(socket, "hanging", 5).producer;
+    let mut hanging =
+        Transaction { socket: &mut *socket, id: TransactionalId(s("hanging")), producer: open };
+    assert_eq!((hanging.add("t", 0, 3), hanging.send("t", "x", 0)), (0, 0));
+    let of = write_txn_markers_request::WritableTxnMarkerTopic::default()
+        .with_name(topic("t"))
+        .with_partition_indexes(vec![0, 9]);
+    let marker = write_txn_markers_request::WritableTxnMarker::default()
+        .with_producer_id(open.0)
+        .with_producer_epoch(open.1)
+        .with_topics(vec![of]);
+    let request = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
+    let answer = ask(socket, 1, &request);
+    let codes = answer.markers[0].topics[0].partitions.iter().map(|p| p.error_code);
+    assert_eq!(codes.collect::<Vec<_>>(), [0, 3]);
     for version in 0..=1 {
         let cluster = ask(socket, version, &DescribeClusterRequest::default());
         assert_eq!((cluster.error_code, cluster.brokers.len()), (0, 1));
@@ -354,7 +369,7 @@ fn check_admin(socket: &mut TcpStream) {
         let request = OffsetForLeaderEpochRequest::default().with_topics(vec![of]);
         let answer = ask(socket, version, &request);
         let at = &answer.topics[0].partitions[0];
-        assert_eq!((at.error_code, at.leader_epoch, at.end_offset), (0, 0, 13));
+        assert_eq!((at.error_code, at.leader_epoch, at.end_offset), (0, 0, 15));
     }
 }
 

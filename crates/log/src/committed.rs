@@ -2,15 +2,17 @@
 //! records of aborted transactions and without markers. Partitions that never saw a transaction
 //! pay one look at each batch's attributes for it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use common::{Offset, Result};
 
 use crate::batch::Header;
-use crate::lock::{lock, read};
+use crate::lock::lock;
 use crate::partition::PartitionLog;
 use crate::producers::AbortedTransaction;
+use crate::segment::Segment;
 
 /// Batches that a reader may see.
 #[derive(Clone, Debug, Default)]
@@ -44,9 +46,20 @@ impl PartitionLog {
     /// Aborted transactions with records from `from` on and below `to`, by first offset. `to` is
     /// at most the last stable offset.
     pub fn aborted_between(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>> {
-        let floor = self.segment_of(from.0).map_or(from.0, |s| s.base);
-        let segments: Vec<_> =
-            read(&self.segments).range(floor..).map(|(_, s)| s.clone()).collect();
+        let mut found = self.over_segments(|segments, _| {
+            let first = segments.iter().rposition(|segment| segment.base <= from.0);
+            self.aborted_in_some(segments.get(first.unwrap_or(0)..).unwrap_or_default(), from, to)
+        })?;
+        found.sort_unstable_by_key(|a| a.first);
+        Ok(found)
+    }
+
+    fn aborted_in_some(
+        &self,
+        segments: &[Arc<Segment>],
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<AbortedTransaction>> {
         let mut found: Vec<AbortedTransaction> = vec![];
         let mut take = |aborted: &[AbortedTransaction]| {
             found.extend(aborted.iter().filter(|a| a.first < to && a.last >= from));
@@ -60,13 +73,12 @@ impl PartitionLog {
                     break;
                 }
             }
-            let index = self.aborted_in(&segment)?;
+            let index = self.aborted_in(segment)?;
             take(&index.aborted);
             if index.stable >= to.0 {
                 break;
             }
         }
-        found.sort_unstable_by_key(|a| a.first);
         Ok(found)
     }
 }

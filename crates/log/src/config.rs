@@ -26,13 +26,13 @@ pub struct LogConfig {
     pub sync_threads: usize,
     /// File handles kept open (segments with writes not yet synced come on top).
     pub handles_max: usize,
+    /// Keys of which compaction knows the latest record at once, of some 40 bytes each. With more
+    /// keys it takes several rounds.
+    pub compaction_keys_max: usize,
     /// Producers idle for longer are forgotten (`producer.id.expiration.ms`).
     pub producer_expiration_us: i64,
     /// Producers remembered in one partition; beyond it the most idle ones are forgotten.
     pub producers_max: usize,
-    /// Keys of which compaction knows the latest record at once, of some 40 bytes each. With more
-    /// keys it takes several rounds.
-    pub compaction_keys_max: usize,
 }
 
 impl Default for LogConfig {
@@ -44,9 +44,9 @@ impl Default for LogConfig {
             message_bytes_max: 1_048_588,
             sync_threads: 16,
             handles_max: 512,
+            compaction_keys_max: 1 << 20,
             producer_expiration_us: 86_400_000_000,
             producers_max: 100_000,
-            compaction_keys_max: 1 << 20,
         }
     }
 }

@@ -120,8 +120,9 @@ impl Log {
         }
     }
 
-    /// Removes what is older or more than the topics' retention allows. Returns the number of
-    /// segments removed; a topic that fails does not keep the others from it.
+    /// Closes segments that are older than their topics' `segment_us`, then removes what is older
+    /// or more than the topics' retention allows. Returns the number of segments removed; a topic
+    /// that fails does not keep the others from it.
     pub fn apply_retention(&self) -> Result<usize> {
         let mut removed = 0;
         let mut failure = None;

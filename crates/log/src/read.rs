@@ -21,10 +21,17 @@ impl PartitionLog {
     /// batch. Empty at the end. Before `start_offset` the error's kind is `NotFound`; a batch that
     /// is damaged on disk is `Corrupt`, after the good ones before it were returned.
     pub fn read(&self, from: Offset, bytes_max: usize) -> Result<Vec<Bytes>> {
-        self.read_below(from, self.high_watermark(), bytes_max)
+        loop {
+            let end = self.high_watermark();
+            let batches = self.read_below(from, end, bytes_max)?;
+            // Perhaps all below what was the end is compacted away, meanwhile.
+            if !batches.is_empty() || from >= end || end == self.high_watermark() {
+                return Ok(batches);
+            }
+        }
     }
 
-    /// As `read`, but only below `end`.
+    /// As `read`, but only below `end`. Empty also when compaction left nothing between the two.
     pub fn read_below(&self, from: Offset, end: Offset, bytes_max: usize) -> Result<Vec<Bytes>> {
         let end = end.0.min(self.high_watermark().0);
         self.check_range(from)?;
@@ -166,8 +173,10 @@ fn take_batches(
         if place + batch_len as u64 > len {
             return Err(damaged("it ends within a batch"));
         }
-        // What is compacted was below the end, also when that has moved since it was asked for.
-        if header.base_offset >= want.end && !segment.is_compacted() {
+        if header.base_offset >= want.end {
+            if segment.is_compacted() && want.next >= segment.base {
+                want.next = want.end;
+            }
             return Ok(Taken::Enough);
         }
         if header.last_offset().0 < want.next {

@@ -93,20 +93,18 @@ pub(crate) fn open_partition(
         }
     }
     let first = segments.keys().next().copied();
-    let now_ms = shared.clock.now_us().div_euclid(1000);
     let Some(active_base) = active_base else {
         let end = segments.values().next_back().map_or(start, |last: &Arc<Segment>| last.end());
         let start = start.max(first.unwrap_or(start)).min(end);
-        let producers = snapshot::at_base(&*shared.disk, dir, &segments, end, now_ms)?;
-        let extent = Extent::empty(end);
+        let (extent, producers) = (Extent::empty(end), Producers::empty(end));
         return Ok((Opened { segments, active: None, extent, start, producers }, None));
     };
     let path = Segment::path_of(dir, active_base);
     let found = recover(shared, dir, &path, &segments, active_base)?;
-    let stored = names.iter().filter_map(|(name, _)| snapshot::producers_offset(name));
-    for offset in stored.filter(|o| *o != active_base && !segments.contains_key(o)) {
-        // Of segments that are gone, or of an earlier clean stop: what is appended now may be cut
-        // back below it.
+    let is_base = |o: &i64| *o == active_base || layout.segments.iter().any(|s| s.base == *o);
+    let snapshots = names.iter().filter_map(|(name, _)| offset_in(name, ".producers"));
+    for offset in snapshots.filter(|o| !is_base(o)) {
+        // Of an earlier clean stop: what is appended now may be cut back below it.
         shared.disk.remove(&snapshot::producers_path(dir, offset)).map_err(failed)?;
     }
     let extent = found.scan.index.extent();
@@ -250,4 +248,10 @@ fn report(
         );
     }
     Some(report)
+}
+
+/// The offset in a file's name.
+fn offset_in(name: &str, suffix: &str) -> Option<i64> {
+    let digits = name.strip_suffix(suffix)?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
 }

@@ -8,7 +8,6 @@ use common::{Error, Result};
 use crate::config::TopicConfig;
 use crate::lock::{lock, read, write};
 use crate::partition::PartitionLog;
-use crate::snapshot::producers_path;
 
 impl PartitionLog {
     /// Where the partition should begin by its topic's retention; none if nothing is to go.
@@ -58,11 +57,6 @@ impl PartitionLog {
             first
                 .remove()
                 .map_err(|e| Error::io(format!("remove '{}'", first.path.display()), e))?;
-            let producers = producers_path(&self.dir, first.base);
-            self.shared
-                .disk
-                .remove(&producers)
-                .map_err(|e| Error::io(format!("remove '{}'", producers.display()), e))?;
             removed += 1;
         }
     }

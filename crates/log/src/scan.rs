@@ -39,8 +39,8 @@ pub(crate) struct Torn {
 
 /// Walks on from where `index` ends; in a sealed segment not further than offset `end`, for there
 /// may be bytes behind it that were cut off before it was sealed, and came back. In a compacted
-/// segment offsets may be missing; then checksums tell what belongs to it. `see` gets every
-/// batch's header, and of control batches their bytes.
+/// segment offsets may be missing; then checksums tell what belongs to it. `see` gets every batch's
+/// header, and of control batches their bytes.
 pub(crate) fn scan(
     file: &dyn DiskFile,
     file_len: u64,

@@ -12,8 +12,8 @@ use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::lock::lock;
 use crate::scan;
-use crate::segment_name::SegmentName;
-use crate::snapshot::AbortedIndex;
+use crate::segment_name::{SEGMENT_FILES, SegmentName};
+use crate::snapshot::{self, AbortedIndex};
 
 const END_UNKNOWN: i64 = -1;
 
@@ -111,14 +111,6 @@ impl Segment {
         self.is_compacted
     }
 
-    /// Where the next segment begins; `i64::MAX` before it is sealed.
-    pub fn end(&self) -> i64 {
-        match self.end.load(Ordering::Acquire) {
-            END_UNKNOWN => i64::MAX,
-            end => end,
-        }
-    }
-
     /// The open file.
     pub fn file(self: &Arc<Self>) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.open_file()?;
@@ -162,6 +154,11 @@ impl Segment {
 
     pub fn is_sealed(&self) -> bool {
         self.end.load(Ordering::Acquire) != END_UNKNOWN
+    }
+
+    /// Where the next segment begins.
+    pub fn end(&self) -> i64 {
+        self.end.load(Ordering::Acquire)
     }
 
     /// The transactions aborted in this sealed segment, from memory or from its file.
@@ -249,8 +246,8 @@ impl Segment {
         }
         tracing::warn!(file = %self.path.display(), "index is missing or damaged, rebuilding it");
         let trusted = Extent { len, next_offset: end, max_timestamp_ms: i64::MIN };
-        let (end, gaps) = (Some(end), self.is_compacted);
-        let found = scan::scan(&*file, len, Index::new(self.base), trusted, end, gaps, |_, _| {})
+        let (index, gaps) = (Index::new(self.base), self.is_compacted);
+        let found = scan::scan(&*file, len, index, trusted, Some(end), gaps, |_, _| {})
             .map_err(|e| Error::io(doing(), e))?;
         for hole in &found.damaged {
             tracing::error!(file = %self.path.display(), ?hole, "damaged stretch in segment");
@@ -285,8 +282,15 @@ impl Segment {
 
     /// Removes all files of the segment.
     pub fn remove(&self) -> io::Result<()> {
+        let dir = self.path.parent().unwrap_or(Path::new(""));
+        self.disk.remove(&snapshot::producers_path(dir, self.base))?;
+        self.remove_replaced()
+    }
+
+    /// As `remove`, but leaves what is known of producers where the segment begins.
+    pub fn remove_replaced(&self) -> io::Result<()> {
         self.release();
-        for extension in ["txn", "timeindex", "index", "log"] {
+        for extension in SEGMENT_FILES {
             self.disk.remove(&self.path.with_extension(extension))?;
         }
         Ok(())

@@ -9,7 +9,8 @@ use common::Disk;
 
 /// Ending of a compacted segment while it is written.
 pub(crate) const UNFINISHED: &str = "cleaned";
-const FILES: [&str; 4] = ["txn", "timeindex", "index", "log"];
+/// Endings of the files of one segment, in the order in which they are removed.
+pub(crate) const SEGMENT_FILES: [&str; 4] = ["txn", "timeindex", "index", "log"];
 
 /// What the name of a `.log` file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,15 +94,22 @@ impl Layout {
         for name in &all {
             if all.iter().any(|other| name.is_replaced_by(other)) {
                 let path = name.path(Path::new(""));
-                let files = FILES.iter().map(|f| path.with_extension(f).display().to_string());
+                let files = SEGMENT_FILES.iter().map(|f| path.with_extension(f));
+                let files = files.map(|file| file.display().to_string());
                 layout.rubbish.extend(files);
             } else {
                 layout.segments.push(*name);
             }
         }
-        let unfinished = |name: &str| name.ends_with(UNFINISHED) && name.contains(".log.");
-        let names = names.iter().map(|(name, _)| name);
-        layout.rubbish.extend(names.filter(|name| unfinished(name)).cloned());
+        let is_rubbish = |name: &&String| {
+            let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
+            let of_segment = || SegmentName::parse(&format!("{stem}.log"));
+            // What was written for a segment when that was gone already.
+            let is_lost = |name: SegmentName| all.binary_search(&name).is_err();
+            ending == format!("log.{UNFINISHED}")
+                || SEGMENT_FILES.contains(&ending) && of_segment().is_some_and(is_lost)
+        };
+        layout.rubbish.extend(names.iter().map(|(name, _)| name).filter(is_rubbish).cloned());
         layout
     }
 
@@ -155,11 +163,12 @@ mod tests {
         let two = "00000000000000000000-00000000000000000080-0000000002.log";
         let unfinished = "00000000000000000000-00000000000000000090-0000000003.log.cleaned";
         let [a, b, c] = [0, 50, 80].map(|base| format!("{base:020}.log"));
-        let mut found = layout(&[&a, one, two, unfinished, &b, &c, "durable"]);
+        let lost = "00000000000000000010.index";
+        let mut found = layout(&[&a, one, two, unfinished, &b, &c, lost, "durable"]);
         let bases: Vec<_> = found.segments.iter().map(|s| (s.base, s.generation())).collect();
         assert_eq!(bases, [(0, 2), (80, 0)]);
-        assert_eq!(found.rubbish.len(), 13);
-        assert!(!found.rubbish.contains(&c) && found.rubbish.contains(&unfinished.to_string()));
+        assert_eq!(found.rubbish.len(), 14);
+        assert!(!found.rubbish.contains(&c) && found.rubbish.contains(&lost.to_string()));
         assert_eq!((found.pop_active(), found.pop_active()), (Some(80), None));
     }
 }

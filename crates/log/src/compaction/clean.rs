@@ -10,7 +10,7 @@ use common::{DiskFile, Error, Result};
 
 use super::rewrite::{Judge, Left, emptied, rewrite};
 use super::walk::Batches;
-use super::{Compaction, Round, is_compactable};
+use super::{Compaction, Round};
 use crate::batch::Header;
 use crate::index::Index;
 use crate::lock::{lock, write};
@@ -105,7 +105,7 @@ impl<'a> Group<'a> {
             self.is_changed |= !stays;
             return stays.then_some(batch);
         }
-        if !is_compactable(header) {
+        if !self.round.aborted.is_compactable(header) {
             *self.keeps_tombstones |= !header.is_control();
             return Some(batch);
         }
@@ -141,17 +141,27 @@ impl<'a> Group<'a> {
     /// or it is the last one of the segment. So whoever reads at a gap gets a batch that says
     /// where to go on, and a segment that was cut short is told from a complete one.
     fn is_needed(&self, header: &Header) -> bool {
-        let is_last_of_producer = match &self.round.producers {
-            Some(last) => last.get(&header.producer_id) == Some(&header.base_offset),
-            None => header.producer_id >= 0,
-        };
-        is_last_of_producer || header.last_offset().0 + 1 == self.end
+        let last = header.last_offset().0;
+        let is_last_of_producer = self.round.producers.get(&header.producer_id) == Some(&last);
+        is_last_of_producer || last + 1 == self.end
+    }
+
+    /// What was aborted in the segments together.
+    fn aborted(&self) -> Result<AbortedIndex> {
+        let mut all = AbortedIndex { aborted: vec![], stable: self.end, end: self.end };
+        for segment in self.segments {
+            let index = self.partition.aborted_in(segment)?;
+            all.aborted.extend(&index.aborted);
+            all.stable = index.stable;
+        }
+        Ok(all)
     }
 
     fn swap(self, unfinished: &Path, path: PathBuf, index: Index) -> Result<Option<Compaction>> {
         let partition = self.partition;
         let (disk, handles) = (partition.shared.disk.clone(), partition.shared.handles.clone());
         let (base, end) = (index.base(), self.end);
+        let aborted = self.aborted()?;
         let files = lock(&partition.cleaner.files);
         if !self.segments.iter().all(|segment| partition.is_current(segment)) {
             // Retention was faster.
@@ -167,7 +177,6 @@ impl<'a> Group<'a> {
             }
             return Err(Error::io(format!("rename '{}'", unfinished.display()), e));
         }
-        let aborted = self.aborted();
         let new = Segment::compacted(disk, handles, path, index, end);
         {
             let mut segments = write(&partition.segments);
@@ -177,32 +186,18 @@ impl<'a> Group<'a> {
             segments.insert(base, new.clone());
         }
         for old in self.segments {
-            if let Err(e) = old.remove() {
+            let is_first = old.base == base;
+            if let Err(e) = if is_first { old.remove_replaced() } else { old.remove() } {
                 // The next start does it.
                 tracing::warn!(file = %old.path.display(), "replaced, but not removed: {e}");
             }
         }
         drop(files);
-        if let Some(aborted) = aborted {
-            new.keep_aborted(aborted);
-        }
+        new.keep_aborted(aborted);
         if let Err(e) = new.store_index() {
             tracing::warn!(file = %new.path.display(), "index is not stored: {e}");
         }
         Ok(Some(self.done))
-    }
-}
-
-impl Group<'_> {
-    /// The transactions aborted in all of the segments; none when that has to be looked for.
-    fn aborted(&self) -> Option<AbortedIndex> {
-        let mut all = AbortedIndex { end: self.end, ..AbortedIndex::default() };
-        for segment in self.segments {
-            let index = self.partition.aborted_in(segment).ok()?;
-            all.aborted.extend_from_slice(&index.aborted);
-            all.stable = index.stable;
-        }
-        Some(all)
     }
 }
 

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::{Error, Kind, Result};
+use common::{Error, Kind, Offset, Result};
 
 use crate::batch::Header;
 use crate::config::TopicConfig;
@@ -26,9 +26,6 @@ use crate::segment::Segment;
 use clean::Group;
 use key_map::KeyMap;
 use walk::Batches;
-
-/// Producers whose last batches are known in a round; with more, all empty batches stay.
-const PRODUCERS_MAX: usize = 100_000;
 
 /// What compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,8 +75,9 @@ impl Cleaner {
 struct Round {
     keys: KeyMap,
     reached: i64,
-    /// The base offset of each producer's last batch; none if there are too many producers.
-    producers: Option<HashMap<i64, i64>>,
+    /// The offset each producer wrote last, as far as it is remembered.
+    producers: HashMap<i64, i64>,
+    aborted: Aborted,
     now_ms: i64,
     horizon_ms: i64,
 }
@@ -115,10 +113,11 @@ impl PartitionLog {
         while clean_to < end && !self.cleaner.is_stopped() {
             // The segments as they are now: the round before has replaced some.
             let mut segments = self.cleanable(config, now_us)?;
-            let (keys, reached) = self.map_keys(&segments, clean_to)?;
+            let aborted = self.aborted_in_all(&segments)?;
+            let (keys, reached) = self.map_keys(&segments, clean_to, &aborted)?;
             segments.retain(|segment| segment.base < reached);
-            let producers = self.last_of_producers(&segments)?;
-            let round = Round { keys, reached, producers, now_ms, horizon_ms };
+            let producers = self.last_of_producers();
+            let round = Round { keys, reached, producers, aborted, now_ms, horizon_ms };
             let Some(cleaned) = self.run(&segments, &round)? else { break };
             done.add(cleaned);
             clean_to = reached;
@@ -134,8 +133,8 @@ impl PartitionLog {
         drop(lock(&self.cleaner.running));
     }
 
-    /// Nothing from here on is compacted: readers do not see it yet, a transaction may still be
-    /// open (then this is the last stable offset), or it is still needed elsewhere.
+    /// Nothing from here on is compacted: readers do not see it yet, a transaction is still open,
+    /// or it is still needed elsewhere.
     fn compact_below(&self) -> i64 {
         self.last_stable_offset().0.min(self.held_from.load(Ordering::Acquire))
     }
@@ -162,7 +161,12 @@ impl PartitionLog {
     }
 
     /// The latest offsets of the keys from `clean_to` on, and where the map was full.
-    fn map_keys(&self, segments: &[Arc<Segment>], clean_to: i64) -> Result<(KeyMap, i64)> {
+    fn map_keys(
+        &self,
+        segments: &[Arc<Segment>],
+        clean_to: i64,
+        aborted: &Aborted,
+    ) -> Result<(KeyMap, i64)> {
         let mut keys = KeyMap::new(self.shared.config.compaction_keys_max);
         let mut reached = clean_to;
         for segment in segments.iter().filter(|segment| segment.end() > clean_to) {
@@ -177,7 +181,9 @@ impl PartitionLog {
                 if !keys.has_room(header.count.max(0) as usize) {
                     return Ok((keys, header.base_offset));
                 }
-                if is_compactable(&header) && !rewrite::note_keys(&batch, &header, &mut keys) {
+                if aborted.is_compactable(&header)
+                    && !rewrite::note_keys(&batch, &header, &mut keys)
+                {
                     let (file, offset) = (segment.path.display(), header.base_offset);
                     tracing::warn!(%file, offset, "a batch cannot be unpacked, it stays as it is");
                 }
@@ -187,22 +193,21 @@ impl PartitionLog {
         Ok((keys, reached))
     }
 
-    /// The last batch of each idempotent producer: its sequence number must not be forgotten.
-    /// Batches behind these segments are not looked at, so some may stay that need not.
-    fn last_of_producers(&self, segments: &[Arc<Segment>]) -> Result<Option<HashMap<i64, i64>>> {
-        let mut last = HashMap::new();
-        for segment in segments {
-            let mut batches = Batches::new(segment)?;
-            while let Some((header, _)) = batches.next()? {
-                if header.producer_id >= 0 {
-                    last.insert(header.producer_id, header.base_offset);
-                }
-                if last.len() > PRODUCERS_MAX || self.cleaner.is_stopped() {
-                    return Ok(None);
-                }
+    /// Where each idempotent producer's last batch ends: its sequence must not be forgotten.
+    fn last_of_producers(&self) -> HashMap<i64, i64> {
+        let producers = lock(&self.producers);
+        producers.iter().filter_map(|(id, p)| Some((id, p.sent.back()?.last))).collect()
+    }
+
+    /// What was aborted in the segments: all transactions in them have ended.
+    fn aborted_in_all(&self, segments: &[Arc<Segment>]) -> Result<Aborted> {
+        let mut aborted = Aborted::default();
+        if let Some((first, last)) = segments.first().zip(segments.last()) {
+            for a in self.aborted_between(Offset(first.base), Offset(last.end()))? {
+                aborted.0.entry(a.producer_id).or_default().push((a.first.0, a.last.0));
             }
         }
-        Ok(Some(last))
+        Ok(aborted)
     }
 
     /// Writes the segments anew, group by group; nothing if it was stopped.
@@ -250,8 +255,18 @@ fn is_dirty_enough(segments: &[Arc<Segment>], clean_to: i64, ratio: f64) -> Resu
     Ok(dirty > 0 && dirty as f64 / all as f64 > ratio)
 }
 
-/// Markers stay, and so do the records of transactions: without the index of aborted ones nobody
-/// here knows which of them count. Who knows may let those of committed transactions through.
-fn is_compactable(header: &Header) -> bool {
-    !header.is_control() && !header.is_transactional()
+/// Aborted transactions by producer: their first offsets and those of their markers.
+#[derive(Default)]
+struct Aborted(HashMap<i64, Vec<(i64, i64)>>);
+
+impl Aborted {
+    /// Markers stay, and so do the records of aborted transactions: who reads uncommitted records
+    /// may see them, and they say nothing about a key's latest value.
+    fn is_compactable(&self, header: &Header) -> bool {
+        let is_within = |(first, last): &(i64, i64)| (*first..=*last).contains(&header.base_offset);
+        let is_aborted =
+            || self.0.get(&header.producer_id).is_some_and(|a| a.iter().any(is_within));
+        let is_undone = header.is_transactional() && is_aborted();
+        !header.is_control() && !is_undone
+    }
 }

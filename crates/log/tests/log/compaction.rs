@@ -170,7 +170,8 @@ fn a_batch_stays_packed_as_it_was_and_keeps_its_header() {
         let own = format!("of batch {how}");
         values.rotate_left(usize::from(how));
         values.push((&own, Some("stays")));
-        put(&p, produced(&packed(&keyed(i64::from(how) * 100, &values), how), 9, 7));
+        let sequence = 7 + 51 * i32::from(how);
+        put(&p, produced(&packed(&keyed(i64::from(how) * 100, &values), how), 9, sequence));
     }
     put(&p, keyed(1_000, &[("last", Some("x"))]));
     let header = |batch: &Bytes| Header::parse(batch).unwrap();
@@ -214,7 +215,7 @@ fn a_producers_last_batch_stays_without_records() {
         .map(|h| (h.producer_id, h.base_sequence, h.base_offset))
         .collect();
     assert_eq!(empty, [(1, 2, 2), (2, 5, 5)]);
-    put(&p, produced(&keyed(30, &[("key", Some("again"))]), 1, 6));
+    put(&p, produced(&keyed(30, &[("key", Some("again"))]), 1, 3));
     put(&p, keyed(31, &[("key", Some(&"x".repeat(300)))]));
     put(&p, keyed(32, &[("key", Some("last"))]));
     log.apply_compaction().unwrap();
@@ -227,30 +228,57 @@ fn a_producers_last_batch_stays_without_records() {
 }
 
 #[test]
-fn transactions_and_what_cannot_be_unpacked_stay_and_so_do_tombstones_behind_them() {
+fn committed_records_are_compacted_aborted_ones_and_markers_stay() {
     let disk = SimDisk::new(1);
     let clock = VirtualClock::new(T0);
-    let log = at(&disk, &clock, no_threads(250));
+    let log = at(&disk, &clock, no_threads(350));
     let p = create(&log, TopicConfig { delete_retention_us: 0, ..compacted() });
-    let transactional = |batch: &Bytes| changed(&produced(batch, 5, 0), |out| out[22] |= 0x10);
     put(&p, keyed(0, &[("early", Some("value"))]));
     put(&p, keyed(1, &[("early", None)]));
-    put(&p, transactional(&keyed(2, &[("key", Some("in a transaction"))])));
-    put(&p, changed(&transactional(&keyed(3, &[("", None)])), |out| out[22] |= 0x20));
-    put(&p, keyed(4, &[("key", None)]));
+    put(&p, transactional(&keyed(2, &[("key", Some("committed")), ("other", Some("x"))]), 5, 0));
+    end(&p, 5, true);
+    put(&p, transactional(&keyed(3, &[("key", Some("aborted")), ("c", Some("aborted"))]), 6, 0));
+    end(&p, 6, false);
+    put(&p, keyed(4, &[("key", None), ("c", Some("value"))]));
     for i in 0..3 {
         for n in 0..10 {
             put(&p, keyed(100 + i * 10 + n, &[("other", Some(&format!("{n}")))]));
         }
         clock.advance(HOUR);
         log.apply_compaction().unwrap();
+        assert_eq!(table(&committed(&p, 300)).len(), 2, "key 'c' and 'other'");
     }
     let headers: Vec<_> = batches(&p).iter().map(|b| Header::parse(b).unwrap()).collect();
-    assert!(headers.iter().any(|h| h.base_offset == 2 && h.count == 1 && h.is_transactional()));
-    assert!(headers.iter().any(|h| h.base_offset == 3 && h.is_control()));
-    let keys: Vec<_> = records(&p).into_iter().map(|r| r.2).collect();
-    assert!(!keys.contains(&"early".to_string()), "{keys:?}");
-    assert_eq!(keys[..2], ["key", "key"], "else the old value would come back");
+    let markers: Vec<_> =
+        headers.iter().filter(|h| h.is_control()).map(|h| h.base_offset).collect();
+    assert_eq!(markers, [4, 7]);
+    let left = records(&p);
+    assert!(!left.iter().any(|r| r.2 == "early"), "{left:?}");
+    assert!(!left.iter().any(|r| r.3.as_deref() == Some("committed")), "{left:?}");
+    assert_eq!(left.iter().filter(|r| r.3.as_deref() == Some("aborted")).count(), 2);
+    assert!(left.iter().any(|r| r.2 == "key" && r.3.is_none()), "it may be about what stays");
+    log.close();
+
+    for name in files(&disk, &folder()) {
+        if name.ends_with("txn") || name.ends_with("producers") {
+            disk.remove(&folder().join(name)).unwrap();
+        }
+    }
+    let log = at(&disk, &clock, no_threads(350));
+    let p = partition(&log);
+    assert_eq!(records(&p), left);
+    assert_eq!(table(&committed(&p, 300)).len(), 2, "also with the files made anew");
+    put(&p, transactional(&keyed(3, &[("c", Some("open"))]), 6, 2));
+    for n in 0..30 {
+        put(&p, keyed(200 + n, &[("other", Some(&format!("{n}")))]));
+    }
+    log.apply_compaction().unwrap();
+    let others = || records(&p).iter().filter(|r| r.1 >= 200).count();
+    assert_eq!(others(), 30, "nothing behind an open transaction");
+    end(&p, 6, true);
+    log.apply_compaction().unwrap();
+    assert!(others() < 10);
+    assert_eq!(table(&committed(&p, 300))["c"], "open");
 }
 
 #[test]

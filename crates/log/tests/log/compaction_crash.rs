@@ -3,7 +3,7 @@
 //! what is read is a part of it, in its place, and makes the same table as a plain map. `SEED=7`
 //! runs one seed, `SEEDS=5000` more of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +27,10 @@ struct Run {
     log: Arc<Log>,
     /// All that was acknowledged, whether it is there still or not.
     all: Vec<Record>,
-    transactional: u64,
+    /// Offsets of records whose transactions were aborted.
+    aborted: BTreeSet<i64>,
+    /// The next sequence number of each producer.
+    sequences: BTreeMap<i64, i32>,
     done: Compaction,
     failures: u64,
     crashes: u64,
@@ -43,14 +46,17 @@ fn try_open(disk: &SimDisk, clock: &VirtualClock, config: &LogConfig) -> common:
 }
 
 /// What must be true whenever somebody reads.
-fn check(p: &PartitionLog, all: &[Record], bytes_max: usize) {
+fn check(p: &PartitionLog, all: &[Record], aborted: &BTreeSet<i64>, bytes_max: usize) {
     let read = try_records(p, 0, bytes_max).unwrap();
     let by_offset: BTreeMap<i64, &Record> = all.iter().map(|r| (r.0, r)).collect();
     for record in &read {
         assert_eq!(Some(&record), by_offset.get(&record.0), "records do not change");
     }
     assert!(read.windows(2).all(|pair| pair[0].0 < pair[1].0));
-    assert_eq!(table(&read), table(all));
+    let counts: Vec<_> = all.iter().filter(|r| !aborted.contains(&r.0)).cloned().collect();
+    let decided = committed(p, bytes_max);
+    assert!(decided.iter().all(|r| !aborted.contains(&r.0) && read.contains(r)));
+    assert_eq!(table(&decided), table(&counts));
     let active = p.segment_bases().last().copied().unwrap_or(0);
     let expected = all.iter().filter(|r| r.0 >= active).count();
     assert_eq!(read.iter().filter(|r| r.0 >= active).count(), expected);
@@ -71,8 +77,19 @@ impl Run {
             ..compacted()
         };
         create(&log, topic);
-        let (all, done) = (vec![], Compaction::default());
-        Self { rng, disk, clock, config, log, all, transactional: 0, done, failures: 0, crashes: 0 }
+        Self {
+            rng,
+            disk,
+            clock,
+            config,
+            log,
+            all: vec![],
+            aborted: BTreeSet::new(),
+            sequences: BTreeMap::new(),
+            done: Compaction::default(),
+            failures: 0,
+            crashes: 0,
+        }
     }
 
     fn step(&mut self) {
@@ -82,7 +99,7 @@ impl Run {
             70..90 => self.compact(),
             90..93 => {
                 let bytes_max = self.rng.random_range(0..3_000);
-                check(&partition(&self.log), &self.all, bytes_max);
+                self.check(bytes_max);
             }
             93..95 => {
                 self.log.close();
@@ -107,18 +124,30 @@ impl Run {
             .collect();
         let borrowed: Vec<_> = records.iter().map(|(k, v)| (k.as_str(), v.as_deref())).collect();
         let mut batch = packed(&keyed(ms, &borrowed), self.rng.random_range(0..5));
-        if self.rng.random_range(0..3) == 0 {
-            let id = self.rng.random_range(0..4);
-            batch = produced(&batch, id, self.all.len() as i32);
-            if self.rng.random_range(0..10) == 0 {
-                batch = changed(&batch, |out| out[22] |= 0x10);
-                self.transactional += 1;
-            }
+        let p = partition(&self.log);
+        let kind = self.rng.random_range(0..20);
+        let id = if kind == 0 { 9 } else { self.rng.random_range(0..4) };
+        let sequence = self.sequences.entry(id).or_default();
+        match kind {
+            0 => batch = transactional(&batch, id, *sequence),
+            1..6 => batch = produced(&batch, id, *sequence),
+            _ => {}
         }
-        let first = put(&partition(&self.log), batch);
+        *sequence += if kind < 6 { records.len() as i32 } else { 0 };
+        let first = put(&p, batch);
+        if kind == 0 {
+            let commit = self.rng.random();
+            end(&p, id, commit);
+            let offsets = first..first + records.len() as i64;
+            self.aborted.extend(offsets.filter(|_| !commit));
+        }
         for (i, (key, value)) in (0..).zip(records) {
             self.all.push((first + i, ms + i, key, value));
         }
+    }
+
+    fn check(&self, bytes_max: usize) {
+        check(&partition(&self.log), &self.all, &self.aborted, bytes_max);
     }
 
     /// With a fault in it, or not.
@@ -146,7 +175,7 @@ impl Run {
             self.disk.set_free(None);
             self.disk.fail_writes(0);
             self.disk.fail_syncs(0);
-            check(&partition(&self.log), &self.all, 1_000);
+            self.check(1_000);
         } else {
             self.crashes += 1;
             self.restart(SimDisk::crash);
@@ -165,7 +194,7 @@ impl Run {
             }
         };
         self.disk.cut_power_in(u64::MAX);
-        check(&partition(&self.log), &self.all, 700);
+        self.check(700);
     }
 
     /// On a healthy disk everything gets compacted in the end.
@@ -176,16 +205,13 @@ impl Run {
         self.restart(SimDisk::kill);
         self.log.apply_compaction().unwrap();
         let p = partition(&self.log);
-        check(&p, &self.all, 1_000);
+        self.check(1_000);
         let sealed_end = p.segment_bases().last().copied().unwrap();
-        if self.transactional == 0 {
-            let mut keys: Vec<_> =
-                records(&p).into_iter().filter(|r| r.0 < sealed_end).map(|r| r.2).collect();
-            let count = keys.len();
-            keys.sort();
-            keys.dedup();
-            assert_eq!(keys.len(), count, "each key is there once");
-        }
+        let below = |r: &Record| r.0 < sealed_end && !self.aborted.contains(&r.0);
+        // Behind records of aborted transactions tombstones stay.
+        let stay: BTreeSet<_> = records(&p).into_iter().filter(below).map(|r| (r.2, r.0)).collect();
+        let keys: BTreeSet<_> = stay.iter().map(|(key, _)| key).collect();
+        assert_eq!(keys.len(), stay.len(), "each key is there once");
         let names = files(&self.disk, &Path::new(DIR).join("t-0"));
         let segments = names.iter().filter(|name| name.ends_with(".log")).count();
         assert_eq!(segments, p.segment_bases().len(), "nothing is left behind: {names:?}");
@@ -262,10 +288,10 @@ fn a_power_cut_at_any_call_leaves_the_old_segments_or_the_new_ones() {
             let (log, recovery) = open(&disk, no_threads(600));
             assert_eq!(recovery, log::Recovery::default());
             let p = partition(&log);
-            check(&p, &all, 500);
+            check(&p, &all, &BTreeSet::new(), 500);
             seen[usize::from(records(&p) != before)] += 1;
             log.apply_compaction().unwrap();
-            check(&p, &all, 500);
+            check(&p, &all, &BTreeSet::new(), 500);
             put(&p, keyed(100, &[("next", Some("x"))]));
         }
     }
@@ -294,7 +320,7 @@ fn a_failed_swap_leaves_no_ghost_and_a_dropped_topic_no_rubbish() {
         let first = put(&p, keyed(i, &[("key", Some("value"))]));
         again.push((first, i, "key".to_string(), Some("value".to_string())));
     }
-    check(&p, &again, 100);
+    check(&p, &again, &BTreeSet::new(), 100);
 }
 
 #[test]
@@ -313,6 +339,8 @@ fn readers_do_not_notice_that_segments_are_replaced() {
                     assert!(read.windows(2).all(|pair| pair[0].0 < pair[1].0));
                     p.offset_for_time(T0 + 50_000).unwrap();
                     p.max_timestamp().unwrap();
+                    p.read_committed(p.start_offset(), 500).unwrap();
+                    p.aborted_between(p.start_offset(), p.last_stable_offset()).unwrap();
                     p.stats().unwrap();
                     reads += read.len();
                 }

@@ -44,7 +44,10 @@ pub fn keyed(ms: i64, records: &[(&str, Option<&str>)]) -> Bytes {
 }
 
 pub fn put(p: &Arc<PartitionLog>, batch: Bytes) -> i64 {
-    let appended = p.append(batch).unwrap();
+    let appended = match Header::parse(&batch).unwrap().producer_id {
+        -1 => p.append(batch).unwrap(),
+        _ => p.append_produced(batch).unwrap(),
+    };
     p.wait_durable(appended).unwrap();
     appended.first.0
 }
@@ -92,6 +95,32 @@ pub fn produced(batch: &Bytes, id: i64, sequence: i32) -> Bytes {
         out[51..53].copy_from_slice(&0_i16.to_be_bytes());
         out[53..57].copy_from_slice(&sequence.to_be_bytes());
     })
+}
+
+/// The batch of a producer in a transaction.
+pub fn transactional(batch: &Bytes, id: i64, sequence: i32) -> Bytes {
+    changed(&produced(batch, id, sequence), |out| out[22] |= 0x10)
+}
+
+/// Ends a producer's transaction.
+pub fn end(p: &Arc<PartitionLog>, id: i64, commit: bool) {
+    let appended = p.end_transaction(id, 0, commit).unwrap().unwrap();
+    p.wait_durable(appended).unwrap();
+}
+
+/// What a reader with isolation level `read_committed` sees.
+pub fn committed(p: &PartitionLog, bytes_max: usize) -> Vec<Record> {
+    let mut next = p.start_offset();
+    let mut all = vec![];
+    loop {
+        let read = p.read_committed(next, bytes_max).unwrap();
+        all.extend(read.batches.iter().flat_map(records_of).filter(|r| r.0 >= next.0));
+        if read.next == next {
+            assert_eq!(next, p.last_stable_offset(), "a reader always gets to the end");
+            return all;
+        }
+        next = read.next;
+    }
 }
 
 /// All batches from `from` on, each read going on behind the last batch of the one before.

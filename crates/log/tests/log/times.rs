@@ -62,6 +62,9 @@ fn the_exact_record_is_found_in_a_compressed_batch() {
     // Who wants it gets it as a whole, whatever is in it.
     append(&p, with_records(&at_seconds(&[70, 80]), 1, b"no gzip"));
     assert_eq!(p.offset_for_time(T0 + 75 * SECOND).unwrap(), Some(Offset(9)));
+    append(&p, with_records(&at_seconds(&[90, 100]), 0, b"no records"));
+    assert_eq!(p.offset_for_time(T0 + 95 * SECOND).unwrap(), Some(Offset(11)));
+    assert_eq!(p.max_timestamp().unwrap(), Some((T0 / 1000 + 100_000, Offset(11))));
 }
 
 #[test]

@@ -195,6 +195,7 @@ fn route(app: &App, request: Request) -> Result<Answer> {
         ApiKey::DescribeProducers => transaction_admin::describe_producers(app, request),
         ApiKey::DescribeTransactions => transaction_admin::describe(app, request),
         ApiKey::ListTransactions => transaction_admin::list(app, request),
+        ApiKey::WriteTxnMarkers => transaction_admin::write_markers(app, request),
         ApiKey::OffsetForLeaderEpoch => cluster::offset_for_leader_epoch(app, request),
         ApiKey::DescribeCluster => cluster::describe(app, request),
         ApiKey::DescribeConfigs => configs::describe(app, request),

@@ -1,21 +1,22 @@
-//! What operators ask of transactions: DescribeProducers, DescribeTransactions, ListTransactions
-//! (KIP-664).
+//! What operators ask of transactions: DescribeProducers, DescribeTransactions, ListTransactions,
+//! and WriteTxnMarkers, with which they end one that hangs (KIP-664).
 
 use common::{Partition, Result};
 use engine::Platform;
 use kafka_protocol::messages::describe_producers_response as producers;
 use kafka_protocol::messages::describe_transactions_response as described;
 use kafka_protocol::messages::list_transactions_response as listed;
+use kafka_protocol::messages::write_txn_markers_response as written;
 use kafka_protocol::messages::{
     DescribeProducersResponse, DescribeTransactionsResponse, ListTransactionsResponse, ProducerId,
-    TransactionalId,
+    TransactionalId, WriteTxnMarkersResponse,
 };
 use log::transactions::ListTransactionsRequest;
 
 use super::connection::{Answer, Request};
 use super::errors::Fault;
 use super::reader::Reader;
-use super::{text, topic_name};
+use super::{blocking, text, topic_name};
 use crate::app::App;
 
 pub fn describe_producers(app: &App, mut request: Request) -> Result<Answer> {
@@ -114,4 +115,55 @@ pub fn list(app: &App, mut request: Request) -> Result<Answer> {
             .with_transaction_states(answer.transaction_states.into_iter().map(state).collect());
         request.encode(&out).map(Some)
     }))
+}
+
+struct Marker {
+    producer_id: i64,
+    epoch: i16,
+    commit: bool,
+    topics: Vec<(String, Vec<i32>)>,
+}
+
+pub fn write_markers(app: &App, mut request: Request) -> Result<Answer> {
+    let markers = request.body.array(|r| {
+        let (producer_id, epoch, commit) = (r.i64()?, r.i16()?, r.bool()?);
+        let topics = r.array(|r| {
+            let topic = (r.string()?, r.array(Reader::i32)?);
+            r.tags()?;
+            Ok(topic)
+        })?;
+        r.i32()?;
+        r.tags()?;
+        Ok(Marker { producer_id, epoch, commit, topics })
+    })?;
+    let platform = app.platform.clone();
+    Ok(Box::pin(async move {
+        let write = move || markers.into_iter().map(|m| write_marker(&platform, m)).collect();
+        let results = blocking(write).await?;
+        request.encode(&WriteTxnMarkersResponse::default().with_markers(results)).map(Some)
+    }))
+}
+
+fn write_marker(platform: &Platform, marker: Marker) -> written::WritableTxnMarkerResult {
+    let Marker { producer_id, epoch, commit, topics } = marker;
+    let one = |topic: &str, partition: i32| {
+        let end = || {
+            let log = platform.topic_log(topic)?.partition(Partition(partition))?;
+            match log.end_transaction(producer_id, epoch, commit)? {
+                Some(appended) => log.wait_durable(appended),
+                None => Ok(()),
+            }
+        };
+        written::WritableTxnMarkerPartitionResult::default()
+            .with_partition_index(partition)
+            .with_error_code(end().map_or_else(|e| Fault::from(e).code, |()| 0))
+    };
+    let topic = |(name, partitions): (String, Vec<i32>)| {
+        written::WritableTxnMarkerTopicResult::default()
+            .with_partitions(partitions.into_iter().map(|p| one(&name, p)).collect())
+            .with_name(topic_name(name))
+    };
+    written::WritableTxnMarkerResult::default()
+        .with_producer_id(ProducerId(producer_id))
+        .with_topics(topics.into_iter().map(topic).collect())
 }

@@ -20,7 +20,7 @@ const fn served(key: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
 /// Of a request that never had tagged fields.
 const NEVER: i16 = i16::MAX;
 
-const SERVED: [Served; 36] = [
+const SERVED: [Served; 37] = [
     served(ApiKey::Produce, 3, 11, 9),
     served(ApiKey::Fetch, 4, 12, 12),
     served(ApiKey::ListOffsets, 1, 7, 6),
@@ -51,6 +51,7 @@ const SERVED: [Served; 36] = [
     served(ApiKey::DescribeProducers, 0, 0, 0),
     served(ApiKey::DescribeTransactions, 0, 0, 0),
     served(ApiKey::ListTransactions, 0, 1, 0),
+    served(ApiKey::WriteTxnMarkers, 1, 1, 1),
     served(ApiKey::OffsetForLeaderEpoch, 2, 4, 4),
     served(ApiKey::DescribeCluster, 0, 1, 0),
     served(ApiKey::DescribeConfigs, 1, 4, 4),
