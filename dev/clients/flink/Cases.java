@@ -1,7 +1,9 @@
 // Flink's Kafka source and sink, in one process: `java -cp … Cases BOOTSTRAP RUN JOB …`.
 //   read  TOPIC GROUP START                 prints the values from START (a time, or `committed`)
 //   copy  SOURCE TARGET GROUP NAMING DIR FAIL  copies exactly once, checkpoints in DIR; goes on from
-//         the newest checkpoint there; with FAIL > 0 the job fails once at that record
+//         the newest checkpoint there. With FAIL > 0 it fails once at that record, goes on by itself
+//         and ends at the end of SOURCE; else it runs until it is killed (a bounded source that is
+//         restored by a new process does not end).
 
 import java.io.IOException;
 import java.nio.file.*;
@@ -46,11 +48,13 @@ public class Cases {
         return StreamExecutionEnvironment.createLocalEnvironment(settings);
     }
 
-    static KafkaSource<String> source(String topic, String group, OffsetsInitializer start) {
-        return KafkaSource.<String>builder().setBootstrapServers(bootstrap).setTopics(topic)
-                .setGroupId(group).setStartingOffsets(start).setBounded(OffsetsInitializer.latest())
+    static KafkaSource<String> source(String topic, String group, OffsetsInitializer start,
+            boolean bounded) {
+        var source = KafkaSource.<String>builder().setBootstrapServers(bootstrap).setTopics(topic)
+                .setGroupId(group).setStartingOffsets(start)
                 .setProperty("isolation.level", "read_committed")
-                .setValueOnlyDeserializer(new SimpleStringSchema()).build();
+                .setValueOnlyDeserializer(new SimpleStringSchema());
+        return (bounded ? source.setBounded(OffsetsInitializer.latest()) : source).build();
     }
 
     static void read(String topic, String group, String start) throws Exception {
@@ -58,7 +62,8 @@ public class Cases {
                 ? OffsetsInitializer.committedOffsets(OffsetResetStrategy.EARLIEST)
                 : OffsetsInitializer.timestamp(Long.parseLong(start));
         var environment = environment(new Configuration());
-        environment.fromSource(source(topic, group, from), WatermarkStrategy.noWatermarks(), "source")
+        environment.fromSource(source(topic, group, from, true),
+                        WatermarkStrategy.noWatermarks(), "source")
                 .map(value -> "ROW " + value).print();
         environment.execute("read");
     }
@@ -89,12 +94,11 @@ public class Cases {
         settings.setString("restart-strategy.fixed-delay.delay", "100ms");
         try (var files = Files.walk(Path.of(dir))) {
             // A checkpoint is complete when its _metadata is there.
-            files.filter(f -> f.endsWith("_metadata"))
-                    .max(Comparator.comparingLong(f -> f.toFile().lastModified()))
-                    .ifPresent(f -> {
-                        System.out.println("goes on from " + f.getParent());
-                        settings.setString("execution.state-recovery.path", "file://" + f.getParent());
-                    });
+            var last = files.filter(f -> f.endsWith("_metadata"))
+                    .max(Comparator.comparingLong(f -> f.toFile().lastModified()));
+            System.out.println(last.map(f -> "goes on from " + f).orElse("starts anew"));
+            last.ifPresent(f -> settings.setString("execution.state-recovery.path",
+                    "file://" + f.getParent()));
         }
         var sink = KafkaSink.<String>builder().setBootstrapServers(bootstrap)
                 .setDeliveryGuarantee(DeliveryGuarantee.EXACTLY_ONCE)
@@ -105,7 +109,7 @@ public class Cases {
                         .setValueSerializationSchema(new SimpleStringSchema()).build())
                 .build();
         var environment = environment(settings);
-        environment.fromSource(source(from, group, OffsetsInitializer.earliest()),
+        environment.fromSource(source(from, group, OffsetsInitializer.earliest(), !fail.equals("0")),
                         WatermarkStrategy.noWatermarks(), "source").uid("source")
                 .map(new Slowly(Integer.parseInt(fail))).uid("slowly")
                 .sinkTo(sink).uid("sink");

@@ -79,17 +79,26 @@ def killed(naming):
     name, target, group = topic("source"), topic("target"), unique("group")
     lines = [str(i) for i in range(4000)]
     send(producer(), name, lines)
-    with tempfile.TemporaryDirectory() as dir:
+
+    def start(count):
+        """Runs until `count` more committed records are seen, then kills; answers what it said."""
         words = [str(w) for w in (*program, "copy", name, target, group, naming, dir, 0)]
-        reader = consumer(isolation_level="read_committed")
-        reader.assign([TopicPartition(target, 0, 0)])
-        process = subprocess.Popen(words)
-        take(reader, 700, seconds=40)
-        process.kill()
-        process.wait()
-        reader.close()
-        equal(len(read(target)) < 4000, True, "killed in the middle")
-        contains(flink("copy", name, target, group, naming, dir, 0), "goes on from")
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                said = process.stdout.readline()
+                take(reader, count, seconds=50)
+            finally:
+                process.kill()
+        return said
+
+    reader = consumer(isolation_level="read_committed")
+    reader.assign([TopicPartition(target, 0, 0)])
+    with tempfile.TemporaryDirectory() as dir:
+        contains(start(700), "starts anew")
+        seen = len(read(target))
+        equal(700 <= seen < 4000, True, f"killed in the middle, at {seen}")
+        contains(start(3300), "goes on from")
+    reader.close()
     equal(read(target), lines, "committed, each once, in order")
 
 
