@@ -20,9 +20,12 @@ CLIENTS = Path(__file__).resolve().parent
 SERVICES = CLIENTS.parent / "services"
 KT = SERVICES / "kafka" / "kt"
 
+# Create times of records are near it: what is older than a topic's retention may be deleted.
+HOUR_AGO = time.time_ns() // 1_000_000 - 3_600_000
+
 _cases = {}
 _seconds = {}
-_current = "none"
+_client = _current = "none"
 
 
 def case(function=None, seconds=60):
@@ -37,9 +40,8 @@ def case(function=None, seconds=60):
 
 
 def unique(part):
-    """A name no other case and no other run uses."""
-    client = os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0])))
-    return f"{part}-{client}-{_current.replace('_', '-')}-{RUN}"
+    """A name no other case, client or run uses."""
+    return f"{_client}-{part}-{_current.replace('_', '-')}-{RUN}"
 
 
 def equal(got, want, what="result"):
@@ -85,6 +87,12 @@ def jars(client):
     """The folder with the jars a client's pom.xml names; fetched once."""
     script = f'. "{SERVICES}/lib.sh"; jars clients-{client} "{CLIENTS}/{client}/pom.xml"'
     return command("bash", "-c", script, seconds=600, quiet=True).strip()
+
+
+def venv(client):
+    """The Python environment a client's requirements.txt names; made once."""
+    script = f'. "{SERVICES}/lib.sh"; venv clients-{client} "{CLIENTS}/{client}/requirements.txt"'
+    return command("bash", "-c", script, seconds=900, quiet=True).strip()
 
 
 def java_program(client, *options):
@@ -154,6 +162,8 @@ def _run(name, log):
 
 
 def main(client):
+    global _client
+    _client = client
     names = sys.argv[2:] or list(_cases)
     unknown = [n for n in names if n not in _cases]
     if unknown:

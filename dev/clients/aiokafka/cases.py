@@ -12,7 +12,7 @@ from aiokafka import (  # noqa: E402
 )
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete  # noqa: E402
 from aiokafka.errors import KafkaError, ProducerFenced, TopicAlreadyExistsError  # noqa: E402
-from harness import BOOTSTRAP, case, equal, main, topic, unique  # noqa: E402
+from harness import BOOTSTRAP, HOUR_AGO, case, equal, main, topic, unique  # noqa: E402
 
 
 def async_case(function):
@@ -96,13 +96,13 @@ async def keys_headers_and_time():
     name = topic(partitions=3)
     async with producer() as client:
         sent = await client.send_and_wait(
-            name, b"value", b"key", timestamp_ms=1_700_000_000_123, headers=[("color", b"blue")])
+            name, b"value", b"key", timestamp_ms=HOUR_AGO, headers=[("color", b"blue")])
         again = await client.send_and_wait(name, None, b"key")
         equal((again.partition, again.offset), (sent.partition, 1), "one key, one partition")
     async with consumer(name) as client:
         first, second = await take(client, 2)
         equal((first.key, first.value, first.headers), (b"key", b"value", (("color", b"blue"),)))
-        equal((first.timestamp, first.timestamp_type), (1_700_000_000_123, 0))
+        equal((first.timestamp, first.timestamp_type), (HOUR_AGO, 0))
         equal((second.key, second.value), (b"key", None))
 
 
@@ -231,15 +231,15 @@ async def seek_and_times():
     name, part = topic(), None
     async with producer() as client:
         for i in range(10):
-            await client.send_and_wait(name, str(i).encode(), timestamp_ms=1_000_000 + i * 1000)
+            await client.send_and_wait(name, str(i).encode(), timestamp_ms=HOUR_AGO + i * 1000)
     async with consumer() as client:
         part = TopicPartition(name, 0)
         client.assign([part])
         equal(await client.beginning_offsets([part]), {part: 0})
         equal(await client.end_offsets([part]), {part: 10})
-        found = (await client.offsets_for_times({part: 1_004_500}))[part]
-        equal((found.offset, found.timestamp), (5, 1_005_000))
-        equal((await client.offsets_for_times({part: 2_000_000}))[part], None)
+        found = (await client.offsets_for_times({part: HOUR_AGO + 4500}))[part]
+        equal((found.offset, found.timestamp), (5, HOUR_AGO + 5000))
+        equal((await client.offsets_for_times({part: HOUR_AGO + 900_000}))[part], None)
         client.seek(part, 7)
         equal(values(await take(client, 3)), ["7", "8", "9"])
         await client.seek_to_beginning(part)

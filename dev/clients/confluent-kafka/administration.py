@@ -9,7 +9,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec,
     ResourceType,
 )
-from harness import admin, case, contains, equal, eventually, topic, unique
+from harness import HOUR_AGO, admin, case, contains, equal, eventually, topic, unique
 
 
 def refused(future, *names):
@@ -215,8 +215,8 @@ def delete_records():
 def list_offsets():
     client, name = admin(), topic()
     writer = producer()
-    for i, stamp in enumerate((5_000, 9_000, 7_000)):
-        writer.produce(name, str(i), timestamp=stamp)
+    for i, after in enumerate((5000, 9000, 7000)):
+        writer.produce(name, str(i), timestamp=HOUR_AGO + after)
         writer.flush(20)
 
     def at(spec):
@@ -226,6 +226,6 @@ def list_offsets():
 
     equal(at(OffsetSpec.earliest())[0], 0)
     equal(at(OffsetSpec.latest())[0], 3)
-    equal(at(OffsetSpec.for_timestamp(6_000)), (1, 9_000))
-    equal(at(OffsetSpec.for_timestamp(9_001))[0], -1)
-    equal(at(OffsetSpec.max_timestamp()), (1, 9_000))
+    equal(at(OffsetSpec.for_timestamp(HOUR_AGO + 6000)), (1, HOUR_AGO + 9000))
+    equal(at(OffsetSpec.for_timestamp(HOUR_AGO + 9001))[0], -1)
+    equal(at(OffsetSpec.max_timestamp()), (1, HOUR_AGO + 9000))

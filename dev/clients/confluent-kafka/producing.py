@@ -5,7 +5,7 @@ import time
 from records import consumer, producer, read, send, take, values
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME
 from confluent_kafka import KafkaException, TopicPartition
-from harness import case, equal, topic
+from harness import HOUR_AGO, case, equal, topic
 
 
 @case
@@ -44,14 +44,14 @@ def keys_headers_and_time():
     name = topic()
     client = producer()
     headers = [("color", b"blue"), ("color", b"red"), ("none", None), ("bytes", b"\x00\xff")]
-    client.produce(name, b"\x00\x01", b"\xfe", headers=headers, timestamp=1_700_000_000_123)
+    client.produce(name, b"\x00\x01", b"\xfe", headers=headers, timestamp=HOUR_AGO)
     client.produce(name, None, "gone")
     equal(client.flush(20), 0)
     reader = consumer()
     reader.assign([TopicPartition(name, 0, 0)])
     first, second = take(reader, 2)
     equal((first.key(), first.value(), first.headers()), (b"\xfe", b"\x00\x01", headers))
-    equal(first.timestamp(), (TIMESTAMP_CREATE_TIME, 1_700_000_000_123))
+    equal(first.timestamp(), (TIMESTAMP_CREATE_TIME, HOUR_AGO))
     equal((second.key(), second.value(), second.headers()), (b"gone", None, None))
     reader.close()
 
@@ -75,7 +75,7 @@ def watermarks_and_times():
     name = topic()
     client = producer()
     for i in range(10):
-        client.produce(name, str(i), timestamp=1_000_000 + i * 1000)
+        client.produce(name, str(i), timestamp=HOUR_AGO + i * 1000)
     client.flush(20)
     reader = consumer()
     equal(reader.get_watermark_offsets(TopicPartition(name, 0), 10), (0, 10))
@@ -83,8 +83,8 @@ def watermarks_and_times():
     def at(millis):
         return reader.offsets_for_times([TopicPartition(name, 0, millis)], 10)[0].offset
 
-    equal([at(0), at(1_000_000), at(1_004_500), at(1_009_000)], [0, 0, 5, 9])
-    equal(at(1_009_001), -1, "after the last record: the end")
+    equal([at(0), at(HOUR_AGO), at(HOUR_AGO + 4500), at(HOUR_AGO + 9000)], [0, 0, 5, 9])
+    equal(at(HOUR_AGO + 9001), -1, "after the last record: the end")
     reader.close()
 
 

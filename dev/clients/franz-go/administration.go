@@ -121,7 +121,7 @@ func offsets() {
 	defer c.Close()
 	records := numbered(name, 0, "", 10)
 	for i, r := range records {
-		r.Timestamp = time.UnixMilli(1_000_000 + int64(i)*1000)
+		r.Timestamp = time.UnixMilli(hourAgo + int64(i)*1000)
 	}
 	produce(c, records...)
 	at := func(found kadm.ListedOffsets, err error) int64 {
@@ -132,7 +132,7 @@ func offsets() {
 	}
 	equal(at(adm.ListStartOffsets(ctx, name)), int64(0), "start")
 	equal(at(adm.ListEndOffsets(ctx, name)), int64(10), "end")
-	equal(at(adm.ListOffsetsAfterMilli(ctx, 1_004_001, name)), int64(5), "by time")
+	equal(at(adm.ListOffsetsAfterMilli(ctx, hourAgo+4001, name)), int64(5), "by time")
 	equal(at(adm.ListMaxTimestampOffsets(ctx, name)), int64(9), "largest timestamp")
 	var upTo kadm.Offsets
 	upTo.AddOffset(name, 0, 7, -1)

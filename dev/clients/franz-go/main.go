@@ -17,6 +17,7 @@ import (
 
 var (
 	bootstrap, run, current string
+	hourAgo                 = time.Now().Add(-time.Hour).UnixMilli()
 	ctx, cancel             = context.WithTimeout(context.Background(), 50*time.Second)
 )
 

@@ -53,7 +53,7 @@ func headersAndTime() {
 	name := topic("topic", 1)
 	c := client()
 	defer c.Close()
-	stamp := time.UnixMilli(1_700_000_000_123)
+	stamp := time.UnixMilli(hourAgo)
 	sent := &kgo.Record{Topic: name, Key: []byte{0, 255}, Timestamp: stamp,
 		Headers: []kgo.RecordHeader{{Key: "color", Value: []byte("blue")}, {Key: "none", Value: nil}}}
 	produce(c, sent)

@@ -17,6 +17,7 @@ import org.apache.kafka.common.serialization.*;
 
 public class Cases {
     static String bootstrap, run, current;
+    static final long HOUR_AGO = System.currentTimeMillis() - 3_600_000;
 
     public static void main(String[] words) throws Exception {
         bootstrap = words[0];
@@ -124,7 +125,7 @@ public class Cases {
     static void produceConsume() throws Exception {
         String name = topic("topic", 1);
         try (var p = producer("acks", "all", "enable.idempotence", "true")) {
-            var record = new ProducerRecord<>(name, 0, 1_700_000_000_123L, "key", "value");
+            var record = new ProducerRecord<>(name, 0, HOUR_AGO, "key", "value");
             record.headers().add(new RecordHeader("color", "blue".getBytes()));
             equal(p.send(record).get().offset(), 0L, "offset");
             p.send(new ProducerRecord<>(name, "key", null)).get();
@@ -134,7 +135,7 @@ public class Cases {
             c.subscribe(List.of(name));
             var got = take(c, 5002);
             var first = got.get(0);
-            equal(first.key() + first.value() + first.timestamp(), "keyvalue1700000000123", "first");
+            equal(first.key() + first.value() + first.timestamp(), "keyvalue" + HOUR_AGO, "first");
             equal(new String(first.headers().lastHeader("color").value()), "blue", "header");
             equal(got.get(1).value(), null, "tombstone");
             equal(got.stream().skip(2).map(ConsumerRecord::value).toList(), numbered("", 5000), "order");
@@ -270,12 +271,12 @@ public class Cases {
         var part = new TopicPartition(name, 0);
         try (var p = producer()) {
             for (long i = 0; i < 10; i++)
-                p.send(new ProducerRecord<>(name, 0, 1_000_000 + i * 1000, null, "" + i)).get();
+                p.send(new ProducerRecord<>(name, 0, HOUR_AGO + i * 1000, null, "" + i)).get();
         }
         try (var c = consumer("group.id", group)) {
             c.assign(List.of(part));
-            equal(c.offsetsForTimes(Map.of(part, 1_004_500L)).get(part).offset(), 5L, "by time");
-            equal(c.offsetsForTimes(Map.of(part, 9_000_000L)).get(part), null, "after the last");
+            equal(c.offsetsForTimes(Map.of(part, HOUR_AGO + 4500)).get(part).offset(), 5L, "by time");
+            equal(c.offsetsForTimes(Map.of(part, HOUR_AGO + 900_000)).get(part), null, "after the last");
             equal(c.endOffsets(List.of(part)).get(part), 10L, "end");
             c.seek(part, 7);
             equal(take(c, 3).get(0).value(), "7", "seek");

@@ -4,7 +4,7 @@ import json
 import tempfile
 
 from data import kt
-from harness import BOOTSTRAP, KT, case, command, contains, equal, eventually, topic, unique
+from harness import BOOTSTRAP, HOUR_AGO, KT, case, command, contains, equal, eventually, topic, unique
 from records import consumer, producer, read, send, take
 
 
@@ -182,7 +182,7 @@ def offsets():
     name = topic(partitions=2)
     writer = producer()
     for i in range(5):
-        writer.produce(name, str(i), partition=1, timestamp=1_000_000 + i * 1000)
+        writer.produce(name, str(i), partition=1, timestamp=HOUR_AGO + i * 1000)
     writer.flush(20)
 
     def at(time):
@@ -192,7 +192,7 @@ def offsets():
     equal(at("latest"), ["0:0", "1:5"])
     equal(at("earliest"), ["0:0", "1:0"])
     equal(at("max-timestamp"), ["1:4"])
-    equal(at("1002500"), ["1:3"])
+    equal(at(HOUR_AGO + 2500), ["1:3"])
 
 
 @case(seconds=90)
