@@ -18,7 +18,7 @@ PORT ?= 4680
 CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lock.json \
   console/vite.config.* console/public -type f 2>/dev/null)
 
-.PHONY: demo test check parity bless crash bench bench-spine docs run build console deny tools clean-demo
+.PHONY: demo test check parity bless crash bench bench-spine bench-log docs run build console deny tools clean-demo
 
 demo: console tools-build
 	@echo "building watershed (the first time takes a while: it compiles the query engine)"
@@ -72,12 +72,18 @@ bless:
 crash: build
 	cargo run --locked -q -p xtask -- crash --kills $(KILLS) --binary $(DEBUG)
 
-bench: bench-spine
+bench: bench-spine bench-log
 
 bench-spine: console
 	CARGO_INCREMENTAL=0 cargo build --locked --profile demo -p watershed
 	cargo build --locked -p xtask
 	$(CARGO_TARGET_DIR)/debug/xtask bench-spine --binary $(DEMO)
+
+# Needs librdkafka-dev, java and mvn; fetches Kafka 4 once.
+bench-log: console
+	CARGO_INCREMENTAL=0 cargo build --locked --profile demo -p watershed
+	cargo build --locked -p xtask
+	$(CARGO_TARGET_DIR)/debug/xtask bench-log --binary $(DEMO) $(ARGS)
 
 docs:
 	cargo run --locked -q -p xtask -- docs

@@ -1,6 +1,8 @@
 /* Load for `make bench-log`, on librdkafka: what its own performance client does (produce, consume),
  * and what that does not: latency at a fixed rate, produce and end to end, and transactions.
  * Prints one JSON object. Usage:
+ *   log_load create BROKER TOPIC PARTITIONS [CONFIG=VALUE]...
+ *   log_load delete BROKER TOPIC
  *   log_load produce BROKER TOPIC RECORDS SIZE
  *   log_load consume BROKER TOPIC RECORDS
  *   log_load latency BROKER TOPIC RATE SECONDS SIZE
@@ -246,9 +248,59 @@ static void transactions(const char *broker, const char *topic, int seconds, int
     printf("{\"transactions_per_s\": %.1f}\n", n * 1e6 / (now_us() - began));
 }
 
+/* Waits for the answer to an admin request. */
+static void await(rd_kafka_queue_t *queue, const char *what) {
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 30000);
+    if (!event) fail(what, "no answer");
+    const rd_kafka_topic_result_t **results = NULL;
+    size_t n = 0;
+    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT) {
+        results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+    } else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DELETETOPICS_RESULT) {
+        results = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &n);
+    }
+    if (rd_kafka_event_error(event)) fail(what, rd_kafka_event_error_string(event));
+    for (size_t i = 0; i < n; i++) {
+        if (rd_kafka_topic_result_error(results[i])) {
+            fail(what, rd_kafka_topic_result_error_string(results[i]));
+        }
+    }
+    rd_kafka_event_destroy(event);
+}
+
+static void create(const char *broker, const char *name, int partitions, int n, char **configs) {
+    char why[256];
+    rd_kafka_t *rk = producer(broker, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, 1, why, sizeof why);
+    if (!topic) fail("create", why);
+    for (int i = 0; i < n; i++) {
+        char *value = strchr(configs[i], '=');
+        if (!value) fail("create", configs[i]);
+        *value++ = 0;
+        rd_kafka_NewTopic_set_config(topic, configs[i], value);
+    }
+    rd_kafka_CreateTopics(rk, &topic, 1, NULL, queue);
+    await(queue, "create");
+    printf("{}\n");
+}
+
+static void delete(const char *broker, const char *name) {
+    rd_kafka_t *rk = producer(broker, NULL);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_DeleteTopic_t *topic = rd_kafka_DeleteTopic_new(name);
+    rd_kafka_DeleteTopics(rk, &topic, 1, NULL, queue);
+    await(queue, "delete");
+    printf("{}\n");
+}
+
 int main(int argc, char **argv) {
     const char *mode = argc > 1 ? argv[1] : "";
-    if (!strcmp(mode, "produce") && argc == 6) {
+    if (!strcmp(mode, "create") && argc >= 5) {
+        create(argv[2], argv[3], atoi(argv[4]), argc - 5, argv + 5);
+    } else if (!strcmp(mode, "delete") && argc == 4) {
+        delete(argv[2], argv[3]);
+    } else if (!strcmp(mode, "produce") && argc == 6) {
         produce(argv[2], argv[3], atoll(argv[4]), (size_t)atoll(argv[5]));
     } else if (!strcmp(mode, "consume") && argc == 5) {
         consume(argv[2], argv[3], atoll(argv[4]));
@@ -257,7 +309,7 @@ int main(int argc, char **argv) {
     } else if (!strcmp(mode, "transactions") && argc == 7) {
         transactions(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]), (size_t)atoll(argv[6]));
     } else {
-        fail("usage", "log_load produce|consume|latency|transactions BROKER TOPIC ...");
+        fail("usage", "log_load create|delete|produce|consume|latency|transactions BROKER TOPIC ...");
     }
     return 0;
 }

@@ -14,9 +14,6 @@ const CONNECTIONS: u64 = 4;
 const BATCH: u64 = 1_000;
 const SECONDS: u64 = 6;
 
-const BEGIN: &str = "<!-- bench-spine -->";
-const END: &str = "<!-- /bench-spine -->";
-
 const TOPIC: &str = r#"
 CREATE TOPIC events (
   id BIGINT, sensor TEXT, kind TEXT, value DOUBLE, unit TEXT, note TEXT, at TIMESTAMP,
@@ -58,10 +55,11 @@ pub fn run(args: &[String]) -> Result<()> {
     }
     let table = table(&figures);
     println!("{table}");
-    write(&table)
+    write("bench-spine", &table)
 }
 
-fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
+/// The middle value, the smallest and the largest.
+pub fn median(mut values: Vec<f64>) -> (f64, f64, f64) {
     values.sort_by(f64::total_cmp);
     let at = |i: usize| values.get(i).copied().unwrap_or_default();
     (at(values.len() / 2), at(0), at(values.len().saturating_sub(1)))
@@ -196,7 +194,7 @@ fn table(figures: &[Figure]) -> String {
     out
 }
 
-fn machine() -> String {
+pub fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find(|l| l.starts_with("model name"));
     let model = model.and_then(|l| l.split(':').nth(1)).unwrap_or("unknown CPU").trim();
@@ -205,13 +203,14 @@ fn machine() -> String {
     format!("{model}, {cores} cores, Linux {}", String::from_utf8_lossy(&kernel).trim())
 }
 
-/// Replaces the table in docs/benchmarks.md.
-fn write(table: &str) -> Result<()> {
+/// Replaces a table in docs/benchmarks.md.
+pub fn write(name: &str, table: &str) -> Result<()> {
+    let (begins, ends) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
     let path = root().join("docs/benchmarks.md");
     let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let (Some(begin), Some(end)) = (text.find(BEGIN), text.find(END)) else {
-        return Err(format!("{} has no {BEGIN} … {END}", path.display()));
+    let (Some(begin), Some(end)) = (text.find(&begins), text.find(&ends)) else {
+        return Err(format!("{} has no {begins} … {ends}", path.display()));
     };
-    let new = format!("{}{BEGIN}\n\n{table}\n{}", &text[..begin], &text[end..]);
+    let new = format!("{}{begins}\n\n{table}\n{}", &text[..begin], &text[end..]);
     std::fs::write(&path, new).map_err(|e| format!("{}: {e}", path.display()))
 }

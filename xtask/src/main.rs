@@ -1,8 +1,9 @@
 //! Developer commands: `tidy` (the house rules as a test), `docs` (references from code), `crash`
-//! (the real binary killed under load, accounts balanced at the end), `bench-spine` (figures into
-//! docs/benchmarks.md).
+//! (the real binary killed under load, accounts balanced at the end), `bench-spine` and
+//! `bench-log` (figures into docs/benchmarks.md).
 
 mod bench;
+mod bench_log;
 mod crash;
 mod docs;
 mod http;
@@ -22,8 +23,9 @@ fn main() -> ExitCode {
         Some("docs") => docs::run(),
         Some("crash") => crash::run(&args[1..]),
         Some("bench-spine") => bench::run(&args[1..]),
+        Some("bench-log") => bench_log::run(&args[1..]),
         _ => Err("usage: xtask tidy | docs | crash [--kills N] [--seed N] [--binary FILE] | \
-                  bench-spine [--binary FILE]"
+                  bench-spine [--binary FILE] | bench-log [--binary FILE] [--rounds N] [--records N]"
             .into()),
     };
     match done {

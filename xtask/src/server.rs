@@ -24,13 +24,25 @@ pub fn free_port() -> Result<u16> {
 impl Server {
     /// Starts `watershed serve` on a project and waits until it is ready.
     pub fn start(binary: &Path, project: &Path, port: u16, log: &Path) -> Result<Server> {
+        Server::start_with_kafka(binary, project, port, 0, log)
+    }
+
+    /// With a Kafka port, too.
+    pub fn start_with_kafka(
+        binary: &Path,
+        project: &Path,
+        port: u16,
+        kafka_port: u16,
+        log: &Path,
+    ) -> Result<Server> {
         let open = std::fs::OpenOptions::new().create(true).append(true).open(log);
         let log_file = open.map_err(|e| format!("{}: {e}", log.display()))?;
         let began = Instant::now();
         let child = Command::new(binary)
             .arg("serve")
             .arg(project)
-            .args(["--http-port", &port.to_string(), "--pg-port", "0", "--kafka-port", "0"])
+            .args(["--http-port", &port.to_string(), "--pg-port", "0"])
+            .args(["--kafka-port", &kafka_port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log_file)
@@ -79,22 +91,36 @@ impl Server {
 
     /// Resident memory, bytes.
     pub fn memory(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-        let line = text.lines().find(|l| l.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-        let kib = line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok());
-        kib.map(|n| n * 1024).ok_or_else(|| "VmRSS is no number".into())
+        memory_of(self.child.id())
     }
 
     /// CPU seconds used so far, of all threads.
     pub fn cpu_seconds(&self) -> Result<f64> {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-        let after = text.rsplit(')').next().unwrap_or_default();
-        let fields: Vec<&str> = after.split_whitespace().collect();
-        let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
-        Ok((ticks(11) + ticks(12)) / 100.0)
+        cpu_seconds_of(self.child.id())
     }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+/// Resident memory of a process, bytes.
+pub fn memory_of(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+    let line = text.lines().find(|l| l.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+    let kib = line.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok());
+    kib.map(|n| n * 1024).ok_or_else(|| "VmRSS is no number".into())
+}
+
+/// CPU seconds a process used so far, with all its threads.
+pub fn cpu_seconds_of(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let text = std::fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
+    let after = text.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<&str> = after.split_whitespace().collect();
+    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok((ticks(11) + ticks(12)) / 100.0)
 }
 
 impl Drop for Server {

@@ -12,6 +12,8 @@ use log::groups::{GroupConfig, GroupCoordinator, TopicMetadata};
 use log::transactions::{Markers, TransactionConfig, TransactionCoordinator};
 use log::{Change, CoordinatorStore, Coordinators};
 
+use crate::meta::Meta;
+
 /// How often deadlines are looked at, at the least.
 const TICK: Duration = Duration::from_millis(25);
 
@@ -19,6 +21,8 @@ const TICK: Duration = Duration::from_millis(25);
 pub struct Coordination {
     pub groups: Arc<GroupCoordinator>,
     pub transactions: Arc<TransactionCoordinator>,
+    /// A name of this data folder that no other has.
+    pub cluster_id: String,
     stop: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -42,8 +46,13 @@ impl Coordination {
             TransactionConfig::default(),
         )?;
         let stop = Arc::new(AtomicBool::new(false));
-        let coordination =
-            Self { groups, transactions, stop, threads: Mutex::new(Vec::with_capacity(2)) };
+        let coordination = Self {
+            groups,
+            transactions,
+            cluster_id: Meta::new(kv)?.cluster_id()?,
+            stop,
+            threads: Mutex::default(),
+        };
         let (groups, transactions) =
             (coordination.groups.clone(), coordination.transactions.clone());
         let (clock_of_groups, clock) = (clock.clone(), clock.clone());

@@ -64,7 +64,6 @@ pub struct Inner {
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     pub(crate) screening: Screening,
     pub(crate) coordination: crate::coordination::Coordination,
-    pub(crate) cluster_id: String,
     _lock: DataLock,
 }
 
@@ -262,7 +261,6 @@ impl Inner {
         Ok(Inner {
             screening: Screening::start(ingest.clone(), log.commits())?,
             coordination: crate::coordination::Coordination::start(&log, &kv, &clock)?,
-            cluster_id: crate::meta::Meta::new(&kv)?.cluster_id()?,
             started: Instant::now(),
             clock,
             log,

@@ -236,7 +236,7 @@ impl Platform {
 
     /// A name of this data folder that no other has.
     pub fn cluster_id(&self) -> &str {
-        &self.inner.cluster_id
+        &self.inner.coordination.cluster_id
     }
 
     /// The coordinator of Kafka's consumer groups.
