@@ -18,7 +18,7 @@ PORT ?= 4680
 CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lock.json \
   console/vite.config.* console/public -type f 2>/dev/null)
 
-.PHONY: demo test check parity bless crash bench bench-spine bench-log docs run build console deny tools clean-demo
+.PHONY: demo test check parity bless crash bench bench-spine bench-log clients docs run build console deny tools clean-demo
 
 demo: console tools-build
 	@echo "building watershed (the first time takes a while: it compiles the query engine)"
@@ -87,6 +87,10 @@ bench-log: console
 
 docs:
 	cargo run --locked -q -p xtask -- docs
+
+# Real Kafka clients against a broker: make clients ARGS="127.0.0.1:9092 kcat" or ARGS=--kafka
+clients:
+	dev/clients/run $(ARGS)
 
 deny:
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

@@ -126,6 +126,24 @@ def topic(part="topic", partitions=1, **config):
     return name
 
 
+def settled(name, partitions=1, seconds=10):
+    """Waits until no transaction is open: the markers may follow the answer to a commit."""
+    from confluent_kafka import IsolationLevel, TopicPartition
+    from confluent_kafka.admin import OffsetSpec
+
+    client = admin()
+
+    def ends(level):
+        asked = {TopicPartition(name, p): OffsetSpec.latest() for p in range(partitions)}
+        found = client.list_offsets(asked, isolation_level=level)
+        return sorted((t.partition, f.result(10).offset) for t, f in found.items())
+
+    def both():
+        return ends(IsolationLevel.READ_COMMITTED) == ends(IsolationLevel.READ_UNCOMMITTED)
+
+    eventually(both, True, seconds, f"no transaction is open in {name}")
+
+
 def _child(function, log):
     os.setsid()
     fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

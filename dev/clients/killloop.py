@@ -23,8 +23,8 @@ import random
 import sys
 import time
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 QUIET = {"log_level": 0, "reconnect.backoff.max.ms": 500, "socket.timeout.ms": 10_000}
 
@@ -42,7 +42,8 @@ def idempotent(config, name, partitions, seed, stop, account):
                                 "message.timeout.ms": 0, "queue.buffering.max.messages": 2000})
 
     def delivered(error, message):
-        (failed if error else acked).append((message.partition(), message.value().decode()))
+        p, n = map(int, message.value().split()[1:])
+        (failed if error else acked).append((p, n))
 
     while not stop.is_set():
         p = rng.randrange(partitions)
@@ -62,7 +63,7 @@ def idempotent(config, name, partitions, seed, stop, account):
 def transactional(config, name, partitions, seed, stop, account):
     """Transactions of 1 to 40 records; a quarter is aborted on purpose. Notes each outcome."""
     rng, who = random.Random(seed), f"t{seed}"
-    outcome, replaced, number, client = {}, 0, 0, None
+    outcome, sizes, replaced, number, client = {}, {}, 0, 0, None
     while not stop.is_set() or client is None:
         try:
             if client is None:
@@ -71,27 +72,28 @@ def transactional(config, name, partitions, seed, stop, account):
                 client.init_transactions(60)
                 continue
             number += 1
-            outcome[number] = "unknown"
-            wanted = "aborted" if rng.random() < 0.25 else "committed"
+            # Until a commit is asked for, nothing of it may be seen.
+            outcome[number], sizes[number] = "aborted", 0
             client.begin_transaction()
             for i in range(rng.randint(1, 40)):
                 p = rng.randrange(partitions)
                 client.produce(name, f"{who} {number} {i}", partition=p)
+                sizes[number] += 1
                 client.poll(0)
             if rng.random() < 0.3:
                 time.sleep(rng.random() * 0.05)
             client.flush(60)
-            if wanted == "aborted":
-                # From here on it may not be seen, whatever becomes of the abort's answer.
-                outcome[number] = "aborted"
+            if rng.random() < 0.25:
                 client.abort_transaction(60)
             else:
+                outcome[number] = "unknown"
                 outcome[number] = commit(client)
         except KafkaException as e:
             say(who, "transaction", number, "producer replaced:", e.args[0].name())
             # The next producer with this id aborts what this one left open.
             client, replaced = None, replaced + 1
-    account.put({"kind": "transactional", "who": who, "outcome": outcome, "replaced": replaced})
+    account.put({"kind": "transactional", "who": who, "outcome": outcome, "sizes": sizes,
+                 "replaced": replaced})
 
 
 def commit(client):
@@ -109,43 +111,67 @@ def commit(client):
             return "aborted"
 
 
-def reader(config, name, partitions, done, account):
-    """Reads along; after `done` up to the end each partition has then."""
-    account.put({"kind": "along", "rows": read(config, name, partitions, done)})
+def along(config, name, partitions, count, done, account):
+    """Reads along with the producers until told that it has read what there is."""
+    client, rows = start(config, name, partitions), [[] for _ in range(partitions)]
+    while not done.is_set():
+        take(client, rows)
+        count.value = sum(map(len, rows))
+    account.put({"kind": "along", "rows": rows})
 
 
-def read(config, name, partitions, done=None):
-    rows = [[] for _ in range(partitions)]
-    client = Consumer(config | {"group.id": f"{name}-reader", "enable.auto.commit": False,
-                                "isolation.level": "read_committed", "auto.offset.reset": "error",
-                                "enable.partition.eof": True})
-    client.assign([TopicPartition(name, p, 0) for p in range(partitions)])
-    ended, limit = set(), None
+def whole(config, name, partitions):
+    """Everything a read_committed consumer sees from the start to the end."""
+    client, rows, ended = start(config, name, partitions), [[] for _ in range(partitions)], set()
     while len(ended) < partitions:
-        message = client.poll(0.5)
-        if done is None or done.is_set():
-            limit = limit or time.monotonic() + 120
-            if time.monotonic() > limit:
-                say("the reader does not reach the end of", set(range(partitions)) - ended)
-                break
-        if message is None:
-            continue
-        if message.error():
-            if message.error().name() == "_PARTITION_EOF":
-                if limit:
-                    ended.add(message.partition())
-            elif message.error().fatal() or message.error().name() == "_AUTO_OFFSET_RESET":
-                raise KafkaException(message.error())
-            continue
-        ended.discard(message.partition())
-        rows[message.partition()].append((message.offset(), message.value().decode()))
+        ended.add(take(client, rows))
+        ended.discard(None)
     client.close()
     return rows
 
 
-def check(accounts, rows, along):
+def start(config, name, partitions):
+    client = Consumer(config | {"group.id": f"{name}-reader", "enable.auto.commit": False,
+                                "isolation.level": "read_committed", "auto.offset.reset": "error",
+                                "enable.partition.eof": True})
+    client.assign([TopicPartition(name, p, 0) for p in range(partitions)])
+    return client
+
+
+def take(client, rows):
+    """Notes the next record; answers the partition whose end is reached."""
+    message = client.poll(0.2)
+    error = message.error() if message is not None else None
+    if error and error.name() == "_PARTITION_EOF":
+        return message.partition()
+    if error and (error.fatal() or error.name() == "_AUTO_OFFSET_RESET"):
+        raise KafkaException(error)
+    if message is not None and not error:
+        rows[message.partition()].append((message.offset(), message.value().decode()))
+    return None
+
+
+def settled(config, name, partitions):
+    """Waits until no transaction is open: markers may follow the answer to a commit."""
+    client, ends, limit = AdminClient(config), None, time.monotonic() + 90
+    while time.monotonic() < limit:
+        try:
+            ends = []
+            for level in (IsolationLevel.READ_COMMITTED, IsolationLevel.READ_UNCOMMITTED):
+                asked = {TopicPartition(name, p): OffsetSpec.latest() for p in range(partitions)}
+                found = client.list_offsets(asked, isolation_level=level, request_timeout=5)
+                ends.append({(t.partition, f.result(10).offset) for t, f in found.items()})
+            if ends[0] == ends[1]:
+                return []
+        except KafkaException as e:
+            say("list offsets:", e.args[0].name())
+        time.sleep(0.5)
+    return [f"a transaction stays open: {ends}"]
+
+
+def check(accounts, rows, read_along):
     """The list of what is wrong."""
-    faults = [] if rows == along else ["what was read along differs from what is there"]
+    faults = [] if rows == read_along else ["what was read along differs from what is there"]
     for p, log in enumerate(rows):
         offsets = [o for o, _ in log]
         if offsets != sorted(set(offsets)):
@@ -173,8 +199,7 @@ def check(accounts, rows, along):
 
 
 def idempotent_faults(a, seen):
-    acked = {tuple(map(int, value.split()[1:])) for _, value in a["acked"]}
-    lost = acked - set(seen)
+    lost = set(a["acked"]) - set(seen)
     faults = [f"{a['who']}: {len(lost)} records lost, as {sorted(lost)[:5]}"] if lost else []
     if a["failed"] or a["left"]:
         faults.append(f"{a['who']}: {len(a['failed'])} failed, {a['left']} never answered")
@@ -186,7 +211,6 @@ def transactional_faults(a, seen):
     for number, i in seen:
         found[number].add(i)
     for number, outcome in a["outcome"].items():
-        # The first account of a transaction says how many records it has: see `sizes`.
         want, got = a["sizes"][number], len(found.pop(number, ()))
         allowed = {"committed": {want}, "aborted": {0}, "unknown": {0, want}}[outcome]
         if got not in allowed:
@@ -208,26 +232,32 @@ def main():
     say(f"seed {args.seed}, topic {name}")
     # Forked before any client lives here.
     fork = multiprocessing.get_context("fork")
-    stop, done, account = fork.Event(), fork.Event(), fork.Queue()
-    made = fork.Process(target=create, args=(config, name, args.partitions))
-    made.start()
+    stop, done, account, count = fork.Event(), fork.Event(), fork.Queue(), fork.Value("q", 0)
+
+    def process(function, *more):
+        p = fork.Process(target=function, args=(config, name, args.partitions, *more), daemon=True)
+        p.start()
+        return p
+
+    made = process(create)
     made.join()
     if made.exitcode:
         sys.exit("the topic could not be created")
-    workers = [fork.Process(target=f, args=(config, name, args.partitions, args.seed * 100 + i, stop, account))
-               for i, f in enumerate([idempotent] * args.producers + [transactional] * args.transactional)]
-    along = fork.Process(target=reader, args=(config, name, args.partitions, done, account))
-    for p in [*workers, along]:
-        p.start()
+    kinds = [idempotent] * args.producers + [transactional] * args.transactional
+    for i, kind in enumerate(kinds):
+        process(kind, args.seed * 100 + i, stop, account)
+    process(along, count, done, account)
     time.sleep(args.seconds)
     stop.set()
     say("stopping the producers")
-    accounts = [account.get(timeout=300) for _ in workers]
+    accounts = [account.get(timeout=300) for _ in kinds]
+    faults = settled(config, name, args.partitions)
+    rows = whole(config, name, args.partitions)
+    limit = time.monotonic() + 60
+    while count.value < sum(map(len, rows)) and time.monotonic() < limit:
+        time.sleep(0.1)
     done.set()
-    rows = account.get(timeout=300)["rows"]
-    for p in [*workers, along]:
-        p.join()
-    faults = check(accounts, read(config, name, args.partitions), rows)
+    faults += check(accounts, rows, account.get(timeout=60)["rows"])
     print(json.dumps(summary(accounts, rows), indent=2))
     for fault in faults:
         print("WRONG", fault)

@@ -3,7 +3,7 @@
 import time
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from harness import BOOTSTRAP, equal, unique
+from harness import BOOTSTRAP, equal, settled, unique
 
 
 def producer(**config):
@@ -55,8 +55,13 @@ def values(messages):
     return [m.value().decode() for m in messages]
 
 
-def read(name, partitions=1, isolation="read_committed", **config):
-    """All values of a topic from its beginning to its end, partition after partition."""
+def read(name, partitions=1, isolation="read_committed", wait=True, **config):
+    """All values of a topic from its beginning to its end, partition after partition.
+
+    Waits until no transaction is open; without `wait` it reads what can be seen now.
+    """
+    if wait:
+        settled(name, partitions)
     client = consumer(isolation_level=isolation, enable_partition_eof=True, **config)
     client.assign([TopicPartition(name, p, 0) for p in range(partitions)])
     got, ends, limit = {p: [] for p in range(partitions)}, 0, time.monotonic() + 20

@@ -12,7 +12,7 @@ from aiokafka import (  # noqa: E402
 )
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete  # noqa: E402
 from aiokafka.errors import KafkaError, ProducerFenced, TopicAlreadyExistsError  # noqa: E402
-from harness import BOOTSTRAP, HOUR_AGO, case, equal, main, topic, unique  # noqa: E402
+from harness import BOOTSTRAP, HOUR_AGO, case, equal, main, settled, topic, unique  # noqa: E402
 
 
 def async_case(function):
@@ -52,7 +52,8 @@ def values(messages):
 
 
 async def read(name, isolation="read_committed"):
-    """All of a topic of one partition, up to the end the isolation level shows."""
+    """All of a topic of one partition."""
+    settled(name)
     async with consumer(isolation_level=isolation) as client:
         part = TopicPartition(name, 0)
         client.assign([part])

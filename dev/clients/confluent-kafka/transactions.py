@@ -1,10 +1,8 @@
 """confluent-kafka: transactions (KIP-98, KIP-447): commit, abort, fencing, offsets within."""
 
-import time
-
 from records import consumer, producer, read, send, take, values
 from confluent_kafka import KafkaException, TopicPartition
-from harness import case, equal, topic, unique
+from harness import case, equal, settled, topic, unique
 
 
 def transactional(part="txn", **config):
@@ -51,8 +49,9 @@ def open_transaction_hides_what_follows():
     client.begin_transaction()
     send(client, name, ["open"])
     send(producer(), name, ["after"])
-    equal(read(name), ["before"], "up to the last stable offset")
-    equal(read(name, isolation="read_uncommitted"), ["before", "open", "after"])
+    equal(read(name, wait=False), ["before"], "up to the last stable offset")
+    every = read(name, isolation="read_uncommitted", wait=False)
+    equal(every, ["before", "open", "after"])
     reader = consumer(isolation_level="read_committed")
     reader.assign([TopicPartition(name, 0, 0)])
     equal(values(take(reader, 1)), ["before"])
@@ -112,10 +111,9 @@ def timeout_aborts():
     client.begin_transaction()
     send(client, name, ["abandoned"])
     send(producer(), name, ["after"])
-    end = time.monotonic() + 40
-    while (got := read(name)) != ["after"] and time.monotonic() < end:
-        time.sleep(0.5)
-    equal(got, ["after"])
+    equal(read(name, wait=False), [], "while it is open")
+    settled(name, seconds=40)
+    equal(read(name), ["after"])
     try:
         client.commit_transaction(20)
     except KafkaException as e:

@@ -109,12 +109,19 @@ func groupCooperative() { twoMembers(kgo.Balancers(kgo.CooperativeStickyBalancer
 
 func groupStatic() {
 	name, group := topic("topic", 4), unique("group")
-	one := join(group, name, kgo.InstanceID("one"))
-	two := join(group, name, kgo.InstanceID("two"))
+	timeout := kgo.SessionTimeout(15 * time.Second)
+	one := join(group, name, kgo.InstanceID("one"), timeout)
+	until("the first member owns all", func() bool { return one.count() == 4 })
+	two := join(group, name, kgo.InstanceID("two"), timeout)
 	until("both own two", func() bool { return one.count() == 2 && two.count() == 2 })
+	until("stable", func() bool {
+		found, err := admin().DescribeGroups(ctx, group)
+		check(err)
+		return found[group].State == "Stable"
+	})
 	before := len(one.revoked)
 	two.leave()
-	two = join(group, name, kgo.InstanceID("two"))
+	two = join(group, name, kgo.InstanceID("two"), timeout)
 	until("the second one is back", func() bool { return two.count() == 2 })
 	equal(len(one.revoked), before, "a static member that returns in time moves nothing")
 	one.leave()

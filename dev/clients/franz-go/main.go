@@ -131,13 +131,17 @@ func sorted(words []string) []string {
 // read takes everything a topic of one partition shows up to its end.
 func read(name string, isolation kgo.IsolationLevel) []string {
 	adm := admin()
-	list := adm.ListEndOffsets
-	if isolation == kgo.ReadCommitted() {
-		list = adm.ListCommittedOffsets
-	}
-	ends, err := list(ctx, name)
-	check(err)
-	end, _ := ends.Lookup(name, 0)
+	var end, stable kadm.ListedOffset
+	// The markers may follow the answer to a commit.
+	until("no transaction is open", func() bool {
+		ends, err := adm.ListEndOffsets(ctx, name)
+		check(err)
+		stables, err := adm.ListCommittedOffsets(ctx, name)
+		check(err)
+		end, _ = ends.Lookup(name, 0)
+		stable, _ = stables.Lookup(name, 0)
+		return end.Offset == stable.Offset
+	})
 	c := client(kgo.FetchIsolationLevel(isolation), kgo.KeepControlRecords(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{name: {0: kgo.NewOffset().At(0)}}))
 	defer c.Close()

@@ -9,6 +9,7 @@ import java.util.stream.IntStream;
 import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
+import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.*;
@@ -93,7 +94,18 @@ public class Cases {
         return got;
     }
 
-    static List<String> read(String name, String isolation) {
+    static long end(Admin admin, TopicPartition part, IsolationLevel level) throws Exception {
+        return admin.listOffsets(Map.of(part, OffsetSpec.latest()), new ListOffsetsOptions(level))
+                .all().get().get(part).offset();
+    }
+
+    static List<String> read(String name, String isolation) throws Exception {
+        try (var admin = Admin.create(settings())) {
+            var part = new TopicPartition(name, 0);
+            // The markers may follow the answer to a commit.
+            while (end(admin, part, IsolationLevel.READ_COMMITTED)
+                    < end(admin, part, IsolationLevel.READ_UNCOMMITTED)) Thread.sleep(50);
+        }
         try (var c = consumer("isolation.level", isolation)) {
             var part = new TopicPartition(name, 0);
             c.assign(List.of(part));

@@ -159,9 +159,9 @@ def transactions_terminated():
     other.begin_transaction()
     send(other, name, ["three"])
     transactions_tool("forceTerminateTransaction", "--transactionalId", txn)
-    eventually(lambda: read(name, isolation="read_uncommitted"), ["three"])
+    equal(read(name, isolation="read_uncommitted"), ["three"])
     send(producer(), name, ["four"])
-    eventually(lambda: read(name), ["four"])
+    equal(read(name), ["four"])
 
 
 @case

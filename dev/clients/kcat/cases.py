@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
-from harness import BOOTSTRAP, case, command, contains, equal, main, topic, unique  # noqa: E402
+from harness import BOOTSTRAP, case, command, contains, equal, main, settled, topic, unique  # noqa: E402
 
 
 def kcat(*words, stdin=None, fails=False):
@@ -186,6 +186,7 @@ def transactions_and_isolation():
     settings = ["-X", f"transactional.id={unique('txn')}"]
     produce(name, ["a", "b"], *settings)
     produce(name, ["c"], *settings)
+    settled(name)
     equal(consume(name, "-X", "isolation.level=read_committed"), ["a", "b", "c"])
     got = rows(name, "-X", "isolation.level=read_uncommitted")
     equal([r["offset"] for r in got], [0, 1, 3], "a commit marker takes one offset")
