@@ -136,7 +136,7 @@ fn words_of_sql_can_be_columns() {
         assert_eq!(t.watermark.unwrap().delay_us, 5_000_000, "{delay}");
     }
     let forever = topic("CREATE TOPIC t (a INT) WITH (retention = 'forever')");
-    assert_eq!(forever.retention_us, None);
+    assert_eq!(forever.storage.retention_us, None);
 }
 
 #[test]
