@@ -46,8 +46,19 @@ venv() {
   echo "$home"
 }
 
+# Below the ports that the system gives to outgoing connections: a client that waits for a server
+# to come back must not be given the server's port.
 free_port() {
-  python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'
+  python3 - <<'END'
+import random, socket
+while True:
+    try:
+        with socket.create_server(("127.0.0.1", random.randrange(20000, 32000))) as s:
+            print(s.getsockname()[1])
+            break
+    except OSError:
+        pass
+END
 }
 
 alive() { [ -s "$1" ] && kill -0 "$(cat "$1")" 2>/dev/null; }
