@@ -16,6 +16,8 @@ pub struct BatchBuilder {
     base_ms: i64,
     max_ms: i64,
     count: i32,
+    /// Offsets it takes up: more than records, where it is a copy with gaps.
+    offsets: i32,
     attributes: i16,
     producer: (i64, i16),
 }
@@ -36,6 +38,7 @@ impl BatchBuilder {
             base_ms: to_ms(base_timestamp_us),
             max_ms: i64::MIN,
             count: 0,
+            offsets: 0,
             attributes: 0,
             producer: (-1, -1),
         }
@@ -51,7 +54,7 @@ impl BatchBuilder {
     ) {
         let timestamp_ms = to_ms(timestamp_us);
         let delta = timestamp_ms.wrapping_sub(self.base_ms);
-        let offset_delta = i64::from(self.count);
+        let offset_delta = i64::from(self.offsets);
         let headers_len: usize = headers
             .iter()
             .map(|(name, value)| field_len(Some(name.as_bytes())) + field_len(Some(value)))
@@ -77,6 +80,12 @@ impl BatchBuilder {
         }
         self.max_ms = self.max_ms.max(timestamp_ms);
         self.count = self.count.saturating_add(1);
+        self.offsets = self.offsets.saturating_add(1);
+    }
+
+    /// Leaves offsets out, which a log that is copied has no records at.
+    pub fn skip(&mut self, offsets: i32) {
+        self.offsets = self.offsets.saturating_add(offsets);
     }
 
     /// Says that every record was held against the topic's definition: readers need not do it.
@@ -90,6 +99,11 @@ impl BatchBuilder {
         self.attributes |= TRANSACTIONAL | CONTROL;
         self.producer = (producer_id, epoch);
         self
+    }
+
+    /// Offsets so far.
+    pub fn offsets(&self) -> i32 {
+        self.offsets
     }
 
     /// Records so far.
@@ -118,7 +132,7 @@ impl BatchBuilder {
         head.put_i8(2);
         head.put_u32(0);
         head.put_i16(self.attributes);
-        head.put_i32(self.count - 1);
+        head.put_i32(self.offsets - 1);
         head.put_i64(self.base_ms);
         head.put_i64(max_ms);
         head.put_i64(self.producer.0);

@@ -231,6 +231,16 @@ impl PartitionLog {
         }
     }
 
+    /// Writes a batch of another log, of which this one is a copy, at the offsets it has there. The
+    /// error's kind is `Conflict` if those are not the next ones here.
+    pub fn append_copy(self: &Arc<Self>, first: Offset, batch: Bytes) -> Result<Appended> {
+        let records = Header::parse(&batch).map_or(0, |h| i64::from(h.count));
+        let end = || Some(self.end_offset()).filter(|end| *end != first);
+        self.place(batch, records, end, |_| {})?.map_err(|end| {
+            Error::conflict(format!("the copy of '{}' ends at {end}, not at {first}", self.topic))
+        })
+    }
+
     /// Writes checked batches. `admit` is asked first, under the writer's lock: if it gives
     /// something, nothing is written and that is the answer. `written` is told, under the same
     /// lock, where they are.

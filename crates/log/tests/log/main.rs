@@ -5,6 +5,7 @@
 mod behave;
 mod compaction;
 mod compaction_crash;
+mod copies;
 mod crash;
 mod delete_records;
 mod faults;
