@@ -7,6 +7,7 @@ pub mod file;
 pub mod generator;
 pub mod host;
 pub mod http;
+pub mod kafka;
 
 use catalog::{Definition, Object, Options};
 use common::{Error, Result};
@@ -35,6 +36,7 @@ const SOURCES: &[SourceEntry] = &[
 const SINKS: &[SinkEntry] = &[
     SinkEntry { spec: &file::SPEC, make: file::make },
     SinkEntry { spec: &http::SPEC, make: http::make },
+    SinkEntry { spec: &kafka::SPEC, make: kafka::make },
 ];
 
 /// All source connectors by name.

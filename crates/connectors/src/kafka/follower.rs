@@ -1,0 +1,242 @@
+//! Reads partitions of a Kafka from given offsets on, for ever: only what is committed there, and
+//! nothing twice.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use common::{Error, Offset, Partition, Result};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers, Message};
+
+use super::{ANSWER_MAX, Cluster};
+
+/// New partitions, and the end of the thread, are waited for no longer than this.
+const POLL_MAX: Duration = Duration::from_millis(50);
+/// After something went wrong.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// A record that came.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    pub topic: &'a str,
+    pub partition: Partition,
+    pub offset: Offset,
+    pub timestamp_ms: i64,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: Vec<(&'a str, &'a [u8])>,
+}
+
+/// What the follower has to tell.
+#[derive(Debug)]
+pub enum Event<'a> {
+    Record(Incoming<'a>),
+    /// Nothing more is at hand: a good moment to let go of what was gathered.
+    Idle,
+    /// Kafka keeps only offsets `kept` of a partition, from the first to before the second: what is
+    /// wanted is not among them. It is followed no longer, or from `go_on`.
+    Gone {
+        topic: &'a str,
+        partition: Partition,
+        kept: (Offset, Offset),
+        go_on: &'a mut Option<Offset>,
+    },
+    /// Reading goes on when Kafka answers again.
+    Trouble(Error),
+}
+
+type Wanted = BTreeMap<Arc<str>, BTreeMap<Partition, Offset>>;
+
+/// A thread that follows. Dropping it ends it.
+pub struct Follower {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    /// The next offset of each partition that is followed.
+    wanted: Mutex<Wanted>,
+    changed: AtomicBool,
+}
+
+impl Follower {
+    /// `hear` is called on the follower's thread. It is told again what it fails to take.
+    pub fn start(
+        cluster: &Cluster,
+        hear: impl FnMut(Event<'_>) -> Result<()> + Send + 'static,
+    ) -> Result<Follower> {
+        let mut config = cluster.config();
+        config
+            // librdkafka wants one; nothing is committed to it.
+            .set("group.id", "watershed-follower")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("isolation.level", "read_committed")
+            .set("auto.offset.reset", "error")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.wait.max.ms", "100")
+            .set("queued.max.messages.kbytes", "16384");
+        let consumer = config.create().map_err(|e| cluster.failed("making a consumer", &e))?;
+        let shared = Arc::new(Shared::default());
+        let run = Run { cluster: cluster.clone(), consumer, shared: shared.clone(), hear };
+        let thread = thread::Builder::new()
+            .name("kafka-follow".into())
+            .spawn(move || run.run())
+            .map_err(|e| Error::io("starting the thread that follows Kafka", e))?;
+        Ok(Follower { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Follows a partition, or goes on elsewhere in one.
+    pub fn follow(&self, topic: &str, partition: Partition, from: Offset) {
+        self.shared.wanted().entry(topic.into()).or_default().insert(partition, from);
+        self.shared.changed.store(true, Ordering::Release);
+    }
+
+    /// Follows a topic no longer.
+    pub fn forget(&self, topic: &str) {
+        self.shared.wanted().remove(topic);
+        self.shared.changed.store(true, Ordering::Release);
+    }
+
+    /// Ends the thread.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next offset of a partition, if it is followed.
+    fn next(&self, topic: &str, partition: Partition) -> Option<Offset> {
+        self.wanted().get(topic)?.get(&partition).copied()
+    }
+
+    fn set_next(&self, topic: &str, partition: Partition, next: Offset) {
+        if let Some(at) = self.wanted().get_mut(topic).and_then(|t| t.get_mut(&partition)) {
+            *at = next;
+        }
+    }
+}
+
+struct Run<H> {
+    cluster: Cluster,
+    consumer: BaseConsumer,
+    shared: Arc<Shared>,
+    hear: H,
+}
+
+impl<H: FnMut(Event<'_>) -> Result<()>> Run<H> {
+    fn run(mut self) {
+        let mut idle = true;
+        while !self.shared.stop.load(Ordering::Acquire) {
+            let wait = if idle { POLL_MAX } else { Duration::ZERO };
+            if let Err(e) = self.step(wait, &mut idle) {
+                let _ = (self.hear)(Event::Trouble(e));
+                thread::sleep(RETRY_PAUSE);
+                // From where it was heard last: nothing is passed over.
+                self.shared.changed.store(true, Ordering::Release);
+            }
+        }
+        let _ = (self.hear)(Event::Idle);
+    }
+
+    fn step(&mut self, wait: Duration, idle: &mut bool) -> Result<()> {
+        if self.shared.changed.swap(false, Ordering::AcqRel) {
+            self.assign()?;
+        }
+        let message = match self.consumer.poll(wait) {
+            None => {
+                if !*idle {
+                    (self.hear)(Event::Idle)?;
+                }
+                *idle = true;
+                return Ok(());
+            }
+            Some(Err(e)) => return self.trouble(&e),
+            Some(Ok(message)) => message,
+        };
+        *idle = false;
+        let (topic, partition) = (message.topic(), Partition(message.partition()));
+        let offset = Offset(message.offset());
+        // It may have been told meanwhile to go on elsewhere, or to forget the topic.
+        if self.shared.next(topic, partition).is_none_or(|next| next > offset) {
+            return Ok(());
+        }
+        let headers = message.headers().map(|all| {
+            all.iter().map(|h| (h.key, h.value.unwrap_or_default())).collect::<Vec<_>>()
+        });
+        (self.hear)(Event::Record(Incoming {
+            topic,
+            partition,
+            offset,
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+            key: message.key(),
+            value: message.payload(),
+            headers: headers.unwrap_or_default(),
+        }))?;
+        self.shared.set_next(topic, partition, offset.next());
+        Ok(())
+    }
+
+    fn assign(&self) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        let failed = |e| self.cluster.failed("choosing partitions", &e);
+        for (topic, partitions) in self.shared.wanted().iter() {
+            for (partition, next) in partitions {
+                let next = rdkafka::Offset::Offset(next.0);
+                list.add_partition_offset(topic, partition.0, next).map_err(failed)?;
+            }
+        }
+        self.consumer.assign(&list).map_err(failed)
+    }
+
+    /// Errors do not say which partition they are about.
+    fn trouble(&mut self, e: &KafkaError) -> Result<()> {
+        let wanted = self.shared.wanted().clone();
+        let mut told = false;
+        for (topic, partitions) in wanted {
+            for (partition, next) in partitions {
+                let kept = self.consumer.fetch_watermarks(&topic, partition.0, ANSWER_MAX);
+                let doing = format!("looking up the offsets of '{topic}'");
+                let (first, end) = kept.map_err(|e| self.cluster.failed(&doing, &e))?;
+                if (first..=end).contains(&next.0) {
+                    continue;
+                }
+                let (topic, kept, mut go_on) = (&*topic, (Offset(first), Offset(end)), None);
+                (self.hear)(Event::Gone { topic, partition, kept, go_on: &mut go_on })?;
+                match go_on {
+                    Some(next) => self.shared.set_next(topic, partition, next),
+                    None => {
+                        if let Some(of_topic) = self.shared.wanted().get_mut(topic) {
+                            of_topic.remove(&partition);
+                        }
+                    }
+                }
+                told = true;
+            }
+        }
+        if !told {
+            return Err(self.cluster.failed("reading", e));
+        }
+        self.assign()
+    }
+}
