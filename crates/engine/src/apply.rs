@@ -300,6 +300,10 @@ impl Platform {
             entry.definition = definition;
             return Ok(false);
         }
+        let external = &self.inner.external;
+        if let Some(kafka) = external {
+            kafka.create(&topic.name, &log_config(&topic))?;
+        }
         let log = self.open_log(&topic.name, log_config(&topic))?;
         let meta = Meta::new(&self.inner.kv)?;
         let mut record = TopicRecord::of(&topic);
@@ -310,9 +314,12 @@ impl Platform {
         meta.put_topic(&record)?;
         let name = topic.name.clone();
         let feed = self.inner.env.feeds.topic(&topic.name)?;
-        let inlet = Arc::new(Inlet::new(topic, log, feed, checks));
+        let inlet = Arc::new(Inlet::new(topic, log, feed, checks, external.clone()));
         crate::screen::catch_up(&inlet, &self.inner.ingest)?;
         self.inner.screening.watch(&inlet);
+        if let Some(kafka) = external {
+            kafka.follow(&inlet.log);
+        }
         self.inner.registry_mut().topics.insert(name, TopicEntry { definition, inlet });
         Ok(true)
     }

@@ -125,6 +125,9 @@ fn in_use(kind: &str, name: &str, users: &[&Definition], one: &Definition) -> Er
 }
 
 async fn remove_topic(inner: &Arc<Inner>, name: &str) -> Result<()> {
+    if let Some(kafka) = &inner.external {
+        kafka.forget(name);
+    }
     if let Ok(log) = inner.log.topic(name) {
         // Its id never comes again: what a crash leaves of this is waste, not harm.
         inner.env.feeds.forget(log.id())?;

@@ -14,6 +14,7 @@ use formats::BodyKind;
 use serde::{Deserialize, Serialize};
 
 use crate::dead_letters::{DeadLetter, DeadLetters};
+use crate::external_log::ExternalLog;
 use crate::feed::Feed;
 use crate::planning::Checks;
 use crate::rules;
@@ -30,6 +31,8 @@ pub struct Inlet {
     /// What may be read of the log.
     pub feed: Arc<Feed>,
     pub checks: Checks,
+    /// Where the records go first, when the log is a copy.
+    pub external: Option<Arc<ExternalLog>>,
     pub events: AtomicU64,
     pub refused: AtomicU64,
     next_partition: AtomicU64,
@@ -97,7 +100,13 @@ struct Row {
 }
 
 impl Inlet {
-    pub fn new(topic: Topic, log: Arc<log::Topic>, feed: Arc<Feed>, checks: Checks) -> Inlet {
+    pub fn new(
+        topic: Topic,
+        log: Arc<log::Topic>,
+        feed: Arc<Feed>,
+        checks: Checks,
+        external: Option<Arc<ExternalLog>>,
+    ) -> Inlet {
         let zero = || AtomicU64::new(0);
         let newest = Mutex::default();
         Inlet {
@@ -105,6 +114,7 @@ impl Inlet {
             log,
             feed,
             checks,
+            external,
             events: zero(),
             refused: zero(),
             next_partition: zero(),
@@ -242,9 +252,45 @@ impl Inlet {
         Keys::new(column).map(Some)
     }
 
-    /// Appends checked events and waits until they and the dead letters are durable.
-    pub async fn append(&self, ctx: &IngestContext, checked: Checked) -> Result<Ingested> {
+    /// Appends checked events and waits until they and the dead letters are durable. Those with a
+    /// mark can be found by it after a crash (see `once.rs`).
+    pub async fn append(
+        &self,
+        ctx: &IngestContext,
+        checked: Checked,
+        mark: Option<&str>,
+    ) -> Result<Ingested> {
         let Checked { partitions, accepted, letters } = checked;
+        let topic = &self.topic.name;
+        let ranges = match (&self.external, mark) {
+            _ if partitions.is_empty() => vec![],
+            (None, _) => self.append_here(partitions).await?,
+            (Some(kafka), None) => ranges(kafka.append(topic, &partitions).await?),
+            (Some(kafka), Some(mark)) => {
+                ranges(kafka.append_marked(topic, mark, &partitions).await?)
+            }
+        };
+        if !letters.is_empty() {
+            let store = ctx.dead_letters.clone();
+            let copy = letters.clone();
+            tokio::task::spawn_blocking(move || store.write(&copy))
+                .await
+                .map_err(|e| Error::internal(format!("writing dead letters: {e}")))??;
+        }
+        // What comes back from elsewhere is counted then.
+        if self.external.is_none() {
+            self.events.fetch_add(accepted, Ordering::Relaxed);
+        }
+        self.count_refused(letters.len());
+        let mut answer = Ingested { accepted, partitions: ranges, ..Ingested::default() };
+        answer.set_refused(&letters);
+        Ok(answer)
+    }
+
+    async fn append_here(
+        &self,
+        partitions: BTreeMap<Partition, Vec<Bytes>>,
+    ) -> Result<Vec<PartitionRange>> {
         let mut ranges = vec![];
         let mut waits = vec![];
         for (partition, batches) in partitions {
@@ -269,18 +315,7 @@ impl Inlet {
         for wait in waits {
             wait.await?;
         }
-        if !letters.is_empty() {
-            let store = ctx.dead_letters.clone();
-            let copy = letters.clone();
-            tokio::task::spawn_blocking(move || store.write(&copy))
-                .await
-                .map_err(|e| Error::internal(format!("writing dead letters: {e}")))??;
-        }
-        self.events.fetch_add(accepted, Ordering::Relaxed);
-        self.count_refused(letters.len());
-        let mut answer = Ingested { accepted, partitions: ranges, ..Ingested::default() };
-        answer.set_refused(&letters);
-        Ok(answer)
+        Ok(ranges)
     }
 
     pub fn count_refused(&self, n: usize) {
@@ -305,6 +340,16 @@ impl Ingested {
         errors.truncate(ERRORS_MAX);
         (self.refused, self.errors) = (letters.len() as u64, errors);
     }
+}
+
+/// As an answer tells them.
+pub fn ranges(ranges: connectors::kafka::Ranges) -> Vec<PartitionRange> {
+    let one = |(partition, (first, last)): (Partition, (Offset, Offset))| PartitionRange {
+        partition: partition.0,
+        first_offset: first.0,
+        last_offset: last.0,
+    };
+    ranges.into_iter().map(one).collect()
 }
 
 /// Time of the batch in front of `end`; none where it cannot be read.

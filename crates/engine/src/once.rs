@@ -11,7 +11,7 @@ use kv::{Keyspace, Kv};
 use serde::{Deserialize, Serialize};
 
 use crate::dead_letters::DeadLetter;
-use crate::ingest::{Checked, IngestContext, Ingested, Inlet, MARK_HEADER};
+use crate::ingest::{Checked, IngestContext, Ingested, Inlet, MARK_HEADER, ranges};
 use crate::rows::{for_each_record, next_offset};
 
 /// What is known of one producer.
@@ -92,9 +92,18 @@ impl Producers {
         };
         let mark = format!("{producer};{sequence}");
         let mut checked = check(&mark)?;
+        let mut there = None;
         let mut record = match last {
             Some(record) if repeat => {
-                drop_present(inlet, &record.ends, &mark, &mut checked)?;
+                match &inlet.external {
+                    None => drop_present(inlet, &record.ends, &mark, &mut checked)?,
+                    Some(kafka) => {
+                        there = kafka.committed(&inlet.topic.name, &mark).await?;
+                        if there.is_some() {
+                            checked.partitions.clear();
+                        }
+                    }
+                }
                 record
             }
             _ => {
@@ -111,7 +120,8 @@ impl Producers {
         };
         fail_point("once.begun");
         let letters = std::mem::take(&mut checked.letters);
-        let mut answer = inlet.append(ctx, checked).await?;
+        let mut answer = inlet.append(ctx, checked, Some(&mark)).await?;
+        answer.partitions.extend(there.map(ranges).unwrap_or_default());
         fail_point("once.appended");
         answer.set_refused(&letters);
         record.answer = Some(answer.clone());

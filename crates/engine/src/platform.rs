@@ -17,10 +17,12 @@ use kv::Kv;
 use lake::Lake;
 
 use crate::dead_letters::{DeadLetterPage, DeadLetterQuery, DeadLetters};
+use crate::external_log::ExternalLog;
 use crate::feed::Feeds;
 use crate::history::History;
 use crate::ingest::IngestContext;
 use crate::lock::DataLock;
+use crate::meta::Meta;
 use crate::once::Producers;
 use crate::pipeline::Env;
 use crate::project::{Dashboard, Project};
@@ -28,6 +30,9 @@ use crate::rates::Rates;
 use crate::registry::Registry;
 use crate::screen::Screening;
 use crate::tables::{DeadLettersProvider, PlatformSchema, TopicProvider, ViewProvider};
+
+/// Where the copy of an external log is.
+const COPY_DIR: &str = "data/log";
 
 /// A running platform; cheap to clone.
 #[derive(Clone)]
@@ -41,6 +46,8 @@ pub struct Inner {
     pub(crate) started: Instant,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: Arc<log::Log>,
+    /// The Kafka that the log is a copy of.
+    pub(crate) external: Option<Arc<ExternalLog>>,
     pub(crate) kv: Arc<Kv>,
     pub(crate) lake: Arc<Lake>,
     pub(crate) catalog: CatalogFile,
@@ -121,7 +128,14 @@ impl Platform {
     }
 
     pub fn problems(&self) -> Vec<serde_json::Value> {
-        self.inner.problems.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut problems =
+            self.inner.problems.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let external = self.inner.external.iter().flat_map(|kafka| kafka.troubles());
+        problems.extend(external.map(|(topic, why)| match topic.is_empty() {
+            true => Error::unavailable(why).to_json(),
+            false => Error::corrupt(format!("topic '{topic}': {why}")).to_json(),
+        }));
+        problems
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -207,6 +221,9 @@ impl Platform {
         }
         let inner = self.inner.clone();
         blocking(move || {
+            if let Some(kafka) = &inner.external {
+                kafka.stop();
+            }
             inner.screening.stop();
             inner.coordination.stop();
             inner.log.close();
@@ -222,8 +239,9 @@ impl Inner {
         let lock = DataLock::take(&project.dir.join("data"))?;
         let disk = Arc::new(SystemDisk);
         let log_config = log_config(config);
-        let (log, recovery) =
-            log::Log::open(disk.clone(), clock.clone(), &project.path(&config.log), log_config)?;
+        let is_external = config.log.starts_with(connectors::kafka::SCHEME);
+        let dir = project.path(if is_external { COPY_DIR } else { &config.log });
+        let (log, recovery) = log::Log::open(disk.clone(), clock.clone(), &dir, log_config)?;
         for r in &recovery.partitions {
             tracing::warn!(
                 topic = r.topic,
@@ -259,6 +277,13 @@ impl Inner {
             future_max_us: config.future_max.0,
         });
         Ok(Inner {
+            external: match is_external {
+                true => {
+                    let id = Meta::new(&kv)?.cluster_id()?;
+                    Some(Arc::new(ExternalLog::open(&config.log, &log, &id)?))
+                }
+                false => None,
+            },
             screening: Screening::start(ingest.clone(), log.commits())?,
             coordination: crate::coordination::Coordination::start(&log, &kv, &clock)?,
             started: Instant::now(),

@@ -140,7 +140,7 @@ impl Replay {
                 };
                 let log = self.env.log.create_topic(&topic.name, config)?;
                 let feed = self.env.feeds.topic(&topic.name)?;
-                let inlet = Arc::new(Inlet::new(topic.clone(), log, feed, checks));
+                let inlet = Arc::new(Inlet::new(topic.clone(), log, feed, checks, None));
                 self.inlets.insert(topic.name.clone(), inlet);
             }
         }
@@ -186,7 +186,7 @@ impl Replay {
         })?;
         let checked =
             inlet.check_body(&self.ingest, &body, BodyKind::Json(ContentKind::Ndjson), None)?;
-        inlet.append(&self.ingest, checked).await
+        inlet.append(&self.ingest, checked, None).await
     }
 
     fn runner(&mut self, view: &str) -> Result<&mut Runner> {

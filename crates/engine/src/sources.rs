@@ -140,7 +140,7 @@ impl Run {
             let answer = match position {
                 None => {
                     let checked = self.inlet.check_body(&self.ingest, &body, NDJSON, None)?;
-                    self.inlet.append(&self.ingest, checked).await?
+                    self.inlet.append(&self.ingest, checked, None).await?
                 }
                 Some(position) => {
                     sequence += 1;

@@ -127,7 +127,7 @@ impl Platform {
         let ctx = self.inner.ingest.clone();
         let (inlet2, ctx2) = (inlet.clone(), ctx.clone());
         let checked = blocking(move || inlet2.check_body(&ctx2, &body, kind, None)).await?;
-        inlet.append(&ctx, checked).await
+        inlet.append(&ctx, checked, None).await
     }
 
     /// Takes in batch `sequence` (from 1) of an import, once however often it is sent.

@@ -23,6 +23,8 @@ impl Listeners {
             port => Some(bind(&config.host, port, "pg.port", "--pg-port").await?),
         };
         let kafka = match config.kafka_port {
+            // Its clients talk to the real one.
+            _ if config.log.starts_with("kafka://") => None,
             0 => None,
             port => Some(bind(&config.host, port, "kafka.port", "--kafka-port").await?),
         };

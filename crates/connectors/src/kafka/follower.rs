@@ -1,7 +1,7 @@
 //! Reads partitions of a Kafka from given offsets on, for ever: only what is committed there, and
 //! nothing twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -35,22 +35,28 @@ pub struct Incoming<'a> {
 /// What the follower has to tell.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// Reading (again) begins: at which offset?
+    From {
+        topic: &'a str,
+        partition: Partition,
+        next: &'a mut Offset,
+    },
     Record(Incoming<'a>),
     /// Nothing more is at hand: a good moment to let go of what was gathered.
     Idle,
     /// Kafka keeps only offsets `kept` of a partition, from the first to before the second: what is
-    /// wanted is not among them. It is followed no longer, or from `go_on`.
+    /// wanted is not among them. It is asked again where to begin, unless it is to be forgotten.
     Gone {
         topic: &'a str,
         partition: Partition,
         kept: (Offset, Offset),
-        go_on: &'a mut Option<Offset>,
+        forget: &'a mut bool,
     },
     /// Reading goes on when Kafka answers again.
     Trouble(Error),
 }
 
-type Wanted = BTreeMap<Arc<str>, BTreeMap<Partition, Offset>>;
+type Wanted = BTreeMap<Arc<str>, BTreeSet<Partition>>;
 
 /// A thread that follows. Dropping it ends it.
 pub struct Follower {
@@ -61,13 +67,13 @@ pub struct Follower {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
-    /// The next offset of each partition that is followed.
+    /// The partitions that are followed.
     wanted: Mutex<Wanted>,
     changed: AtomicBool,
 }
 
 impl Follower {
-    /// `hear` is called on the follower's thread. It is told again what it fails to take.
+    /// `hear` is called on the follower's thread. After it fails, reading begins again.
     pub fn start(
         cluster: &Cluster,
         hear: impl FnMut(Event<'_>) -> Result<()> + Send + 'static,
@@ -93,9 +99,9 @@ impl Follower {
         Ok(Follower { shared, thread: Mutex::new(Some(thread)) })
     }
 
-    /// Follows a partition, or goes on elsewhere in one.
-    pub fn follow(&self, topic: &str, partition: Partition, from: Offset) {
-        self.shared.wanted().entry(topic.into()).or_default().insert(partition, from);
+    /// Follows a partition too.
+    pub fn follow(&self, topic: &str, partition: Partition) {
+        self.shared.wanted().entry(topic.into()).or_default().insert(partition);
         self.shared.changed.store(true, Ordering::Release);
     }
 
@@ -124,17 +130,6 @@ impl Shared {
     fn wanted(&self) -> MutexGuard<'_, Wanted> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// The next offset of a partition, if it is followed.
-    fn next(&self, topic: &str, partition: Partition) -> Option<Offset> {
-        self.wanted().get(topic)?.get(&partition).copied()
-    }
-
-    fn set_next(&self, topic: &str, partition: Partition, next: Offset) {
-        if let Some(at) = self.wanted().get_mut(topic).and_then(|t| t.get_mut(&partition)) {
-            *at = next;
-        }
-    }
 }
 
 struct Run<H> {
@@ -152,7 +147,6 @@ impl<H: FnMut(Event<'_>) -> Result<()>> Run<H> {
             if let Err(e) = self.step(wait, &mut idle) {
                 let _ = (self.hear)(Event::Trouble(e));
                 thread::sleep(RETRY_PAUSE);
-                // From where it was heard last: nothing is passed over.
                 self.shared.changed.store(true, Ordering::Release);
             }
         }
@@ -176,9 +170,7 @@ impl<H: FnMut(Event<'_>) -> Result<()>> Run<H> {
         };
         *idle = false;
         let (topic, partition) = (message.topic(), Partition(message.partition()));
-        let offset = Offset(message.offset());
-        // It may have been told meanwhile to go on elsewhere, or to forget the topic.
-        if self.shared.next(topic, partition).is_none_or(|next| next > offset) {
+        if !self.shared.wanted().contains_key(topic) {
             return Ok(());
         }
         let headers = message.headers().map(|all| {
@@ -187,56 +179,54 @@ impl<H: FnMut(Event<'_>) -> Result<()>> Run<H> {
         (self.hear)(Event::Record(Incoming {
             topic,
             partition,
-            offset,
+            offset: Offset(message.offset()),
             timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
             key: message.key(),
             value: message.payload(),
             headers: headers.unwrap_or_default(),
-        }))?;
-        self.shared.set_next(topic, partition, offset.next());
-        Ok(())
+        }))
     }
 
-    fn assign(&self) -> Result<()> {
+    fn assign(&mut self) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        let failed = |e| self.cluster.failed("choosing partitions", &e);
-        for (topic, partitions) in self.shared.wanted().iter() {
-            for (partition, next) in partitions {
-                let next = rdkafka::Offset::Offset(next.0);
-                list.add_partition_offset(topic, partition.0, next).map_err(failed)?;
+        for (topic, partition, next) in self.places()? {
+            let next = rdkafka::Offset::Offset(next.0);
+            let added = list.add_partition_offset(&topic, partition.0, next);
+            added.map_err(|e| self.cluster.failed("choosing partitions", &e))?;
+        }
+        self.consumer.assign(&list).map_err(|e| self.cluster.failed("choosing partitions", &e))
+    }
+
+    fn places(&mut self) -> Result<Vec<(Arc<str>, Partition, Offset)>> {
+        let wanted = self.shared.wanted().clone();
+        let mut places = vec![];
+        for (topic, partitions) in wanted {
+            for partition in partitions {
+                let mut next = Offset(0);
+                (self.hear)(Event::From { topic: &topic, partition, next: &mut next })?;
+                places.push((topic.clone(), partition, next));
             }
         }
-        self.consumer.assign(&list).map_err(failed)
+        Ok(places)
     }
 
     /// Errors do not say which partition they are about.
     fn trouble(&mut self, e: &KafkaError) -> Result<()> {
-        let wanted = self.shared.wanted().clone();
         let mut told = false;
-        for (topic, partitions) in wanted {
-            for (partition, next) in partitions {
-                let kept = self.consumer.fetch_watermarks(&topic, partition.0, ANSWER_MAX);
-                let doing = format!("looking up the offsets of '{topic}'");
-                let (first, end) = kept.map_err(|e| self.cluster.failed(&doing, &e))?;
-                if (first..=end).contains(&next.0) {
-                    continue;
-                }
-                let (topic, kept, mut go_on) = (&*topic, (Offset(first), Offset(end)), None);
-                (self.hear)(Event::Gone { topic, partition, kept, go_on: &mut go_on })?;
-                match go_on {
-                    Some(next) => self.shared.set_next(topic, partition, next),
-                    None => {
-                        if let Some(of_topic) = self.shared.wanted().get_mut(topic) {
-                            of_topic.remove(&partition);
-                        }
-                    }
-                }
-                told = true;
+        for (topic, partition, next) in self.places()? {
+            let kept = self.consumer.fetch_watermarks(&topic, partition.0, ANSWER_MAX);
+            let doing = format!("looking up the offsets of '{topic}'");
+            let (first, end) = kept.map_err(|e| self.cluster.failed(&doing, &e))?;
+            if (first..=end).contains(&next.0) {
+                continue;
             }
+            let (kept, mut forget) = ((Offset(first), Offset(end)), false);
+            (self.hear)(Event::Gone { topic: &topic, partition, kept, forget: &mut forget })?;
+            if forget && let Some(partitions) = self.shared.wanted().get_mut(&topic) {
+                partitions.remove(&partition);
+            }
+            told = true;
         }
-        if !told {
-            return Err(self.cluster.failed("reading", e));
-        }
-        self.assign()
+        if told { self.assign() } else { Err(self.cluster.failed("reading", e)) }
     }
 }

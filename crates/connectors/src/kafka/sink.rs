@@ -58,7 +58,9 @@ pub fn make(values: &Values, ctx: Context) -> Result<Box<dyn Sink>> {
 }
 
 enum Target {
-    Closed { exactly_once: bool },
+    Closed {
+        exactly_once: bool,
+    },
     Plain(Producer),
     /// With the last epoch that is in the topic.
     Transactional(Arc<TransactionalProducer>, Epoch),
