@@ -18,7 +18,7 @@ PORT ?= 4680
 CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lock.json \
   console/vite.config.* console/public -type f 2>/dev/null)
 
-.PHONY: demo test check parity bless crash bench bench-spine bench-log clients docs run build console deny tools clean-demo
+.PHONY: demo test check parity bless crash bench bench-spine bench-log clients external docs run build console deny tools clean-demo
 
 demo: console tools-build
 	@echo "building watershed (the first time takes a while: it compiles the query engine)"
@@ -91,6 +91,10 @@ docs:
 # Real Kafka clients against a broker: make clients ARGS="127.0.0.1:9092 kcat" or ARGS=--kafka
 clients:
 	dev/clients/run $(ARGS)
+
+# Topics in a real Kafka 4: the tests that need one.
+external: console
+	dev/external-kafka $(ARGS)
 
 deny:
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

@@ -44,6 +44,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     findings.extend(ports(&project.config, is_running));
     findings.push(disk(&project.dir));
     findings.push(rights(&project.dir));
+    findings.extend(promises(&project));
     let good = findings.iter().all(|f| f.good);
     if arguments.json {
         let list: Vec<Value> = findings
@@ -116,6 +117,12 @@ fn disk(dir: &Path) -> Finding {
         }
         None => Finding { check, good: true, says: "free space is unknown".into() },
     }
+}
+
+/// What holds for an acknowledged record, and for records counted once.
+fn promises(project: &engine::Project) -> Vec<Finding> {
+    let says = engine::external_log::promises(project);
+    says.into_iter().map(|(good, says)| Finding { check: "promise", good, says }).collect()
 }
 
 fn rights(dir: &Path) -> Finding {

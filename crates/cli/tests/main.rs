@@ -10,6 +10,7 @@ mod cli_golden;
 mod console;
 mod damage;
 mod dev;
+mod external_kafka;
 mod http_golden;
 mod import;
 mod kafka;

@@ -9,7 +9,7 @@ mod body;
 mod coordination;
 mod dead_letters;
 mod drops;
-mod external_log;
+pub mod external_log;
 mod feed;
 mod history;
 mod ingest;

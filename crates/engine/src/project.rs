@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use common::error::Place;
 use common::{Config, Error, Result};
+use connectors::kafka;
 use serde::{Deserialize, Serialize};
 
 /// A project folder with its settings.
@@ -89,7 +90,9 @@ impl Project {
         for (key, value) in
             [("log", &c.log), ("lake", &c.lake), ("views", &c.views), ("catalog", &c.catalog)]
         {
-            if !value.starts_with("file:") {
+            if key == "log" && value.starts_with(kafka::SCHEME) {
+                faults.extend(kafka::Cluster::parse(value).err());
+            } else if !value.starts_with("file:") {
                 let e = Error::unsupported(format!("{key} = \"{value}\" is not supported yet"));
                 faults.push(e.hint(format!("use {key} = \"file:data/{key}\"")));
             }
