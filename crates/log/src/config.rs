@@ -13,7 +13,8 @@ const NAME_LEN_MAX: usize = 249;
 /// Settings of a whole log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// Shortest time between two rounds of syncs; appends are gathered meanwhile.
+    /// Longest time for which appends are gathered between two rounds of syncs; it is shorter on
+    /// disks that sync faster.
     pub commit_interval_us: i64,
     /// A segment is closed at this size, unless the topic says otherwise.
     pub segment_bytes_max: u64,

@@ -1,7 +1,7 @@
-//! Group commit. One thread sleeps until a partition has unsynced writes; then, at most once per
-//! commit interval, all such partitions are synced side by side (the disk merges parallel syncs:
-//! 16 files take about as long as one) by a few helper threads. Without work nothing wakes up.
-//! Partitions of `page_cache` topics wait in a queue of their own for up to a second.
+//! Group commit. One thread sleeps until a partition has unsynced writes; then all such partitions
+//! are synced side by side (the disk merges parallel syncs: 16 files take about as long as one) by
+//! a few helper threads. Without work nothing wakes up. Partitions of `page_cache` topics wait in a
+//! queue of their own for up to a second.
 
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -116,7 +116,7 @@ impl Flusher {
     }
 
     fn run(self: Arc<Self>) {
-        let mut round_began: Option<Instant> = None;
+        let (mut pause, mut ended) = (Duration::ZERO, Instant::now());
         loop {
             let queue = self.wait_for_work(lock(&self.queue));
             if queue.dirty.is_empty() {
@@ -124,11 +124,14 @@ impl Flusher {
             }
             let stop = queue.stop;
             drop(queue);
-            if let Some(began) = round_began.filter(|_| !stop) {
-                thread::sleep(self.interval.saturating_sub(began.elapsed()));
+            if !stop {
+                thread::sleep(pause.saturating_sub(ended.elapsed()));
             }
-            round_began = Some(Instant::now());
+            let began = Instant::now();
             self.round();
+            // Gathers as long as a sync takes: a fast disk answers fast, a slow one syncs more at
+            // once.
+            (pause, ended) = (began.elapsed().min(self.interval), Instant::now());
         }
     }
 

@@ -1,6 +1,8 @@
 //! One connection: frames in, answers out in the order of the requests. A client may send on while
 //! earlier requests wait for the disk; appends happen in the order they were sent.
 
+use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -31,7 +33,46 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 const STALLED_MAX: Duration = Duration::from_secs(30);
 
 /// An answer in the making; none for a client that wants none.
-pub type Answer = BoxFuture<'static, Result<Option<Bytes>>>;
+pub type Answer = BoxFuture<'static, Result<Option<Frame>>>;
+
+/// What is sent: one piece after the other. Records are pieces of their own, so that they need not
+/// be copied.
+#[derive(Default)]
+pub struct Frame {
+    pub pieces: VecDeque<Bytes>,
+}
+
+impl From<Bytes> for Frame {
+    fn from(bytes: Bytes) -> Frame {
+        Frame { pieces: VecDeque::from([bytes]) }
+    }
+}
+
+impl Buf for Frame {
+    fn remaining(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.pieces.front().map_or(&[], |piece| piece)
+    }
+
+    fn advance(&mut self, mut n: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if n < piece.len() {
+                piece.advance(n);
+                return;
+            }
+            n -= piece.len();
+            self.pieces.pop_front();
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let pieces = self.pieces.iter().zip(slices.iter_mut());
+        pieces.map(|(piece, slice)| *slice = IoSlice::new(piece)).count()
+    }
+}
 
 /// A request, read as far as its header.
 pub struct Request {
@@ -49,8 +90,13 @@ pub struct Request {
 
 impl Request {
     /// The frame of an answer.
-    pub fn encode(&self, answer: &impl Encodable) -> Result<Bytes> {
+    pub fn encode(&self, answer: &impl Encodable) -> Result<Frame> {
         encode(self.correlation_id, self.version, self.header_has_tags(), answer)
+    }
+
+    /// The beginning of the frame of an answer: room for its length, and the header.
+    pub fn head(&self) -> BytesMut {
+        head(self.correlation_id, self.header_has_tags())
     }
 
     /// The client's name, and its address as Kafka shows it.
@@ -129,8 +175,8 @@ async fn read_frame(socket: &mut OwnedReadHalf, len: usize) -> Result<Bytes> {
 
 async fn write(mut socket: OwnedWriteHalf, mut answers: mpsc::Receiver<Answer>) -> Result<()> {
     while let Some(answer) = answers.recv().await {
-        let Some(frame) = answer.await? else { continue };
-        let written = tokio::time::timeout(STALLED_MAX, socket.write_all(&frame)).await;
+        let Some(mut frame) = answer.await? else { continue };
+        let written = tokio::time::timeout(STALLED_MAX, socket.write_all_buf(&mut frame)).await;
         match written {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Ok(()),
@@ -218,18 +264,23 @@ fn encode(
     version: i16,
     header_has_tags: bool,
     answer: &impl Encodable,
-) -> Result<Bytes> {
-    let mut frame = BytesMut::new();
-    frame.put_i32(0);
-    frame.put_i32(correlation_id);
-    if header_has_tags {
-        frame.put_u8(0);
-    }
+) -> Result<Frame> {
+    let mut frame = head(correlation_id, header_has_tags);
     answer
         .encode(&mut frame, version)
         .map_err(|e| Error::internal(format!("encoding an answer to a Kafka client: {e}")))?;
     let len = i32::try_from(frame.len() - 4);
     let len = len.map_err(|_| Error::too_large("an answer of more than 2 GiB"))?;
     frame[..4].copy_from_slice(&len.to_be_bytes());
-    Ok(frame.freeze())
+    Ok(frame.freeze().into())
+}
+
+fn head(correlation_id: i32, has_tags: bool) -> BytesMut {
+    let mut frame = BytesMut::new();
+    frame.put_i32(0);
+    frame.put_i32(correlation_id);
+    if has_tags {
+        frame.put_u8(0);
+    }
+    frame
 }

@@ -1,20 +1,19 @@
 //! Fetch: whole batches from the one that has the offset on, as they are stored; only what is
 //! durable. Without enough the answer waits for more (`fetch.min.bytes`, `fetch.max.wait.ms`).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use common::{Error, Offset, Partition, Result};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::fetch_response::{
-    AbortedTransaction, FetchableTopicResponse, PartitionData,
-};
-use kafka_protocol::messages::{BrokerId, FetchResponse, ProducerId, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, PartitionData};
+use kafka_protocol::messages::{BrokerId, ProducerId};
+use kafka_protocol::protocol::Encodable;
 use log::Header;
 use tokio::time::Instant;
 
-use super::connection::{Answer, Request};
+use super::connection::{Answer, Frame, Request};
 use super::list_offsets::READ_COMMITTED;
 use crate::app::App;
 
@@ -22,6 +21,12 @@ use crate::app::App;
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// No answer is larger, but for a single batch.
 const BYTES_MAX: usize = 64 << 20;
+
+/// Smaller batches are copied together: many small pieces are slower.
+const COPIED_BYTES_MAX: usize = 16 << 10;
+
+/// A topic's name, and what each partition has to say and to send.
+type TopicRecords = (String, Vec<(PartitionData, Vec<Bytes>)>);
 
 struct Wanted {
     name: String,
@@ -75,9 +80,105 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
             if !enough && tokio::time::timeout_at(deadline, commits.changed()).await.is_ok() {
                 continue;
             }
-            return request.encode(&FetchResponse::default().with_responses(responses)).map(Some);
+            return encode(&request, responses).map(Some);
         }
     }))
+}
+
+/// The answer's frame. By hand, because the records stay where they were read to.
+fn encode(request: &Request, topics: Vec<TopicRecords>) -> Result<Frame> {
+    let (version, mut frame) = (request.version, Pieces::new(request));
+    frame.open.put_i32(0);
+    if version >= 7 {
+        frame.open.put_i16(0);
+        frame.open.put_i32(0);
+    }
+    frame.len(topics.len());
+    for (name, partitions) in topics {
+        frame.string(&name);
+        frame.len(partitions.len());
+        for (data, records) in partitions {
+            let failed = |e| Error::internal(format!("encoding an answer to a fetch: {e}"));
+            data.encode(&mut frame.open, version).map_err(failed)?;
+            frame.records(records);
+        }
+        frame.tags();
+    }
+    frame.tags();
+    frame.finish()
+}
+
+/// A frame that grows by bytes and by records.
+struct Pieces {
+    done: VecDeque<Bytes>,
+    open: BytesMut,
+    is_flexible: bool,
+}
+
+impl Pieces {
+    fn new(request: &Request) -> Pieces {
+        let is_flexible = request.served.is_flexible(request.version);
+        Pieces { done: VecDeque::new(), open: request.head(), is_flexible }
+    }
+
+    /// The length of an array.
+    fn len(&mut self, n: usize) {
+        match self.is_flexible {
+            true => self.varint(n + 1),
+            false => self.open.put_i32(n as i32),
+        }
+    }
+
+    fn string(&mut self, text: &str) {
+        match self.is_flexible {
+            true => self.varint(text.len() + 1),
+            false => self.open.put_i16(text.len() as i16),
+        }
+        self.open.put_slice(text.as_bytes());
+    }
+
+    fn tags(&mut self) {
+        if self.is_flexible {
+            self.open.put_u8(0);
+        }
+    }
+
+    /// In place of the records that the encoded partition ends with: none, and no tags.
+    fn records(&mut self, records: Vec<Bytes>) {
+        let nothing = if self.is_flexible { 2 } else { 4 };
+        self.open.truncate(self.open.len().saturating_sub(nothing));
+        self.len(records.iter().map(Bytes::len).sum());
+        for batch in records {
+            if batch.len() < COPIED_BYTES_MAX {
+                self.open.put_slice(&batch);
+            } else {
+                self.done.push_back(self.open.split().freeze());
+                self.done.push_back(batch);
+            }
+        }
+        self.tags();
+    }
+
+    fn varint(&mut self, mut n: usize) {
+        while n >= 0x80 {
+            self.open.put_u8((n & 0x7f) as u8 | 0x80);
+            n >>= 7;
+        }
+        self.open.put_u8(n as u8);
+    }
+
+    /// Puts the length in front.
+    fn finish(mut self) -> Result<Frame> {
+        self.done.push_back(self.open.freeze());
+        let len: usize = self.done.iter().map(Bytes::len).sum();
+        let len = i32::try_from(len - 4);
+        let len = len.map_err(|_| Error::too_large("an answer of more than 2 GiB"))?;
+        if let Some(head) = self.done.front_mut() {
+            head.advance(4);
+        }
+        self.done.push_front(Bytes::copy_from_slice(&len.to_be_bytes()));
+        Ok(Frame { pieces: self.done })
+    }
 }
 
 /// What there is now: the answer, its bytes, and whether a partition has an error to tell.
@@ -86,7 +187,7 @@ fn read(
     wanted: &[Wanted],
     bytes_max: usize,
     committed: bool,
-) -> (Vec<FetchableTopicResponse>, usize, bool) {
+) -> (Vec<TopicRecords>, usize, bool) {
     let (mut bytes, mut failed) = (0, false);
     let mut responses = vec![];
     for topic in wanted {
@@ -95,18 +196,16 @@ fn read(
         for (partition, from, max) in &topic.partitions {
             let log = log.as_ref().ok().and_then(|l| l.partition(*partition).ok());
             let room = bytes_max.saturating_sub(bytes).min(*max);
-            let data = match log {
-                None => fault(ResponseError::UnknownTopicOrPartition),
+            let (data, records) = match log {
+                None => (fault(ResponseError::UnknownTopicOrPartition), vec![]),
                 // The first batch is sent whatever its size, or the client would never get on.
                 Some(log) => partition_data(&log, *from, room, bytes == 0, committed),
             };
-            bytes += data.records.as_ref().map_or(0, Bytes::len);
+            bytes += records.iter().map(Bytes::len).sum::<usize>();
             failed |= data.error_code != 0;
-            partitions.push(data.with_partition_index(partition.0));
+            partitions.push((data.with_partition_index(partition.0), records));
         }
-        let name = TopicName(StrBytes::from_string(topic.name.clone()));
-        responses
-            .push(FetchableTopicResponse::default().with_topic(name).with_partitions(partitions));
+        responses.push((topic.name.clone(), partitions));
     }
     (responses, bytes, failed)
 }
@@ -117,7 +216,7 @@ fn partition_data(
     room: usize,
     at_least_one: bool,
     committed: bool,
-) -> PartitionData {
+) -> (PartitionData, Vec<Bytes>) {
     // In this order: the stable offset is never beyond the watermark.
     let stable = log.last_stable_offset();
     let (start, end) = (log.start_offset(), log.high_watermark());
@@ -129,36 +228,36 @@ fn partition_data(
             .with_preferred_read_replica(BrokerId(-1))
     };
     if from < start || from > end {
-        return described(fault(ResponseError::OffsetOutOfRange));
+        return (described(fault(ResponseError::OffsetOutOfRange)), vec![]);
     }
-    let mut records = BytesMut::new();
+    let (mut records, mut bytes) = (vec![], 0);
     let mut next = from;
     let mut has_transactions = false;
     if from < readable && (room > 0 || at_least_one) {
         match log.read_below(from, readable, room) {
             Ok(batches) => {
-                for batch in &batches {
-                    let fits = records.len() + batch.len() <= room;
-                    if fits || (at_least_one && records.is_empty()) {
-                        records.extend_from_slice(batch);
-                        if let Some(header) = Header::parse(batch) {
-                            next = header.last_offset().next();
-                            has_transactions |= header.is_transactional();
-                        }
-                    } else {
+                for batch in batches {
+                    let fits = bytes + batch.len() <= room;
+                    if !fits && !(at_least_one && records.is_empty()) {
                         break;
                     }
+                    if let Some(header) = Header::parse(&batch) {
+                        next = header.last_offset().next();
+                        has_transactions |= header.is_transactional();
+                    }
+                    bytes += batch.len();
+                    records.push(batch);
                 }
             }
-            Err(e) => return described(failed(log, &e)),
+            Err(e) => return (described(failed(log, &e)), vec![]),
         }
     }
-    let data = PartitionData::default().with_records(Some(records.freeze()));
+    let data = PartitionData::default();
     if !committed {
-        return described(data);
+        return (described(data), records);
     }
     if !has_transactions {
-        return described(data.with_aborted_transactions(Some(vec![])));
+        return (described(data.with_aborted_transactions(Some(vec![]))), records);
     }
     match log.aborted_between(from, next) {
         Ok(aborted) => {
@@ -167,9 +266,10 @@ fn partition_data(
                     .with_producer_id(ProducerId(a.producer_id))
                     .with_first_offset(a.first.0)
             };
-            described(data.with_aborted_transactions(Some(aborted.into_iter().map(one).collect())))
+            let aborted = aborted.into_iter().map(one).collect();
+            (described(data.with_aborted_transactions(Some(aborted))), records)
         }
-        Err(e) => described(failed(log, &e)),
+        Err(e) => (described(failed(log, &e)), vec![]),
     }
 }
 
@@ -185,5 +285,4 @@ fn fault(code: ResponseError) -> PartitionData {
         .with_last_stable_offset(-1)
         .with_log_start_offset(-1)
         .with_preferred_read_replica(BrokerId(-1))
-        .with_records(Some(Bytes::new()))
 }
