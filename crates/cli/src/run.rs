@@ -60,6 +60,9 @@ pub struct Opened {
 
 /// Opens the ports first: when one is in use, the data is not touched.
 pub async fn open(project: &Project) -> Result<Opened, Faults> {
+    if let Err(e) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!("the limit of open files stays as it is: {e}");
+    }
     let listeners = Listeners::bind(&project.config).await?;
     let address = listeners.http_address()?;
     let pg_port = listeners.pg.as_ref().map(|_| project.config.pg_port);

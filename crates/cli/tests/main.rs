@@ -16,6 +16,7 @@ mod import;
 mod kafka;
 mod kafka_admin;
 mod kafka_groups;
+mod kafka_hostile;
 mod pgwire;
 mod pgwire_prepared;
 mod process;

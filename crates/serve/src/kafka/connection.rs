@@ -32,6 +32,9 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 /// A client that does not take its answers, or stops in the middle of a frame.
 const STALLED_MAX: Duration = Duration::from_secs(30);
 
+/// Requests are read in pieces of this size.
+const PIECE_BYTES: usize = 1 << 20;
+
 /// An answer in the making; none for a client that wants none.
 pub type Answer = BoxFuture<'static, Result<Option<Frame>>>;
 
@@ -145,14 +148,7 @@ async fn read(
             usize::try_from(len).ok().filter(|len| (8..=max).contains(len)).ok_or_else(|| {
                 Error::too_large(format!("a request of {len} bytes; 8 to {max} are taken"))
             })?;
-        let permits = (len / BODY_PERMIT_BYTES) as u32;
-        let memory = match permits {
-            0 => None,
-            // Not refused but kept waiting: the client sends on when others are done.
-            n => app.limits.bodies.clone().acquire_many_owned(n).await.ok(),
-        };
-        let frame = tokio::time::timeout(STALLED_MAX, read_frame(&mut socket, len)).await;
-        let frame = frame.map_err(|_| Error::cancelled("a request stopped coming"))??;
+        let (frame, memory) = read_frame(app, &mut socket, len).await?;
         let answer = dispatch(app, frame, addresses, memory)?;
         if answers.send(answer).await.is_err() {
             return Ok(());
@@ -160,17 +156,52 @@ async fn read(
     }
 }
 
-async fn read_frame(socket: &mut OwnedReadHalf, len: usize) -> Result<Bytes> {
+/// Memory is taken piece by piece, as the bytes come: who only announces much holds nothing.
+async fn read_frame(
+    app: &App,
+    socket: &mut OwnedReadHalf,
+    len: usize,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>)> {
     let mut frame = BytesMut::new();
+    let mut memory: Option<OwnedSemaphorePermit> = None;
     while frame.len() < len {
-        let room = (len - frame.len()).min(1 << 20);
+        let room = (len - frame.len()).min(PIECE_BYTES);
+        if let Some(more) = take_memory(app, room).await? {
+            match &mut memory {
+                Some(memory) => memory.merge(more),
+                None => memory = Some(more),
+            }
+        }
         frame.reserve(room);
-        let n = socket.read_buf(&mut (&mut frame).limit(room)).await;
+        let piece = tokio::time::timeout(STALLED_MAX, read_piece(socket, &mut frame, room)).await;
+        piece.map_err(|_| Error::cancelled("a request stopped coming"))??;
+    }
+    Ok((frame.freeze(), memory))
+}
+
+/// Not refused but kept waiting: the client sends on when others are done.
+async fn take_memory(app: &App, bytes: usize) -> Result<Option<OwnedSemaphorePermit>> {
+    let permits = (bytes / BODY_PERMIT_BYTES) as u32;
+    if permits == 0 {
+        return Ok(None);
+    }
+    let taken = app.limits.bodies.clone().acquire_many_owned(permits);
+    match tokio::time::timeout(STALLED_MAX, taken).await {
+        Ok(taken) => Ok(taken.ok()),
+        Err(_) => Err(Error::exhausted("the memory for requests is used up by others")),
+    }
+}
+
+async fn read_piece(socket: &mut OwnedReadHalf, frame: &mut BytesMut, len: usize) -> Result<()> {
+    let end = frame.len() + len;
+    while frame.len() < end {
+        let room = end - frame.len();
+        let n = socket.read_buf(&mut (&mut *frame).limit(room)).await;
         if n.map_err(|e| Error::io("reading a request", e))? == 0 {
             return Err(Error::cancelled("the connection ended within a request"));
         }
     }
-    Ok(frame.freeze())
+    Ok(())
 }
 
 async fn write(mut socket: OwnedWriteHalf, mut answers: mpsc::Receiver<Answer>) -> Result<()> {
