@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Clock, Error, Partition, Result};
 use kv::{Keyspace, Kv};
-use log::groups::{GroupConfig, GroupCoordinator, TopicMetadata};
+use log::groups::{GroupConfig, GroupCoordinator, TopicLookup, TopicMetadata};
 use log::transactions::{Markers, TransactionConfig, TransactionCoordinator};
 use log::{Change, CoordinatorStore, Coordinators};
 
@@ -32,15 +32,17 @@ impl Coordination {
     pub fn start(log: &Arc<log::Log>, kv: &Arc<Kv>, clock: &Arc<dyn Clock>) -> Result<Self> {
         let store = Store { kv: kv.clone(), pairs: kv.keyspace("coordinator")? };
         let for_lookup = log.clone();
-        let topics = move |name: &str| {
+        let find = move |name: &str| {
             let topic = for_lookup.topic(name).ok()?;
             let partitions = i32::try_from(topic.partitions().len()).ok()?;
             Some(TopicMetadata { topic_id: topic.id(), partitions })
         };
+        let for_names = log.clone();
+        let names = move || for_names.topics().iter().map(|t| t.name().to_string()).collect();
         let Coordinators { groups, transactions } = Coordinators::open(
             Arc::new(store),
             clock.clone(),
-            Arc::new(topics),
+            TopicLookup::new(find, names),
             Arc::new(LogMarkers(log.clone())),
             GroupConfig::default(),
             TransactionConfig::default(),

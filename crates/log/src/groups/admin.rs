@@ -125,6 +125,7 @@ fn describe_consumer(group_id: &str, group: &ConsumerGroup) -> DescribedConsumer
         client_id: m.client_id.clone(),
         client_host: m.client_host.clone(),
         subscribed_topic_names: m.subscribed_topic_names.iter().cloned().collect(),
+        subscribed_topic_regex: m.pattern.as_ref().map(|p| p.text().to_owned()),
         assignment: named(group, &m.assigned),
         target_assignment: named(group, &m.target),
     };

@@ -2,6 +2,8 @@
 //! in the protocol. Where the protocol's versions differ in behaviour, the request has a flag that
 //! says which version from. All times are milliseconds. Next: `coordinator.rs`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -270,7 +272,7 @@ pub struct ConsumerGroupHeartbeatRequest {
     pub rebalance_timeout_ms: i32,
     /// None: as before.
     pub subscribed_topic_names: Option<Vec<String>>,
-    /// Not served: answered with `INVALID_REGULAR_EXPRESSION` unless empty.
+    /// A pattern in the syntax of RE2 that the whole name of a topic must match. None: as before.
     pub subscribed_topic_regex: Option<String>,
     pub server_assignor: Option<String>,
     /// What the member owns now. None: as before.
@@ -317,6 +319,7 @@ pub struct DescribedConsumerGroupMember {
     pub client_id: String,
     pub client_host: String,
     pub subscribed_topic_names: Vec<String>,
+    pub subscribed_topic_regex: Option<String>,
     pub assignment: Vec<NamedTopicPartitions>,
     pub target_assignment: Vec<NamedTopicPartitions>,
 }
@@ -335,5 +338,21 @@ pub struct TopicMetadata {
     pub partitions: i32,
 }
 
-/// Finds a topic by its name; None when there is none.
-pub type TopicLookup = dyn Fn(&str) -> Option<TopicMetadata> + Send + Sync;
+type Find = dyn Fn(&str) -> Option<TopicMetadata> + Send + Sync;
+type Names = dyn Fn() -> Vec<String> + Send + Sync;
+
+/// What groups ask of the topics that there are.
+pub struct TopicLookup {
+    pub(crate) find: Box<Find>,
+    pub(crate) names: Box<Names>,
+}
+
+impl TopicLookup {
+    /// `find` gives a topic by its name, None when there is none; `names` gives all names.
+    pub fn new(
+        find: impl Fn(&str) -> Option<TopicMetadata> + Send + Sync + 'static,
+        names: impl Fn() -> Vec<String> + Send + Sync + 'static,
+    ) -> Arc<TopicLookup> {
+        Arc::new(TopicLookup { find: Box::new(find), names: Box::new(names) })
+    }
+}

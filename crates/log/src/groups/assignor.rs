@@ -24,7 +24,7 @@ pub(crate) fn assign(
 }
 
 fn subscribers<'a>(members: &'a Members, topic: &str) -> Vec<&'a String> {
-    let wants = |m: &ConsumerMember| m.subscribed_topic_names.contains(topic);
+    let wants = |m: &ConsumerMember| m.wants(topic);
     members.iter().filter(|(_, m)| wants(m)).map(|(id, _)| id).collect()
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regex::{Regex, RegexBuilder};
 use uuid::Uuid;
 
 use super::api::{LeaveGroupMember, MemberIdentity, TopicLookup, TopicMetadata};
@@ -20,6 +21,8 @@ pub(crate) type Assignment = BTreeMap<Uuid, BTreeSet<i32>>;
 pub(crate) const LEFT_FOR_A_WHILE: i32 = -2;
 /// How often the topics of a group are looked at for changes.
 const TOPICS_CHECK_INTERVAL_MS: i64 = 1_000;
+/// Memory of a member's compiled pattern.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(i8)]
@@ -50,6 +53,10 @@ pub(crate) struct ConsumerMember {
     pub client_host: String,
     pub rebalance_timeout_ms: i32,
     pub subscribed_topic_names: BTreeSet<String>,
+    /// It wants the topics whose names this matches, too.
+    pub pattern: Option<Pattern>,
+    /// Those that there are.
+    pub matched: BTreeSet<String>,
     pub server_assignor: Option<String>,
     pub member_epoch: i32,
     pub previous_member_epoch: i32,
@@ -63,6 +70,33 @@ pub(crate) struct ConsumerMember {
     pub session_deadline_ms: i64,
     /// When it is removed if it has not given up what it must.
     pub revocation_deadline_ms: Option<i64>,
+}
+
+impl ConsumerMember {
+    pub fn wants(&self, topic: &str) -> bool {
+        self.subscribed_topic_names.contains(topic) || self.matched.contains(topic)
+    }
+}
+
+/// What the whole name of a topic must match, in the syntax of RE2: finding out takes time that
+/// grows with the name's length only.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    text: String,
+    whole: Regex,
+}
+
+impl Pattern {
+    pub fn new(text: &str) -> Result<Pattern, regex::Error> {
+        let build = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
+        // By itself first: its brackets must be its own.
+        build(text)?;
+        Ok(Pattern { text: text.to_owned(), whole: build(&format!("^(?:{text})$"))? })
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 #[derive(Default)]
@@ -112,7 +146,10 @@ impl ConsumerGroup {
     }
 
     pub fn subscribed_topics(&self) -> BTreeSet<String> {
-        self.members.values().flat_map(|m| m.subscribed_topic_names.iter().cloned()).collect()
+        let of_member = |m: &ConsumerMember| {
+            m.subscribed_topic_names.iter().chain(&m.matched).cloned().collect::<Vec<_>>()
+        };
+        self.members.values().flat_map(of_member).collect()
     }
 
     /// Another target is needed; once is enough until it is made.
@@ -127,11 +164,34 @@ impl ConsumerGroup {
             return;
         }
         self.topics_checked_ms = now_ms;
-        let find = |name: String| lookup(&name).map(|topic| (name, topic));
+        self.match_patterns(lookup);
+        let find = |name: String| (lookup.find)(&name).map(|topic| (name, topic));
         let topics: BTreeMap<_, _> =
             self.subscribed_topics().into_iter().filter_map(find).collect();
         if topics != self.topics {
             self.topics = topics;
+            self.bump_epoch();
+        }
+    }
+
+    /// Looks which topics the members' patterns name now.
+    fn match_patterns(&mut self, lookup: &TopicLookup) {
+        if self.members.values().all(|m| m.pattern.is_none() && m.matched.is_empty()) {
+            return;
+        }
+        let names = (lookup.names)();
+        let mut changed = false;
+        for member in self.members.values_mut() {
+            let matched: BTreeSet<String> = match &member.pattern {
+                Some(pattern) => {
+                    names.iter().filter(|n| pattern.whole.is_match(n)).cloned().collect()
+                }
+                None => BTreeSet::new(),
+            };
+            changed |= matched != member.matched;
+            member.matched = matched;
+        }
+        if changed {
             self.bump_epoch();
         }
     }

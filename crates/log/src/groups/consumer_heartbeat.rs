@@ -10,7 +10,7 @@ use super::api::{
 };
 use super::assignor::ASSIGNORS;
 use super::consumer::{
-    Assignment, ConsumerGroup, ConsumerMember, LEFT_FOR_A_WHILE, MemberState, without,
+    Assignment, ConsumerGroup, ConsumerMember, LEFT_FOR_A_WHILE, MemberState, Pattern, without,
 };
 use super::coordinator::GroupCoordinator;
 use super::group::{Group, Membership};
@@ -149,9 +149,10 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
     if request.member_epoch < 0 {
         return Ok(());
     }
-    if request.subscribed_topic_regex.as_ref().is_some_and(|regex| !regex.is_empty()) {
-        let message = "subscriptions by regular expression are not served; name the topics, or \
-                       let the client match them";
+    if let Some(text) = request.subscribed_topic_regex.as_ref().filter(|text| !text.is_empty())
+        && let Err(e) = Pattern::new(text)
+    {
+        let message = format!("'{text}' is no regular expression: {e}");
         return refuse(ErrorCode::InvalidRegularExpression, message);
     }
     if let Some(assignor) = &request.server_assignor
@@ -168,8 +169,8 @@ fn check(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
         if request.topic_partitions.as_ref().is_none_or(|owned| !owned.is_empty()) {
             return invalid("a member that joins owns no partitions");
         }
-        if request.subscribed_topic_names.is_none() {
-            return invalid("the subscribed topics must be given at joining");
+        if request.subscribed_topic_names.is_none() && request.subscribed_topic_regex.is_none() {
+            return invalid("the subscribed topics, or a pattern, must be given at joining");
         }
     }
     Ok(())
@@ -305,6 +306,12 @@ impl ConsumerGroup {
             let names: BTreeSet<String> = names.iter().cloned().collect();
             changed = names != member.subscribed_topic_names;
             member.subscribed_topic_names = names;
+        }
+        if let Some(text) = &request.subscribed_topic_regex
+            && *text != member.pattern.as_ref().map_or("", Pattern::text)
+        {
+            member.pattern = Pattern::new(text).ok().filter(|_| !text.is_empty());
+            changed = true;
         }
         let assignor = &request.server_assignor;
         let assignor_changed = assignor.is_some() && *assignor != member.server_assignor;

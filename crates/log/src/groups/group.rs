@@ -8,7 +8,7 @@ use common::Result;
 
 use super::api::{JoinGroupProtocol, TopicMetadata};
 use super::classic::{ClassicGroup, ClassicMember, ClassicState};
-use super::consumer::{Assignment, ConsumerGroup, ConsumerMember, MemberState};
+use super::consumer::{Assignment, ConsumerGroup, ConsumerMember, MemberState, Pattern};
 use crate::coordinator_store::encoding::{Reader, Writer, kind};
 use crate::coordinator_store::{Change, Ticket};
 use uuid::Uuid;
@@ -147,8 +147,8 @@ impl Group {
                 group.loaded(now_ms);
                 Membership::Classic(group)
             }
-            _ => {
-                let mut group = read_consumer(&mut reader)?;
+            kind => {
+                let mut group = read_consumer(&mut reader, kind >= 2)?;
                 group.loaded(now_ms, session_ms);
                 Membership::Consumer(group)
             }
@@ -234,7 +234,7 @@ fn read_classic(r: &mut Reader) -> Result<ClassicGroup> {
 
 fn write_consumer(group: &ConsumerGroup) -> Writer {
     Writer::value()
-        .i8(1)
+        .i8(2)
         .i32(group.group_epoch)
         .i32(group.assignment_epoch)
         .text(&group.assignor)
@@ -250,6 +250,8 @@ fn write_consumer(group: &ConsumerGroup) -> Writer {
                 .text(&m.client_host)
                 .i32(m.rebalance_timeout_ms)
                 .list(&m.subscribed_topic_names, |w, name| w.text(name))
+                .optional_text(m.pattern.as_ref().map(Pattern::text))
+                .list(&m.matched, |w, name| w.text(name))
                 .optional_text(m.server_assignor.as_deref())
                 .i32(m.member_epoch)
                 .i32(m.previous_member_epoch)
@@ -260,7 +262,8 @@ fn write_consumer(group: &ConsumerGroup) -> Writer {
         })
 }
 
-fn read_consumer(r: &mut Reader) -> Result<ConsumerGroup> {
+/// `patterns`: members may have one.
+fn read_consumer(r: &mut Reader, patterns: bool) -> Result<ConsumerGroup> {
     Ok(ConsumerGroup {
         group_epoch: r.i32()?,
         assignment_epoch: r.i32()?,
@@ -278,6 +281,11 @@ fn read_consumer(r: &mut Reader) -> Result<ConsumerGroup> {
                 client_host: r.text()?,
                 rebalance_timeout_ms: r.i32()?,
                 subscribed_topic_names: r.list(Reader::text)?,
+                pattern: match patterns {
+                    true => r.optional_text()?.and_then(|text| Pattern::new(&text).ok()),
+                    false => None,
+                },
+                matched: if patterns { r.list(Reader::text)? } else { BTreeSet::new() },
                 server_assignor: r.optional_text()?,
                 member_epoch: r.i32()?,
                 previous_member_epoch: r.i32()?,

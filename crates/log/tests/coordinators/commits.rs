@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Clock, Error, Result, SystemClock};
-use log::groups::GroupConfig;
+use log::groups::{GroupConfig, TopicLookup};
 use log::transactions::*;
 use log::{Change, CoordinatorStore, Coordinators, ErrorCode as E};
 
@@ -32,7 +32,7 @@ fn commits_of_many_groups_share_a_write() {
     let coordinators = Coordinators::open(
         Arc::new(SlowStore(store.clone())),
         Arc::new(SystemClock),
-        Arc::new(|_: &str| None),
+        TopicLookup::new(|_| None, Vec::new),
         Arc::new(Partitions::default()),
         GroupConfig::default(),
         TransactionConfig::default(),
@@ -77,7 +77,7 @@ fn transactions_go_on_side_by_side_and_their_markers_too() {
     let coordinators = Coordinators::open(
         Arc::new(Store::default()),
         Arc::new(SystemClock),
-        Arc::new(|_: &str| None),
+        TopicLookup::new(|_| None, Vec::new),
         partitions.clone(),
         GroupConfig::default(),
         TransactionConfig::default(),
@@ -136,7 +136,7 @@ fn a_store_that_panics_does_not_leave_others_waiting() {
     let coordinators = Coordinators::open(
         Arc::new(Panics(AtomicBool::new(false))),
         Arc::new(SystemClock),
-        Arc::new(|_: &str| None),
+        TopicLookup::new(|_| None, Vec::new),
         Arc::new(Partitions::default()),
         GroupConfig::default(),
         TransactionConfig::default(),
@@ -166,7 +166,7 @@ fn a_store_with_unreadable_values_is_refused() {
     let opened = Coordinators::open(
         Arc::new(Damaged),
         Arc::new(SystemClock),
-        Arc::new(|_: &str| None),
+        TopicLookup::new(|_| None, Vec::new),
         Arc::new(Partitions::default()),
         GroupConfig::default(),
         TransactionConfig::default(),

@@ -313,8 +313,47 @@ fn what_is_not_right_gets_kafkas_error() {
     assert_eq!(ask(&|r| r.rebalance_timeout_ms = -1), E::InvalidRequest);
     assert_eq!(ask(&|r| r.topic_partitions = None), E::InvalidRequest);
     assert_eq!(ask(&|r| r.subscribed_topic_names = None), E::InvalidRequest);
-    let regex = Some("ord.*".to_owned());
-    assert_eq!(ask(&|r| r.subscribed_topic_regex = regex.clone()), E::InvalidRegularExpression);
+    for regex in ["ord(", "a)(b", "x{100000}"] {
+        let regex = Some(regex.to_owned());
+        assert_eq!(ask(&|r| r.subscribed_topic_regex = regex.clone()), E::InvalidRegularExpression);
+    }
+}
+
+#[test]
+fn a_pattern_follows_the_topics_that_come_and_go() {
+    let mut world = World::new();
+    world.topic("orders", 1);
+    world.topic("orders-eu", 2);
+    world.topic("payments", 1);
+    let mut a = Consumer::new("a", &[]);
+    // Several times: what is to be given up is given up before others are taken.
+    let mut beat = |world: &World, regex: Option<&str>| {
+        for _ in 0..3 {
+            let request = ConsumerGroupHeartbeatRequest {
+                subscribed_topic_regex: regex.map(String::from),
+                ..a.request()
+            };
+            let answer = world.groups().consumer_group_heartbeat(request);
+            assert_eq!(answer.error_code, E::None, "{:?}", answer.error_message);
+            a.epoch = answer.member_epoch;
+            a.owned = answer.assignment.unwrap_or(std::mem::take(&mut a.owned));
+        }
+        a.owned.iter().map(|t| t.partitions.len()).sum::<usize>()
+    };
+    // The whole name must match; of two ways that match, any.
+    assert_eq!(beat(&world, Some("order|orders(-.*)?")), 3);
+    let described = world.groups().describe_consumer_group("g");
+    let member = &described.members[0];
+    assert_eq!(member.subscribed_topic_regex.as_deref(), Some("order|orders(-.*)?"));
+    assert!(member.subscribed_topic_names.is_empty());
+    assert_eq!(beat(&world, None), 3, "it is remembered");
+    world.topic("orders-us", 4);
+    world.pass(1_500);
+    assert_eq!(beat(&world, None), 7, "a new topic is found");
+    world.restart();
+    assert_eq!(beat(&world, None), 7, "the pattern is kept over a restart");
+    assert_eq!(beat(&world, Some("pay.*")), 1, "another pattern");
+    assert_eq!(beat(&world, Some("")), 0, "none any more");
 }
 
 #[test]

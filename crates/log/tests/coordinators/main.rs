@@ -199,11 +199,15 @@ fn open(
     transaction_config: &TransactionConfig,
 ) -> Coordinators {
     let topics = topics.clone();
-    let lookup = move |name: &str| topics.lock().unwrap().get(name).copied();
+    let all = topics.clone();
+    let lookup = TopicLookup::new(
+        move |name| topics.lock().unwrap().get(name).copied(),
+        move || all.lock().unwrap().keys().cloned().collect(),
+    );
     Coordinators::open(
         Arc::new(store.clone()),
         Arc::new(clock.clone()),
-        Arc::new(lookup),
+        lookup,
         Arc::new(partitions.clone()),
         group_config.clone(),
         transaction_config.clone(),

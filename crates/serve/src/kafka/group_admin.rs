@@ -115,6 +115,7 @@ fn described_consumer(
             .with_subscribed_topic_names(
                 m.subscribed_topic_names.into_iter().map(topic_name).collect(),
             )
+            .with_subscribed_topic_regex(m.subscribed_topic_regex.map(text))
             .with_assignment(assignment(m.assignment))
             .with_target_assignment(assignment(m.target_assignment));
         if version >= 1 { out.with_member_type(CONSUMER) } else { out }
