@@ -168,7 +168,7 @@ macro_rules! config {
 }
 
 config! {
-    /// The buffer: a folder in the project, or `kafka://broker:9092` (not yet).
+    /// The buffer: a folder in the project, or a real Kafka, `kafka://broker:9092`.
     log: String = "file:data/log", "log";
     /// Where topics are archived: a folder, `s3://bucket/path` or `hdfs://…` (not yet).
     lake: String = "file:data/lake", "lake";
