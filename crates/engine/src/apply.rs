@@ -573,6 +573,18 @@ pub(crate) fn parse_all(texts: &[sql::Text]) -> Result<Vec<Definition>, Vec<Erro
 }
 
 fn only_create(text: &sql::Text, statement: &sql::Statement) -> Error {
+    let is_user = matches!(
+        statement,
+        sql::Statement::CreateUser { .. }
+            | sql::Statement::AlterUser { .. }
+            | sql::Statement::DropUser { .. }
+    );
+    if is_user {
+        // Without its place: the text has the password.
+        let file = text.file.as_deref().unwrap_or("the text");
+        return Error::invalid(format!("{file} has a statement about a user"))
+            .hint("passwords do not belong into files; type it into: watershed sql");
+    }
     let at = text.place(match statement {
         sql::Statement::Drop { span, .. } | sql::Statement::Describe { span, .. } => span.clone(),
         sql::Statement::Query { start, text } => *start..*start + text.trim_end().len(),

@@ -40,10 +40,12 @@ mod subscription;
 mod tables;
 pub mod text;
 mod upkeep;
+mod users;
 mod view_store;
 mod views;
 
 pub use apply::ApplyReport;
+pub use catalog::{ScramMechanism, User, Verifier, scram};
 pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetterQuery, ShownLetter};
 pub use ingest::{Ingested, PartitionRange, RefusedLine};
 pub use platform::Platform;
@@ -55,4 +57,5 @@ pub use status::{
     resident_bytes,
 };
 pub use subscription::{EpochChanges, Subscription, Update};
+pub use users::Users;
 pub use views::{Event, ViewPage, ViewQuery};
