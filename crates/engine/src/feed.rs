@@ -107,10 +107,7 @@ impl Feed {
         }
         let Committed { batches, next } = log.read_committed(from, bytes_max)?;
         let next = next.min(end);
-        let left_out = match self.part(partition)?.leaves_out.load(Ordering::Acquire) {
-            true => self.left_out(partition, from, next)?,
-            false => vec![],
-        };
+        let left_out = self.left_out(partition, from, next)?;
         let mut stretch = Stretch { batches, from, next, left_out };
         stretch.drop_left_out();
         let unpacked = unpack(&stretch.batches);
@@ -121,8 +118,16 @@ impl Feed {
         Ok(stretch)
     }
 
-    /// Ranges with an offset in `from..to`.
-    fn left_out(&self, partition: Partition, from: Offset, to: Offset) -> Result<Vec<Range<i64>>> {
+    /// What was left out, as ranges with an offset in `from..to`.
+    pub(crate) fn left_out(
+        &self,
+        partition: Partition,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<Range<i64>>> {
+        if !self.part(partition)?.leaves_out.load(Ordering::Acquire) {
+            return Ok(vec![]);
+        }
         let first = self.key(partition, Some(0));
         let mut ranges = vec![];
         // The last one that begins before may reach into it.

@@ -22,7 +22,7 @@ use crate::rules;
 /// Errors listed in one answer; the dead letters have all.
 const ERRORS_MAX: usize = 100;
 /// Records are gathered into log batches of about this size.
-const BATCH_BYTES: usize = 512 << 10;
+pub(crate) const BATCH_BYTES: usize = 512 << 10;
 
 /// A topic ready to take events.
 pub struct Inlet {
@@ -160,7 +160,7 @@ impl Inlet {
         self.gather(ctx, &split.batch, &rows, keep.as_ref(), letters, mark)
     }
 
-    fn letter(
+    pub(crate) fn letter(
         &self,
         ctx: &IngestContext,
         line: u64,
@@ -214,9 +214,7 @@ impl Inlet {
         // Without a key a request stays together; a repeat of a marked one must choose the same.
         let unkeyed = match mark {
             Some(mark) => partition_of(mark.as_bytes(), n),
-            None => {
-                Partition((self.next_partition.fetch_add(1, Ordering::Relaxed) % n as u64) as i32)
-            }
+            None => self.turn(n),
         };
         let headers: Vec<(&str, &[u8])> =
             mark.iter().map(|m| (MARK_HEADER, m.as_bytes())).collect();
@@ -242,6 +240,12 @@ impl Inlet {
             done.entry(partition).or_default().push(builder.checked().build());
         }
         Ok(Checked { partitions: done, accepted, letters })
+    }
+
+    /// The partition whose turn it is to get what has no key.
+    pub(crate) fn turn(&self, partitions: i32) -> Partition {
+        let turn = self.next_partition.fetch_add(1, Ordering::Relaxed);
+        Partition((turn % partitions.max(1) as u64) as i32)
     }
 
     fn keys(&self, batch: &RecordBatch) -> Result<Option<Keys>> {
@@ -270,6 +274,21 @@ impl Inlet {
                 ranges(kafka.append_marked(topic, mark, &partitions).await?)
             }
         };
+        // What comes back from elsewhere is counted then.
+        if self.external.is_none() {
+            self.events.fetch_add(accepted, Ordering::Relaxed);
+        }
+        self.answer(ctx, accepted, ranges, letters).await
+    }
+
+    /// The answer, once what was refused is with the dead letters.
+    pub(crate) async fn answer(
+        &self,
+        ctx: &IngestContext,
+        accepted: u64,
+        partitions: Vec<PartitionRange>,
+        letters: Vec<DeadLetter>,
+    ) -> Result<Ingested> {
         if !letters.is_empty() {
             let store = ctx.dead_letters.clone();
             let copy = letters.clone();
@@ -277,12 +296,8 @@ impl Inlet {
                 .await
                 .map_err(|e| Error::internal(format!("writing dead letters: {e}")))??;
         }
-        // What comes back from elsewhere is counted then.
-        if self.external.is_none() {
-            self.events.fetch_add(accepted, Ordering::Relaxed);
-        }
         self.count_refused(letters.len());
-        let mut answer = Ingested { accepted, partitions: ranges, ..Ingested::default() };
+        let mut answer = Ingested { accepted, partitions, ..Ingested::default() };
         answer.set_refused(&letters);
         Ok(answer)
     }

@@ -1,58 +1,77 @@
 //! The engine's figures in the Prometheus text format, named after its conventions: base units,
-//! `_total` for counters, labels for topic and view.
+//! `_total` for counters, labels for topic and view. Partitions and groups: `log_metrics.rs`.
 
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
-use crate::platform::Platform;
+use common::Result;
 
-struct Page(String);
+use crate::platform::{Platform, blocking};
+
+/// The page as it is written.
+pub(crate) struct Page(String);
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub fn family(&mut self, (name, kind, help): (&str, &str, &str)) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, label: Option<(&str, &str)>, value: f64) {
-        let _ = match label {
-            Some((key, of)) => {
-                let of = of.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-                writeln!(self.0, "{name}{{{key}=\"{of}\"}} {value}")
-            }
-            None => writeln!(self.0, "{name} {value}"),
+    /// A sample, if there is a value.
+    pub fn labelled(&mut self, name: &str, labels: &[(&str, &str)], value: Option<f64>) {
+        let Some(value) = value else { return };
+        let label = |(key, of): &(&str, &str)| {
+            let of = of.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            format!("{key}=\"{of}\"")
         };
+        let _ = match labels {
+            [] => writeln!(self.0, "{name} {value}"),
+            _ => {
+                let labels: Vec<String> = labels.iter().map(label).collect();
+                writeln!(self.0, "{name}{{{}}} {value}", labels.join(","))
+            }
+        };
+    }
+
+    fn one(&mut self, family: (&str, &str, &str), value: f64) {
+        self.family(family);
+        self.labelled(family.0, &[], Some(value));
     }
 
     fn by<'a>(
         &mut self,
-        (name, kind, help): (&str, &str, &str),
+        family: (&str, &str, &str),
         label: &str,
         values: impl IntoIterator<Item = (&'a str, f64)>,
     ) {
-        self.family(name, kind, help);
+        self.family(family);
         for (of, value) in values {
-            self.sample(name, Some((label, of)), value);
+            self.labelled(family.0, &[(label, of)], Some(value));
         }
     }
 }
 
 impl Platform {
     /// All figures of the engine.
-    pub fn metrics(&self) -> String {
+    pub async fn metrics(&self) -> Result<String> {
+        let platform = self.clone();
+        // Some figures come from files.
+        blocking(move || Ok(platform.metrics_page().0)).await
+    }
+
+    fn metrics_page(&self) -> Page {
         let mut page = Page(String::new());
-        page.family("watershed_uptime_seconds", "gauge", "Time since the start.");
         let uptime = self.inner.started.elapsed().as_secs_f64();
-        page.sample("watershed_uptime_seconds", None, uptime);
+        page.one(("watershed_uptime_seconds", "gauge", "Time since the start."), uptime);
         if let Some(bytes) = crate::status::resident_bytes() {
-            page.family("process_resident_memory_bytes", "gauge", "Resident memory.");
-            page.sample("process_resident_memory_bytes", None, bytes as f64);
+            let family = ("process_resident_memory_bytes", "gauge", "Resident memory.");
+            page.one(family, bytes as f64);
         }
         self.topic_metrics(&mut page);
+        self.inner.log_metrics(&mut page);
         self.view_metrics(&mut page);
         let letters = self.inner.dead_letters.total();
-        page.family("watershed_dead_letters", "gauge", "Dead letters kept.");
-        page.sample("watershed_dead_letters", None, letters as f64);
-        page.0
+        page.one(("watershed_dead_letters", "gauge", "Dead letters kept."), letters as f64);
+        page
     }
 
     fn topic_metrics(&self, page: &mut Page) {

@@ -222,7 +222,8 @@ fn refused(
             }
         }
     }
-    for (record, column, kind, reason) in misfits(inlet, ctx, &records)? {
+    let values: Vec<Option<&[u8]>> = records.iter().map(|r| r.value).collect();
+    for (record, column, kind, reason) in misfits(inlet, ctx, &values)? {
         let (offset, raw) = (records[record].offset.0, records[record].value.unwrap_or_default());
         refused.push((offset..offset + 1, letter(offset, column, kind, reason, raw)));
     }
@@ -230,16 +231,20 @@ fn refused(
     Ok(refused)
 }
 
-type Misfit = (usize, Option<String>, &'static str, String);
+/// A value that is no row: its index, column, kind of fault and reason.
+pub(crate) type Misfit = (usize, Option<String>, &'static str, String);
 
-/// Which of the records are no rows of the topic: their index, column, kind of fault and reason.
-fn misfits(inlet: &Inlet, ctx: &IngestContext, records: &[RecordView<'_>]) -> Result<Vec<Misfit>> {
+/// Which of the values are no rows of the topic.
+pub(crate) fn misfits(
+    inlet: &Inlet,
+    ctx: &IngestContext,
+    values: &[Option<&[u8]>],
+) -> Result<Vec<Misfit>> {
     // Any bytes are a row, and there is nothing to hold them against.
     if inlet.topic.format == Format::Raw && inlet.checks.is_empty() {
         return Ok(vec![]);
     }
-    let values: Vec<Option<&[u8]>> = records.iter().map(|r| r.value).collect();
-    let decoded = Values::new(inlet.topic.format, inlet.topic.schema(), None)?.decode(&values)?;
+    let decoded = Values::new(inlet.topic.format, inlet.topic.schema(), None)?.decode(values)?;
     let (now, future) = (ctx.clock.now_us(), ctx.future_max_us);
     let verdict = rules::check(&inlet.topic, &inlet.checks, &decoded.batch, now, future)?;
     let refused = decoded.refused.into_iter();

@@ -3,10 +3,12 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use log::CleanupPolicy;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::platform::Platform;
+use crate::partitions::{bytes_counter, records_counter};
+use crate::platform::{Inner, Platform};
 use crate::text::rfc3339;
 
 #[derive(Clone, Debug, Serialize)]
@@ -35,9 +37,14 @@ pub struct TopicInfo {
     pub key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_ms: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_bytes: Option<u64>,
+    /// Kafka's `cleanup.policy`: delete, compact, or both.
+    pub cleanup_policy: CleanupPolicy,
     pub records: u64,
     pub bytes: u64,
     pub events_per_second: Option<f64>,
+    pub bytes_per_second: Option<f64>,
     /// When the newest event in the log arrived.
     pub last_arrived: Option<String>,
     pub file: Option<String>,
@@ -134,8 +141,7 @@ fn columns(schema: &arrow::datatypes::Schema) -> Vec<ColumnInfo> {
 
 impl Platform {
     fn rate(&self, counter: &str) -> Option<f64> {
-        let rates = self.inner.rates.lock().unwrap_or_else(PoisonError::into_inner);
-        rates.per_second(counter)
+        self.inner.rate(counter)
     }
 
     /// Called once a second.
@@ -148,6 +154,14 @@ impl Platform {
                 let n = topic.inlet.events.load(Ordering::Relaxed);
                 total += n;
                 counters.push((format!("topic {name}"), n));
+                let mut topic_bytes = 0;
+                for log in topic.inlet.log.partitions() {
+                    let (records, bytes) = log.appended();
+                    topic_bytes += bytes;
+                    counters.push((records_counter(&log), records));
+                    counters.push((bytes_counter(&log), bytes));
+                }
+                counters.push((format!("topic bytes {name}"), topic_bytes));
             }
             counters.push(("events".to_string(), total));
             for (name, view) in &registry.views {
@@ -166,6 +180,7 @@ impl Platform {
         let info = |(name, entry): (&String, &crate::registry::TopicEntry)| {
             let topic = &entry.inlet.topic;
             let stats = crate::platform::TopicStats::of(&entry.inlet.log);
+            let config = entry.inlet.log.config();
             TopicInfo {
                 name: name.clone(),
                 format: topic.format.name().into(),
@@ -176,10 +191,13 @@ impl Platform {
                     .as_ref()
                     .map(|w| WatermarkInfo { column: w.column.clone(), delay_us: w.delay_us }),
                 key: topic.key.clone(),
-                retention_ms: topic.storage.retention_us.map(|us| us / 1_000),
+                retention_ms: config.retention_us.map(|us| us / 1_000),
+                retention_bytes: config.retention_bytes,
+                cleanup_policy: config.cleanup_policy,
                 records: stats.records,
                 bytes: stats.bytes,
                 events_per_second: self.rate(&format!("topic {name}")),
+                bytes_per_second: self.rate(&format!("topic bytes {name}")),
                 last_arrived: entry.inlet.last_arrived().map(rfc3339),
                 file: entry.definition.origin.file.clone(),
             }
@@ -338,6 +356,14 @@ impl Platform {
             memory_bytes: resident_bytes(),
             disk_bytes: topics.values().map(|t| t.bytes).sum(),
         }
+    }
+}
+
+impl Inner {
+    /// What a counter of `sample_rates` rises by in a second.
+    pub(crate) fn rate(&self, counter: &str) -> Option<f64> {
+        let rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        rates.per_second(counter)
     }
 }
 

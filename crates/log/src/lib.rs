@@ -56,7 +56,7 @@ pub use coordinator_store::{Change, CoordinatorStore, Coordinators};
 pub use durability::Appended;
 pub use error_code::ErrorCode;
 pub use log::Log;
-pub use partition::{PartitionLog, PartitionStats};
+pub use partition::{PartitionLog, PartitionStats, SYNC_BUCKETS_US};
 pub use produce::Refusal;
 pub use producers::{AbortedTransaction, ProducerState};
 pub use recovery::{Damage, PartitionRecovery, Recovery};

@@ -36,6 +36,9 @@ use crate::snapshot::{self, AbortedIndex};
 
 /// Bytes of one append: with a full segment before it, positions stay within 32 bits.
 const APPEND_BYTES_MAX: usize = 1 << 30;
+/// Upper bounds of `PartitionStats::sync_buckets`, in microseconds; the last bucket has none.
+pub const SYNC_BUCKETS_US: [u64; 9] =
+    [500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 1_000_000];
 /// An active segment this large gets index files when the log is closed.
 const INDEXED_AT_CLOSE: u64 = 1 << 20;
 
@@ -80,6 +83,7 @@ pub(crate) struct Counters {
     pub bytes_read: AtomicU64,
     pub syncs: AtomicU64,
     pub sync_us: AtomicU64,
+    pub sync_buckets: [AtomicU64; SYNC_BUCKETS_US.len() + 1],
     pub sync_failures: AtomicU64,
 }
 
@@ -100,6 +104,8 @@ pub struct PartitionStats {
     pub syncs: u64,
     /// Time spent in syncs.
     pub sync_us: u64,
+    /// Syncs by how long they took: each is counted once, at the first bound it does not pass.
+    pub sync_buckets: [u64; SYNC_BUCKETS_US.len() + 1],
     pub sync_failures: u64,
 }
 
@@ -317,6 +323,12 @@ impl PartitionLog {
         self.durability.outcome(appended)
     }
 
+    /// Records and bytes appended since the log was opened; unlike `stats` it looks at no file.
+    pub fn appended(&self) -> (u64, u64) {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (get(&self.counters.records_appended), get(&self.counters.bytes_appended))
+    }
+
     pub fn stats(&self) -> Result<PartitionStats> {
         let segments = self.extents()?;
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -333,6 +345,7 @@ impl PartitionLog {
             bytes_read: get(&self.counters.bytes_read),
             syncs: get(&self.counters.syncs),
             sync_us: get(&self.counters.sync_us),
+            sync_buckets: std::array::from_fn(|i| get(&self.counters.sync_buckets[i])),
             sync_failures: get(&self.counters.sync_failures),
         })
     }
@@ -617,6 +630,8 @@ impl PartitionLog {
         let took = began.elapsed().as_micros() as u64;
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
         self.counters.sync_us.fetch_add(took, Ordering::Relaxed);
+        let bucket = SYNC_BUCKETS_US.partition_point(|bound| *bound < took);
+        self.counters.sync_buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.counters.sync_failures.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
         result
     }

@@ -142,6 +142,11 @@ impl Topic {
         lock(&self.meta).config.clone()
     }
 
+    /// The largest batch this topic takes from producers, in bytes (`max.message.bytes`).
+    pub fn message_bytes_max(&self) -> u64 {
+        self.settings.message_bytes_max()
+    }
+
     pub fn partition(&self, partition: Partition) -> Result<Arc<PartitionLog>> {
         let partitions = read(&self.partitions);
         let found = usize::try_from(partition.0).ok().and_then(|p| partitions.get(p)).cloned();

@@ -63,6 +63,21 @@ pub async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Unpacked
     Ok(Unpacked { bytes: decoder.finish()?.into(), _permits: permits })
 }
 
+/// Reads a body that is one JSON document; `example` says what is expected. Error: `Invalid`.
+pub async fn json<T: serde::de::DeserializeOwned>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    example: &str,
+) -> Result<T> {
+    let unpacked = read(app, headers, body).await?;
+    if unpacked.bytes.is_empty() {
+        return Err(Error::invalid("the body is empty").hint(example));
+    }
+    serde_json::from_slice(&unpacked.bytes)
+        .map_err(|e| Error::invalid(format!("the body does not parse: {e}")).hint(example))
+}
+
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

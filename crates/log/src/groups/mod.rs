@@ -22,4 +22,5 @@ mod offsets;
 pub use api::*;
 pub use config::GroupConfig;
 pub use coordinator::GroupCoordinator;
+pub use member_protocol::assigned_partitions;
 pub(crate) use offsets::all_failed;

@@ -8,14 +8,15 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use crate::app::{App, Counters};
+use crate::problem::Answer;
 
-pub async fn get(State(app): State<App>) -> impl IntoResponse {
+pub async fn get(State(app): State<App>) -> Answer<impl IntoResponse> {
     let mut text = String::new();
     header(&mut text, "watershed_build_info", "gauge", "Version of this program.");
     let _ = writeln!(text, "watershed_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     door(&mut text, &app.counters);
-    text.push_str(&app.platform.metrics());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+    text.push_str(&app.platform.metrics().await?);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
 fn header(text: &mut String, name: &str, kind: &str, help: &str) {

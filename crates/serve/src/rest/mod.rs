@@ -4,10 +4,13 @@
 mod changes;
 mod dashboards;
 mod dead_letters;
+mod groups;
 mod health;
 mod metrics;
 pub mod openapi;
 mod parameters;
+mod partitions;
+mod records;
 mod sql;
 mod status;
 mod topics;
@@ -15,7 +18,7 @@ mod views;
 
 use axum::http::{Method, StatusCode};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Router, middleware};
 use common::Error;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -90,6 +93,39 @@ pub const ROUTES: &[Route] = &[
             || get(dead_letters::list),
         )
     },
+    read("/api/groups", "listGroups", "All consumer groups, with their lag", "Groups", || {
+        get(groups::list)
+    }),
+    read(
+        "/api/groups/{group}",
+        "describeGroup",
+        "Members of a group, what they read, and how far behind it is",
+        "Group",
+        || get(groups::describe),
+    ),
+    Route {
+        method: "DELETE",
+        ..read(
+            "/api/groups/{group}",
+            "deleteGroup",
+            "Removes a group without members, with its offsets",
+            "Deleted",
+            || delete(groups::delete),
+        )
+    },
+    Route {
+        method: "POST",
+        takes: &[JSON],
+        ..read(
+            "/api/groups/{group}/offsets",
+            "resetOffsets",
+            "Sets offsets of a group without members: `to` is earliest, latest, current, an \
+             offset, a shift (`+5`, `-5`) or a time; `topics` are names, or `topic:0,1` (without: \
+             all that the group committed); with `dry_run` it only says what would change",
+            "ResetPlan",
+            || post(groups::reset),
+        )
+    },
     read("/api/openapi.json", "getOpenApi", "This document", "Any", || get(openapi::get)),
     Route {
         method: "POST",
@@ -136,6 +172,59 @@ pub const ROUTES: &[Route] = &[
             "Appends events; answers once they are durable. Content-Encoding gzip or zstd",
             "Ingested",
             || post(topics::ingest),
+        )
+    },
+    Route {
+        method: "POST",
+        takes: &[JSON],
+        ..read(
+            "/api/topics/{topic}/delete-records",
+            "deleteRecords",
+            "Deletes the records of `partitions` (each `partition` and `offset`) below an offset; \
+             -1 stands for all",
+            "DeletedRecords",
+            || post(partitions::delete_records),
+        )
+    },
+    read(
+        "/api/topics/{topic}/partitions",
+        "listPartitions",
+        "Offsets, sizes and rates of the partitions of a topic",
+        "Partitions",
+        || get(partitions::list),
+    ),
+    Route {
+        query: &[
+            parameter("partition", "integer", "only this partition"),
+            parameter(
+                "from",
+                "string",
+                "earliest, latest, an offset, `-20` for the last 20, a time (RFC 3339, or `@` and \
+                 milliseconds since 1970), or `next` of the page before (earliest)",
+            ),
+            parameter("key", "string", "only records with this key; see `end` and `next`"),
+            parameter("limit", "integer", "records at most (100)"),
+        ],
+        ..read(
+            "/api/topics/{topic}/records",
+            "readRecords",
+            "Committed records with key, headers and batch, oldest first. One call reads 32 MiB \
+             at most: unless `end` says that there is no more, go on with `next`",
+            "Records",
+            || get(records::read),
+        )
+    },
+    Route {
+        method: "POST",
+        takes: &[JSON],
+        ..read(
+            "/api/topics/{topic}/records",
+            "produceRecords",
+            "Appends `records`, each with `value` (a text, or any JSON; null is a tombstone), and \
+             `key`, `headers` and `partition` if wanted; `key_encoding` and `value_encoding` may \
+             be base64. Answers once they are durable",
+            "Ingested",
+            || post(records::produce),
         )
     },
     read("/api/topics/{topic}/schema", "describeTopic", "Columns of a topic", "Topic", || {

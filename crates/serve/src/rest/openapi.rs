@@ -102,13 +102,67 @@ fn schemas() -> Value {
         "Topic": object(&[
             ("name", text()), ("format", text()), ("partitions", number()),
             ("columns", list_of("Column")), ("records", number()), ("bytes", number()),
-            ("events_per_second", type_of("number")), ("last_arrived", optional()),
+            ("retention_ms", number()), ("retention_bytes", number()), ("cleanup_policy", text()),
+            ("events_per_second", any()), ("bytes_per_second", any()),
+            ("last_arrived", optional()),
         ]),
         "Ingested": object(&[
             ("accepted", number()), ("refused", number()), ("partitions", anys()),
             ("errors", anys()), ("errors_omitted", number()),
         ]),
         "Events": object(&[("events", anys()), ("next", type_of("object"))]),
+        "Partitions": list_of("Partition"),
+        "Partition": object(&[
+            ("partition", number()), ("log_start_offset", number()),
+            ("last_stable_offset", number()), ("log_end_offset", number()),
+            ("records", number()), ("bytes", number()), ("segments", number()),
+            ("records_per_second", any()), ("bytes_per_second", any()),
+            ("max_timestamp", optional()),
+        ]),
+        "DeletedRecords": json!({ "type": "array", "items":
+            object(&[("partition", number()), ("low_watermark", number())]) }),
+        "Records": object(&[
+            ("records", list_of("Record")), ("next", text()), ("end", flag()),
+        ]),
+        "Record": object(&[
+            ("partition", number()), ("offset", number()), ("timestamp", text()),
+            ("timestamp_type", text()), ("key", optional()), ("key_encoding", optional()),
+            ("value", any()), ("value_encoding", optional()), ("value_bytes", number()),
+            ("headers", json!({ "type": "array", "items": object(&[
+                ("key", text()), ("value", optional()), ("encoding", optional()),
+            ]) })),
+            ("refused", flag()), ("error", text()), ("batch", object(&[
+                ("base_offset", number()), ("records", number()), ("bytes", number()),
+                ("compression", text()), ("producer_id", any()), ("producer_epoch", any()),
+                ("base_sequence", any()), ("transactional", flag()),
+            ])),
+        ]),
+        "Groups": json!({ "type": "array", "items": object(&[
+            ("group", text()), ("state", text()), ("type", text()), ("protocol_type", text()),
+            ("members", number()), ("topics", anys()), ("lag", any()),
+        ]) }),
+        "Group": object(&[
+            ("group", text()), ("state", text()), ("type", text()), ("protocol_type", text()),
+            ("assignor", text()), ("lag", any()),
+            ("members", json!({ "type": "array", "items": object(&[
+                ("consumer_id", text()), ("group_instance_id", optional()), ("client_id", text()),
+                ("host", text()), ("assignment", anys()),
+            ]) })),
+            ("partitions", json!({ "type": "array", "items": object(&[
+                ("topic", text()), ("partition", number()), ("current_offset", any()),
+                ("log_start_offset", any()), ("log_end_offset", any()), ("lag", any()),
+                ("metadata", text()), ("consumer_id", optional()), ("client_id", optional()),
+                ("host", optional()),
+            ]) })),
+        ]),
+        "Deleted": object(&[("deleted", text())]),
+        "ResetPlan": object(&[
+            ("group", text()), ("state", text()), ("executed", flag()),
+            ("partitions", json!({ "type": "array", "items": object(&[
+                ("topic", text()), ("partition", number()), ("current_offset", any()),
+                ("new_offset", number()), ("lag", number()), ("clamped", flag()),
+            ]) })),
+        ]),
         "Views": list_of("View"),
         "View": object(&[
             ("name", text()), ("sql", text()), ("columns", list_of("Column")), ("key", anys()),

@@ -34,13 +34,8 @@ struct Table {
 
 pub async fn run(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer<Response> {
     let started = Instant::now();
-    let unpacked = body::read(&app, &headers, body).await?;
     let example = "send JSON: {\"query\": \"SELECT 1\"}";
-    if unpacked.bytes.is_empty() {
-        return Err(Error::invalid("the body is empty").hint(example).into());
-    }
-    let request: Request = serde_json::from_slice(&unpacked.bytes)
-        .map_err(|e| Error::invalid(format!("the body does not parse: {e}")).hint(example))?;
+    let request: Request = body::json(&app, &headers, body, example).await?;
     let limit = limit(request.limit)?.unwrap_or(app.limits.rows_max).min(app.limits.rows_max);
     let outcome = app.platform.execute(&request.query, Some(limit)).await?;
     let elapsed_ms = started.elapsed().as_millis() as u64;

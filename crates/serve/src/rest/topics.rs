@@ -70,7 +70,8 @@ pub async fn ingest(
     answer(ingested)
 }
 
-fn answer(ingested: Ingested) -> Answer<Response> {
+/// What was taken; a problem when nothing was.
+pub fn answer(ingested: Ingested) -> Answer<Response> {
     if ingested.accepted > 0 || ingested.refused == 0 {
         return Ok(Json(ingested).into_response());
     }
