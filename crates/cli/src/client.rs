@@ -74,6 +74,15 @@ impl Platform {
         self.send(request)
     }
 
+    /// Sends a JSON document.
+    pub fn post_json<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T, Faults> {
+        self.send(self.client.post(format!("{}{path}", self.base)).json(body))
+    }
+
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Faults> {
+        self.send(self.client.delete(format!("{}{path}", self.base)))
+    }
+
     fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Faults> {
         let text = self.answer(request)?;
         serde_json::from_str(&text).map_err(|e| {

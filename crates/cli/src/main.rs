@@ -8,6 +8,7 @@ mod dead_letters;
 mod dev;
 mod doctor;
 mod explain;
+mod group;
 mod import;
 mod logs;
 mod new;
@@ -63,6 +64,8 @@ enum Verb {
     #[command(subcommand)]
     Topic(topic::Command),
     #[command(subcommand)]
+    Group(group::Command),
+    #[command(subcommand)]
     View(view::Command),
     DeadLetters(dead_letters::Arguments),
     Top(top::Arguments),
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Topic(command) => topic::run(&command),
+        Verb::Group(command) => group::run(&command),
         Verb::View(command) => view::run(&command),
         Verb::DeadLetters(arguments) => dead_letters::run(&arguments),
         Verb::Top(arguments) => top::run(&arguments),

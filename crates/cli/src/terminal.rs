@@ -5,8 +5,13 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 /// A line, or several, to stdout.
 pub fn say(text: &str) {
+    bytes(format!("{text}\n").as_bytes());
+}
+
+/// Bytes to stdout, as they are.
+pub fn bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
-    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    let written = out.write_all(bytes).and_then(|()| out.flush());
     if let Err(e) = written
         && e.kind() == ErrorKind::BrokenPipe
     {

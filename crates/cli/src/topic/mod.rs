@@ -1,4 +1,10 @@
-//! `watershed topic`: the topics of a running platform.
+//! `watershed topic`: the topics of a running platform. Records go in by `produce.rs` and come out
+//! by `consume.rs`.
+
+mod consume;
+mod delete_records;
+mod produce;
+pub mod reset_offsets;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -7,12 +13,12 @@ use crate::client::{Target, query, segment};
 use crate::table::{Column, table, value_text};
 use crate::{Outcome, terminal};
 
-/// Topics: list, describe, create, drop, read.
+/// Topics: list, describe, create, drop, produce, consume.
 #[derive(Subcommand)]
 pub enum Command {
     /// All topics.
     List(Listing),
-    /// Columns and settings of a topic.
+    /// Columns, settings and partitions of a topic.
     Describe(Named),
     /// Make a topic: watershed topic create readings "sensor TEXT NOT NULL, celsius DOUBLE".
     Create(Create),
@@ -20,6 +26,10 @@ pub enum Command {
     Drop(Named),
     /// The last events.
     Tail(Tail),
+    Produce(produce::Arguments),
+    Consume(consume::Arguments),
+    DeleteRecords(delete_records::Arguments),
+    ResetOffsets(reset_offsets::Arguments),
 }
 
 #[derive(Args)]
@@ -73,6 +83,10 @@ pub fn run(command: &Command) -> Outcome {
         Command::Create(c) => create(c),
         Command::Drop(n) => statement(&n.target, &format!("DROP TOPIC {}", quoted(&n.name))),
         Command::Tail(t) => tail(t),
+        Command::Produce(a) => produce::run(a),
+        Command::Consume(a) => consume::run(a),
+        Command::DeleteRecords(a) => delete_records::run(a),
+        Command::ResetOffsets(a) => reset_offsets::run(a),
     }
 }
 
@@ -120,8 +134,8 @@ fn list(l: &Listing) -> Outcome {
 }
 
 fn describe(n: &Named) -> Outcome {
-    let path = format!("/api/topics/{}/schema", segment(&n.name));
-    let topic: Value = n.target.connect()?.get(&path)?;
+    let (platform, path) = (n.target.connect()?, format!("/api/topics/{}", segment(&n.name)));
+    let topic: Value = platform.get(&format!("{path}/schema"))?;
     if n.json {
         terminal::say(&topic.to_string());
         return Ok(0);
@@ -141,6 +155,15 @@ fn describe(n: &Named) -> Outcome {
         let delay_s = topic["watermark"]["delay_us"].as_f64().unwrap_or_default() / 1e6;
         terminal::say(&format!("watermark: {column} - {delay_s} s"));
     }
+    let partitions: Vec<Value> = platform.get(&format!("{path}/partitions"))?;
+    let members = [
+        ("partition", "INT"),
+        ("log_start_offset", "BIGINT"),
+        ("log_end_offset", "BIGINT"),
+        ("bytes", "BIGINT"),
+        ("segments", "BIGINT"),
+    ];
+    terminal::say(&objects_table(&partitions, &members));
     Ok(0)
 }
 
