@@ -60,7 +60,7 @@ pub struct Opened {
 
 /// Opens the ports first: when one is in use, the data is not touched.
 pub async fn open(project: &Project) -> Result<Opened, Faults> {
-    let listeners = Listeners::bind(&project.config).await?;
+    let listeners = Listeners::bind(&project.config, &project.dir).await?;
     let address = listeners.http_address()?;
     let pg_port = listeners.pg.as_ref().map(|_| project.config.pg_port);
     let kafka_port = listeners.kafka.as_ref().map(|_| project.config.kafka_port);
