@@ -164,6 +164,96 @@ test('last events stop and go on', async () => {
   );
 });
 
+test('records are found by offset, partition and key, and open to all that is known', async () => {
+  await open('/topics/cpu');
+  await page.getByRole('link', { name: 'Records', exact: true }).click();
+  await page.getByText('50 records, newest first').waitFor();
+  await page.getByLabel('from', { exact: true }).selectOption('offset');
+  await page.getByLabel('offset', { exact: true }).fill('57');
+  await page.getByLabel('partition', { exact: true }).selectOption('0');
+  await page.getByRole('button', { name: 'Show', exact: true }).click();
+  await page.getByText('3 records, oldest first').waitFor();
+  await page.waitForURL(/partition=0&from=57/);
+  await page.reload();
+  await page.getByText('3 records, oldest first').waitFor();
+  assert.equal(await page.getByLabel('offset', { exact: true }).inputValue(), '57');
+  const line = page.getByRole('button', { name: 'Record 0 / 59: details' });
+  await line.focus();
+  await page.keyboard.press('Enter');
+  await page.getByText('It is no row of the topic').waitFor();
+  assert.equal(await line.getAttribute('aria-expanded'), 'true');
+  await page.getByLabel('from', { exact: true }).selectOption('oldest');
+  await page.getByLabel('partition', { exact: true }).selectOption('');
+  await page.getByLabel('key').fill('cpu2');
+  await page.keyboard.press('Enter');
+  await page.getByText('30 records, oldest first').waitFor();
+  const keys = await page.locator('[aria-label=Records] td.key').allTextContents();
+  assert.ok(keys.every((k) => k === 'cpu2'));
+});
+
+test('more records come with the next page', async () => {
+  await open('/topics/cpu?tab=records&from=earliest&partition=1');
+  await page.getByText('50 records, oldest first').waitFor();
+  await page.getByRole('button', { name: 'Show more' }).click();
+  await page.getByText('60 records, oldest first').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Show more' }).count(), 0);
+});
+
+test('a record is produced, and what does not fit is told', async () => {
+  await open('/topics/cpu?tab=produce');
+  const value = page.getByLabel('Value', { exact: true });
+  const sample = await value.inputValue();
+  await value.fill('no json');
+  await page.getByRole('button', { name: 'Produce', exact: true }).click();
+  await page.getByText('the only event was refused').waitFor();
+  await value.fill(sample);
+  await page.getByLabel('Key', { exact: true }).fill('cpu0');
+  await page.getByLabel('Partition', { exact: true }).selectOption('1');
+  await page.getByLabel('Headers, one a line').fill('source=console\nn = 1');
+  await page.getByRole('button', { name: 'Produce', exact: true }).click();
+  await page.getByRole('link', { name: 'partition 1, offset 17' }).waitFor();
+  assert.deepEqual(fake.world.produced.at(-1), {
+    key: 'cpu0',
+    value: sample,
+    headers: [
+      { key: 'source', value: 'console' },
+      { key: 'n', value: '1' },
+    ],
+    partition: 1,
+  });
+});
+
+test('a group without members is reset after a preview, and deleted after a question', async () => {
+  await open('/groups');
+  await page.getByRole('link', { name: 'reports' }).click();
+  await page.waitForURL('**/groups/reports');
+  await page.getByRole('button', { name: 'Preview' }).click();
+  const plan = page.locator('[aria-label="What would change"]');
+  await plan.waitFor();
+  assert.equal(await plan.locator('tbody tr').first().locator('td').nth(2).textContent(), '0');
+  assert.equal(fake.world.offsets.size, 0);
+  // Another wish makes the preview void.
+  await page.getByLabel('to', { exact: true }).selectOption('latest');
+  await plan.waitFor({ state: 'detached' });
+  await page.getByRole('button', { name: 'Preview' }).click();
+  await page.getByRole('button', { name: 'Reset offsets' }).click();
+  await page.getByText('The group goes on from there').waitFor();
+  assert.equal(fake.world.offsets.size, 2);
+  await page.getByRole('button', { name: 'Delete…' }).click();
+  assert.match(await active(), /^BUTTON Keep it/);
+  await page.getByRole('button', { name: 'Delete it' }).click();
+  await page.waitForURL('**/groups');
+  await page.getByRole('link', { name: 'reports' }).waitFor({ state: 'detached' });
+});
+
+test('a group with members shows what a reset would do, and does not do it', async () => {
+  await open('/groups/billing');
+  await page.getByRole('button', { name: 'Preview' }).click();
+  await page.locator('[aria-label="What would change"]').waitFor();
+  assert.ok(await page.getByRole('button', { name: 'Reset offsets' }).isDisabled());
+  assert.ok(await page.getByRole('button', { name: 'Delete…' }).isDisabled());
+});
+
 test('dead letters are filtered and come page by page', async () => {
   await open('/dead-letters');
   const rows = page.locator('[aria-label="Dead letters"] tbody tr');

@@ -72,6 +72,10 @@ export class World {
     this.started = Date.now();
     this.kinds = empty ? [] : KINDS;
     this.made = [];
+    /** What was committed and deleted by hand. */
+    this.offsets = new Map();
+    this.gone = new Set();
+    this.produced = [];
   }
 
   epoch(now = Date.now()) {
@@ -93,7 +97,9 @@ export class World {
       retention: '7 days',
       records: 412_000 + i * 7919 + Math.floor((now - this.started) / 100),
       bytes: 48_310_000 + i * 991_000,
+      cleanup_policy: 'delete',
       events_per_second: k.names.length,
+      bytes_per_second: k.names.length * 118,
       last_arrived: iso(now - 400),
     }));
   }
@@ -116,6 +122,153 @@ export class World {
         },
       };
     });
+  }
+
+  partitions(topic, now = Date.now()) {
+    const t = this.topics(now).find((t) => t.name === topic);
+    return [0, 1].map((partition) => ({
+      partition,
+      log_start_offset: 1200 * partition,
+      last_stable_offset: 206_000 + Math.floor((now - this.started) / 200),
+      log_end_offset: 206_000 + Math.floor((now - this.started) / 200),
+      records: 206_000 - 1200 * partition + Math.floor((now - this.started) / 200),
+      bytes: Math.floor(t.bytes / 2),
+      segments: 3 - partition,
+      records_per_second: t.events_per_second / 2,
+      bytes_per_second: t.bytes_per_second / 2,
+      max_timestamp: iso(now - 400),
+    }));
+  }
+
+  /** Sixty records a partition, one of them no row, one a tombstone. */
+  records(topic, q) {
+    const k = this.kinds.find((k) => k.topic === topic);
+    const second = Math.floor(this.started / 1000);
+    const all = Array.from({ length: 120 }, (_, i) => {
+      const name = k.names[i % k.names.length];
+      const value = { [k.by]: name, [k.y]: round(k.low + i / 7), at: iso((second + i) * 1000) };
+      const bad = i === 118;
+      const tombstone = i === 117;
+      return {
+        partition: i % 2,
+        offset: Math.floor(i / 2),
+        timestamp: iso((second + i) * 1000),
+        timestamp_type: 'CreateTime',
+        key: name,
+        key_encoding: 'text',
+        value: tombstone ? null : bad ? 'no json' : value,
+        value_encoding: tombstone ? null : bad ? 'text' : 'json',
+        value_bytes: tombstone ? 0 : 72,
+        headers: i % 3 ? [] : [{ key: 'source', value: 'host', encoding: 'text' }],
+        refused: bad,
+        batch: {
+          base_offset: Math.floor(i / 2),
+          records: 1,
+          bytes: 164,
+          compression: i % 2 ? 'lz4' : 'none',
+          producer_id: i % 2 ? 4001 : null,
+          producer_epoch: i % 2 ? 0 : null,
+          base_sequence: i % 2 ? 7 : null,
+          transactional: false,
+        },
+      };
+    });
+    const partition = q.get('partition');
+    const mine = (r) => !partition || r.partition === Number(partition);
+    const limit = Number(q.get('limit') ?? 100);
+    let from = q.get('from') ?? 'earliest';
+    if (from.includes(':')) from = from.split(',')[0].split(':')[1];
+    let found = all.filter((r) => mine(r) && (!q.get('key') || r.key === q.get('key')));
+    if (from.startsWith('-')) found = found.slice(Number(from));
+    else if (/^\d+$/.test(from)) found = found.filter((r) => r.offset >= Number(from));
+    else if (from !== 'earliest') found = found.filter((r) => r.timestamp >= from);
+    const page = found.slice(0, limit);
+    const last = page.at(-1)?.offset ?? 59;
+    return {
+      records: page,
+      next: `0:${last + 1},1:${last + 1}`,
+      end: page.length === found.length,
+    };
+  }
+
+  groups(now = Date.now()) {
+    if (this.empty) return [];
+    return [this.group('billing', now), this.group('reports', now)]
+      .filter(Boolean)
+      .map(({ partitions, members, assignor: _, ...g }) => ({
+        ...g,
+        members: members.length,
+        topics: [...new Set(partitions.map((p) => p.topic))],
+      }));
+  }
+
+  group(name, now = Date.now()) {
+    if (this.empty || this.gone.has(name) || !['billing', 'reports'].includes(name)) return null;
+    const live = name === 'billing';
+    const member = {
+      consumer_id: 'reader-1f0c8e52-7a9d-4f3b-9b1e-0d5c2a6e7f48',
+      group_instance_id: null,
+      client_id: 'reader',
+      host: '/127.0.0.1',
+      assignment: [
+        { topic: 'cpu', partitions: [0, 1] },
+        { topic: 'network', partitions: [0] },
+      ],
+    };
+    const partition = (topic, partition, lag) => {
+      const end = 206_000 + Math.floor((now - this.started) / 200);
+      const current = this.offsets.get(`${name} ${topic} ${partition}`) ?? end - lag;
+      return {
+        topic,
+        partition,
+        current_offset: lag === null ? null : current,
+        log_start_offset: 0,
+        log_end_offset: end,
+        lag: lag === null ? null : end - current,
+        metadata: '',
+        consumer_id: live ? member.consumer_id : null,
+        client_id: live ? member.client_id : null,
+        host: live ? member.host : null,
+      };
+    };
+    const partitions = live
+      ? [partition('cpu', 0, 0), partition('cpu', 1, 3120), partition('network', 0, 640)]
+      : [partition('temperatures', 0, 41_206), partition('temperatures', 1, 18)];
+    return {
+      group: name,
+      state: live ? 'Stable' : 'Empty',
+      type: live ? 'Consumer' : 'Classic',
+      protocol_type: 'consumer',
+      assignor: live ? 'uniform' : '',
+      lag: partitions.reduce((sum, p) => sum + p.lag, 0),
+      members: live ? [member] : [],
+      partitions,
+    };
+  }
+
+  reset(group, { to, topics, dry_run }) {
+    const g = this.group(group);
+    const partitions = g.partitions
+      .filter((p) => topics.length === 0 || topics.includes(p.topic))
+      .map((p) => {
+        const wanted =
+          { earliest: 0, latest: p.log_end_offset }[to] ??
+          (/^[+-]/.test(to) ? p.current_offset + Number(to) : Number(to));
+        const new_offset = Math.min(Math.max(wanted, 0), p.log_end_offset);
+        return {
+          topic: p.topic,
+          partition: p.partition,
+          current_offset: p.current_offset,
+          new_offset,
+          lag: p.log_end_offset - new_offset,
+          clamped: new_offset !== wanted,
+        };
+      });
+    if (!dry_run) {
+      for (const p of partitions)
+        this.offsets.set(`${group} ${p.topic} ${p.partition}`, p.new_offset);
+    }
+    return { group, state: g.state, executed: !dry_run, partitions };
   }
 
   views(now = Date.now()) {

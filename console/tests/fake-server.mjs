@@ -47,7 +47,10 @@ async function handle(world, req, res, streams) {
   if (room === 'status') return statusStream(world, req, res);
   if (room === 'dashboards') return json(res, world.dashboards());
   if (room === 'topics' && !name) return json(res, world.topics());
+  if (room === 'topics' && req.method === 'POST') return produce(world, name, await body(req), res);
   if (room === 'topics') return topic(world, name, more, q, res);
+  if (room === 'groups' && !name) return json(res, world.groups());
+  if (room === 'groups') return group(world, name, more, req, res);
   if (room === 'views' && !name) return json(res, world.views());
   if (room === 'views') return view(world, name, more, q, req, res, streams);
   if (room === 'dead-letters') return deadLetters(world, q, res);
@@ -60,10 +63,40 @@ function topic(world, name, more, q, res) {
   if (!found)
     return problem(res, 404, `there is no topic "${name}"`, { hint: 'did you mean "cpu"?' });
   if (more === 'schema') return json(res, found);
+  if (more === 'partitions') return json(res, world.partitions(name));
+  if (more === 'records') return json(res, world.records(name, q));
   return json(res, {
     events: world.tail(name, Number(q.get('tail') ?? 20)),
     next: { 0: 17, 1: 18 },
   });
+}
+
+function produce(world, name, text, res) {
+  const [record] = JSON.parse(text).records;
+  if (record.value !== null && !record.value.startsWith('{')) {
+    return problem(res, 400, 'the only event was refused: line 1: not valid JSON');
+  }
+  world.produced.push(record);
+  const partition = record.partition ?? 0;
+  const partitions = [{ partition, first_offset: 17, last_offset: 17 }];
+  return json(res, { accepted: 1, refused: 0, partitions, errors: [] });
+}
+
+async function group(world, name, more, req, res) {
+  const found = world.group(name);
+  if (!found)
+    return problem(res, 404, `unknown group '${name}'`, { hint: "did you mean 'billing'?" });
+  const busy = found.members.length > 0;
+  if (more === 'offsets') {
+    const asked = JSON.parse(await body(req));
+    const detail = `offsets can only be reset while a group has no members: '${name}' is Stable`;
+    if (busy && !asked.dry_run) return problem(res, 409, detail);
+    return json(res, world.reset(name, asked));
+  }
+  if (req.method !== 'DELETE') return json(res, found);
+  if (busy) return problem(res, 409, `group '${name}' has members`);
+  world.gone.add(name);
+  return json(res, { deleted: name });
 }
 
 function view(world, name, more, q, req, res, streams) {

@@ -52,6 +52,18 @@ async function fakePages() {
     { name: 'no topics', url: `${empty.url}/topics`, text: 'CREATE TOPIC' },
     { name: 'topic', url: `${full.url}/topics/cpu`, text: 'Last events' },
     { name: 'unknown topic', url: `${full.url}/topics/cpuu`, text: 'did you mean', errors: true },
+    { name: 'records', url: `${full.url}/topics/cpu?tab=records`, text: 'newest first' },
+    {
+      name: 'records by key',
+      url: `${full.url}/topics/cpu?tab=records&key=nobody`,
+      text: 'No record with the key',
+    },
+    { name: 'produce', url: `${full.url}/topics/cpu?tab=produce`, text: 'Produce a record' },
+    { name: 'groups', url: `${full.url}/groups`, text: 'billing' },
+    { name: 'no groups', url: `${empty.url}/groups`, text: 'kcat' },
+    { name: 'group', url: `${full.url}/groups/billing`, text: 'Read by' },
+    { name: 'empty group', url: `${full.url}/groups/reports`, text: 'Nobody is in the group' },
+    { name: 'unknown group', url: `${full.url}/groups/biling`, text: 'did you mean', errors: true },
     { name: 'views', url: `${full.url}/views`, text: 'cpu_minute' },
     { name: 'no views', url: `${empty.url}/views`, text: 'CREATE MATERIALIZED VIEW' },
     { name: 'view', url: `${full.url}/views/cpu_minute`, charts: 1, text: 'Watermark' },
@@ -91,12 +103,23 @@ async function realPages(base) {
   const ask = async (path) => (await fetch(new URL(path, base))).json();
   const [topics, views] = await Promise.all([ask('/api/topics'), ask('/api/views')]);
   assert.ok(topics.length > 0 && views.length > 0, 'the project has a topic and a view');
+  // A group comes into being by its offsets.
+  const made = await fetch(new URL('/api/groups/console-test/offsets', base), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ to: 'earliest', topics: [topics[0].name] }),
+  });
+  assert.equal(made.status, 200);
   const url = (path) => new URL(path, base).href;
   const sql = encodeURIComponent(`SELECT * FROM ${views[0].name} LIMIT 50`);
   return [
     { name: 'home', url: url('/'), charts: 1, text: 'What runs' },
     { name: 'topics', url: url('/topics'), text: topics[0].name },
     { name: 'topic', url: url(`/topics/${topics[0].name}`), text: 'Last events' },
+    { name: 'records', url: url(`/topics/${topics[0].name}?tab=records`), text: 'newest first' },
+    { name: 'produce', url: url(`/topics/${topics[0].name}?tab=produce`), text: 'Produce a record' },
+    { name: 'groups', url: url('/groups'), text: 'console-test' },
+    { name: 'group', url: url('/groups/console-test'), text: 'Nobody is in the group' },
     { name: 'views', url: url('/views'), text: views[0].name },
     { name: 'view', url: url(`/views/${views[0].name}`), charts: 1, text: 'Watermark' },
     { name: 'sql', url: url(`/sql?run=1&q=${sql}`), text: 'rows', editor: true },

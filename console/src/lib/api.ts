@@ -71,12 +71,34 @@ function query(params: Record<string, string | number | null | undefined>): stri
   return text && `?${text}`;
 }
 
+function post(body: unknown): RequestInit {
+  return {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  };
+}
+
 export const api = {
   status: () => call<T.Status>('/api/status'),
   topics: () => call<T.Topic[]>('/api/topics'),
   topic: (name: string) => call<T.Topic>(`/api/topics/${seg(name)}/schema`),
   tail: (name: string, n: number) =>
     call<{ events: T.TopicEvent[] }>(`/api/topics/${seg(name)}${query({ tail: n })}`),
+  partitions: (name: string) => call<T.Partition[]>(`/api/topics/${seg(name)}/partitions`),
+  records: (
+    name: string,
+    p: { partition?: string; from: string; key?: string; limit: number },
+    signal?: AbortSignal,
+  ) => call<T.LogRecords>(`/api/topics/${seg(name)}/records${query(p)}`, { signal }),
+  produce: (name: string, record: T.NewRecord) =>
+    call<T.Ingested>(`/api/topics/${seg(name)}/records`, post({ records: [record] })),
+  groups: () => call<T.Group[]>('/api/groups'),
+  group: (name: string) => call<T.GroupDetail>(`/api/groups/${seg(name)}`),
+  resetOffsets: (name: string, reset: T.Reset) =>
+    call<T.ResetPlan>(`/api/groups/${seg(name)}/offsets`, post(reset)),
+  deleteGroup: (name: string) =>
+    call<{ deleted: string }>(`/api/groups/${seg(name)}`, { method: 'DELETE' }),
   views: () => call<T.View[]>('/api/views'),
   rows: (view: string, params: Record<string, string | number>) =>
     call<T.Rows>(`/api/views/${seg(view)}${query(params)}`),
@@ -87,10 +109,5 @@ export const api = {
       `/api/dead-letters${query(p)}`,
     ),
   sql: (text: string, signal?: AbortSignal) =>
-    call<T.SqlResult>('/api/sql', {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ query: text }),
-      signal,
-    }),
+    call<T.SqlResult>('/api/sql', { ...post({ query: text }), signal }),
 };

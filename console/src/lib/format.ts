@@ -35,6 +35,19 @@ export function bytes(n: Maybe): string {
   return `${n < 0 ? '-' : ''}${i === 0 ? Math.round(v) : digits(v)} ${units[i]}`;
 }
 
+/** How long a topic keeps its records. */
+export function kept(t: {
+  retention?: string | null;
+  retention_ms?: Maybe;
+  retention_bytes?: Maybe;
+  cleanup_policy?: string | null;
+}): string {
+  if (t.cleanup_policy === 'compact') return 'last of each key';
+  const size = known(t.retention_bytes) ? `${bytes(t.retention_bytes)} a partition` : '';
+  const time = t.retention ?? (known(t.retention_ms) ? duration(t.retention_ms) : '');
+  return [time, size].filter(Boolean).join(', ') || 'ever';
+}
+
 /** Milliseconds as "0.4 ms", "320 ms", "4.2 s", "3 min 20 s", "2 h 5 min", "3 d 4 h". */
 export function duration(ms: Maybe): string {
   if (!known(ms)) return UNKNOWN;

@@ -39,10 +39,134 @@ export interface Topic {
   key?: string | string[] | null;
   retention?: string | null;
   retention_ms?: number | null;
+  retention_bytes?: number | null;
+  cleanup_policy?: string | null;
   records?: number | null;
   bytes?: number | null;
   events_per_second?: number | null;
+  bytes_per_second?: number | null;
   last_arrived?: string | null;
+}
+
+export interface Partition {
+  partition: number;
+  log_start_offset: number;
+  last_stable_offset: number;
+  log_end_offset: number;
+  records: number;
+  bytes: number;
+  segments: number;
+  records_per_second?: number | null;
+  bytes_per_second?: number | null;
+  max_timestamp?: string | null;
+}
+
+/** A record as it is in the log; how key and value are to be read stands beside them. */
+export interface LogRecord {
+  partition: number;
+  offset: number;
+  timestamp: string;
+  timestamp_type: string;
+  key: string | null;
+  key_encoding: string | null;
+  value: unknown;
+  value_encoding: string | null;
+  value_bytes: number;
+  headers: { key: string; value: string | null; encoding: string | null }[];
+  refused: boolean;
+  error?: string;
+  batch: {
+    base_offset: number;
+    records: number;
+    bytes: number;
+    compression: string;
+    producer_id: number | null;
+    producer_epoch: number | null;
+    base_sequence: number | null;
+    transactional: boolean;
+  };
+}
+
+export interface LogRecords {
+  records: LogRecord[];
+  /** To be given as `from`. */
+  next: string;
+  end: boolean;
+}
+
+export interface NewRecord {
+  key?: string;
+  value: string | null;
+  headers?: { key: string; value: string }[];
+  partition?: number;
+}
+
+export interface Ingested {
+  accepted: number;
+  refused: number;
+  partitions: { partition: number; first_offset: number; last_offset: number }[];
+}
+
+export interface Group {
+  group: string;
+  state: string;
+  type: string;
+  protocol_type: string;
+  members: number;
+  topics: string[];
+  lag: number | null;
+}
+
+export interface GroupMember {
+  consumer_id: string;
+  group_instance_id: string | null;
+  client_id: string;
+  host: string;
+  assignment: { topic: string; partitions: number[] }[];
+}
+
+export interface GroupPartition {
+  topic: string;
+  partition: number;
+  current_offset: number | null;
+  log_start_offset: number | null;
+  log_end_offset: number | null;
+  lag: number | null;
+  metadata: string;
+  consumer_id: string | null;
+  client_id: string | null;
+  host: string | null;
+}
+
+export interface GroupDetail {
+  group: string;
+  state: string;
+  type: string;
+  protocol_type: string;
+  assignor: string;
+  lag: number | null;
+  members: GroupMember[];
+  partitions: GroupPartition[];
+}
+
+export interface Reset {
+  to: string;
+  topics: string[];
+  dry_run: boolean;
+}
+
+export interface ResetPlan {
+  group: string;
+  state: string;
+  executed: boolean;
+  partitions: {
+    topic: string;
+    partition: number;
+    current_offset: number | null;
+    new_offset: number;
+    lag: number;
+    clamped: boolean;
+  }[];
 }
 
 export interface TopicEvent {

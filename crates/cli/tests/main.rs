@@ -17,6 +17,7 @@ mod kafka;
 mod kafka_admin;
 mod kafka_groups;
 mod kafka_hostile;
+mod kafka_tools;
 mod pgwire;
 mod pgwire_prepared;
 mod process;

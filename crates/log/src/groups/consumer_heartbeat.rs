@@ -98,7 +98,7 @@ impl GroupCoordinator {
             let session_ms = i64::from(self.config.consumer_session_timeout_ms);
             member.session_deadline_ms = now_ms + session_ms;
         }
-        consumer.check_topics(&*self.topics, subscriptions_changed, now_ms);
+        consumer.check_topics(&self.topics, subscriptions_changed, now_ms);
         consumer.update_target();
         let owned = request.topic_partitions.as_deref().map(to_assignment);
         let before = consumer.assigned(&request.member_id);
