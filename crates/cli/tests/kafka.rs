@@ -314,7 +314,7 @@ fn topics_are_made_and_removed() {
     assert!(shown.contains("readings") && !shown.contains("made-"), "{shown}");
 }
 
-pub fn ask<R: Request>(socket: &mut TcpStream, version: i16, request: &R) -> R::Response {
+pub fn ask<R: Request>(socket: &mut (impl Read + Write), version: i16, request: &R) -> R::Response {
     let mut body = BytesMut::new();
     let header = RequestHeader::default()
         .with_request_api_key(R::KEY)
@@ -337,7 +337,7 @@ pub fn ask<R: Request>(socket: &mut TcpStream, version: i16, request: &R) -> R::
 }
 
 /// Sends bytes and reads what comes until the connection is closed or `wanted` bytes are there.
-fn exchange(socket: &mut TcpStream, bytes: &[u8], wanted: usize) -> Vec<u8> {
+pub fn exchange(socket: &mut TcpStream, bytes: &[u8], wanted: usize) -> Vec<u8> {
     let _ = socket.write_all(bytes);
     let mut got = vec![0; wanted];
     let mut n = 0;
@@ -351,7 +351,7 @@ fn exchange(socket: &mut TcpStream, bytes: &[u8], wanted: usize) -> Vec<u8> {
     got
 }
 
-fn framed(body: &[u8]) -> Vec<u8> {
+pub fn framed(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_be_bytes()[..], body].concat()
 }
 
