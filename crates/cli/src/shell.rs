@@ -118,7 +118,9 @@ pub fn run(platform: &Platform, url: &str, form: Form) -> Outcome {
         match editor.readline("watershed> ") {
             Ok(line) if line.trim().is_empty() => {}
             Ok(line) => {
-                let _ = editor.add_history_entry(line.trim());
+                if !has_password(&line) {
+                    let _ = editor.add_history_entry(line.trim());
+                }
                 if !command(platform, line.trim(), form, &words) {
                     break;
                 }
@@ -135,6 +137,11 @@ pub fn run(platform: &Platform, url: &str, form: Form) -> Outcome {
         let _ = editor.save_history(path);
     }
     Ok(0)
+}
+
+/// Passwords are not for a file that keeps every line.
+fn has_password(line: &str) -> bool {
+    line.to_ascii_uppercase().contains("PASSWORD")
 }
 
 fn history_file() -> Option<PathBuf> {

@@ -314,7 +314,7 @@ fn topics_are_made_and_removed() {
     assert!(shown.contains("readings") && !shown.contains("made-"), "{shown}");
 }
 
-pub fn ask<R: Request>(socket: &mut TcpStream, version: i16, request: &R) -> R::Response {
+pub fn ask<R: Request>(socket: &mut (impl Read + Write), version: i16, request: &R) -> R::Response {
     let mut body = BytesMut::new();
     let header = RequestHeader::default()
         .with_request_api_key(R::KEY)

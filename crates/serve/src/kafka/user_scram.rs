@@ -8,7 +8,7 @@ use bytes::Bytes;
 use common::Result;
 use engine::{ScramMechanism, User, Verifier};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult;
+use kafka_protocol::messages::alter_user_scram_credentials_response as altered;
 use kafka_protocol::messages::describe_user_scram_credentials_response as described;
 use kafka_protocol::messages::{
     AlterUserScramCredentialsResponse, DescribeUserScramCredentialsResponse,
@@ -150,13 +150,13 @@ fn changed(
         Some(user) => user.clone(),
         None => User::new(name).map_err(unacceptable)?,
     };
-    let mut seen = BTreeSet::new();
+    let mechanisms: BTreeSet<i8> = changes.iter().map(|c| c.mechanism).collect();
+    if mechanisms.len() < changes.len() {
+        let why = "A user credential cannot be altered twice in the same request";
+        return Err(Fault::new(ResponseError::DuplicateResource, why));
+    }
     for change in changes {
         let mechanism = mechanism(change.mechanism)?;
-        if !seen.insert(mechanism) {
-            let why = "A user credential cannot be altered twice in the same request";
-            return Err(Fault::new(ResponseError::DuplicateResource, why));
-        }
         let verifier = match &change.set {
             None if user.verifier(mechanism).is_none() => {
                 let why = "Attempt to delete a user credential that does not exist";
@@ -174,8 +174,8 @@ fn changed(
     Ok(user)
 }
 
-fn result_of(name: String, fault: Option<Fault>) -> AlterUserScramCredentialsResult {
-    let out = AlterUserScramCredentialsResult::default().with_user(text(name));
+fn result_of(name: String, fault: Option<Fault>) -> altered::AlterUserScramCredentialsResult {
+    let out = altered::AlterUserScramCredentialsResult::default().with_user(text(name));
     match fault {
         None => out,
         Some(fault) => out.with_error_code(fault.code).with_error_message(fault.message),

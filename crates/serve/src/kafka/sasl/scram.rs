@@ -72,8 +72,8 @@ pub struct Exchange {
     verifier: Verifier,
     client_first_bare: String,
     server_first: String,
-    /// `c=` and `r=` that the client must send.
-    expected: String,
+    /// `c=` and `r=` that the client must send, one or the other.
+    expected: [String; 2],
 }
 
 impl Exchange {
@@ -84,10 +84,15 @@ impl Exchange {
         verifier: Verifier,
         nonce: &str,
     ) -> (Exchange, String) {
-        let nonce = format!("{}{nonce}", first.nonce);
+        let client_nonce = &first.nonce;
+        let nonce = format!("{client_nonce}{nonce}");
         let salt = STANDARD.encode(&verifier.salt);
         let server_first = format!("r={nonce},s={salt},i={}", verifier.iterations);
-        let expected = format!("c={},r={nonce}", STANDARD.encode(&first.header));
+        let binding = STANDARD.encode(&first.header);
+        // librdkafka before 2.6.1 sends its own nonce once more (librdkafka#4895). No harm: the
+        // proof is over what is sent, and the server's nonce is in it.
+        let expected =
+            [format!("c={binding},r={nonce}"), format!("c={binding},r={client_nonce}{nonce}")];
         let exchange = Exchange {
             name: first.name,
             mechanism,
@@ -103,8 +108,11 @@ impl Exchange {
     pub fn finish(&self, message: &[u8]) -> Option<String> {
         let text = text(message)?;
         let (without_proof, proof) = text.rsplit_once(",p=")?;
-        let extensions = without_proof.strip_prefix(self.expected.as_str())?;
-        if !(extensions.is_empty() || extensions.starts_with(',')) {
+        let fits = |expected: &String| {
+            let extensions = without_proof.strip_prefix(expected.as_str());
+            extensions.is_some_and(|e| e.is_empty() || e.starts_with(','))
+        };
+        if !self.expected.iter().any(fits) {
             return None;
         }
         let proof = STANDARD.decode(proof).ok()?;
@@ -189,9 +197,11 @@ mod tests {
         let finish = |text: String| exchange(FIRST).0.finish(text.as_bytes()).is_some();
         assert!(finish(signed(bare, &format!("c=biws,r={nonce}"))));
         assert!(finish(signed(bare, &format!("c=biws,r={nonce},x=extension"))));
+        assert!(finish(signed(bare, &format!("c=biws,r=rOprNGfwEbeRWgbNEkqO{nonce}"))));
         for wrong in [
             // Another nonce, a longer one, a cut one, the client's part alone.
             format!("c=biws,r=x{nonce}"),
+            format!("c=biws,r=rOprNGfwEbeRWgbNEkqOrOprNGfwEbeRWgbNEkqO{nonce}"),
             format!("c=biws,r={nonce}x"),
             format!("c=biws,r={}", &nonce[..nonce.len() - 1]),
             "c=biws,r=rOprNGfwEbeRWgbNEkqO".into(),
@@ -218,7 +228,7 @@ mod tests {
         assert_eq!(name("n,,n=a=2Cb=3Dc,r=x").as_deref(), Some("a,b=c"));
         assert_eq!(name("n,,n=user,r=x,e=1").as_deref(), Some("user"));
         assert!(parse("n,,n=user,r=x,tokenauth=true").unwrap().is_token);
-        assert_eq!(exchange("y,,n=user,r=x").0.expected, format!("c=eSws,r=x{NONCE}"));
+        assert_eq!(exchange("y,,n=user,r=x").0.expected[0], format!("c=eSws,r=x{NONCE}"));
         for wrong in [
             "",
             "n",
