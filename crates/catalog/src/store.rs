@@ -2,17 +2,26 @@
 //! format version and a checksum, replaced as a whole, so that after a crash there is the old or
 //! the new one. The bytes are described in `docs/formats/catalog.md`.
 
-use std::fmt::Write;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::{Disk, Error, Result, Version, disk};
+use common::{Disk, Result, Version};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+
+use crate::document::{Document, Shape};
 
 /// Raised when the document changes so that an older program could not read it.
 pub const FORMAT_VERSION: u32 = 1;
+
+const SHAPE: Shape = Shape {
+    what: "catalog",
+    version_member: "watershed_catalog",
+    version: FORMAT_VERSION,
+    list_member: "definitions",
+    without: "what stands under 'sql/' is defined from there again; statements typed at run time \
+              are in the file, to be copied by hand",
+    is_private: false,
+};
 
 /// A definition as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,114 +39,29 @@ pub struct Stored {
 }
 
 /// The file that holds all definitions.
-pub struct CatalogFile {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
-}
-
-#[derive(Deserialize)]
-struct Document<'a> {
-    watershed_catalog: u32,
-    crc32c: String,
-    #[serde(borrow)]
-    definitions: &'a RawValue,
-}
+pub struct CatalogFile(Document);
 
 impl CatalogFile {
     /// Creates the folder, not the file; a file that cannot be read is an error here already.
     pub fn open(disk: Arc<dyn Disk>, path: impl Into<PathBuf>) -> Result<Self> {
-        let path = path.into();
-        if let Some(dir) = path.parent() {
-            disk.create_dir_all(dir)
-                .map_err(|e| Error::io(format!("cannot create '{}'", dir.display()), e))?;
-        }
-        let file = Self { disk, path };
+        let file = Self(Document::open(disk, path.into(), &SHAPE)?);
         file.load()?;
         Ok(file)
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// All definitions in the order they were saved in; none if there is no file yet.
     pub fn load(&self) -> Result<Vec<Stored>> {
-        let bytes = match disk::read(&*self.disk, &self.path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![]),
-            Err(e) => {
-                return Err(Error::io(format!("cannot read '{}'", self.path.display()), e));
-            }
-        };
-        self.decode(&bytes)
+        self.0.load()
     }
 
     /// Replaces all definitions. After an error the old ones are still there.
     pub fn save(&self, definitions: &[Stored]) -> Result<()> {
-        let text = encode(definitions)?;
-        disk::write_atomically(&*self.disk, &self.path, text.as_bytes())
-            .map_err(|e| Error::io(format!("cannot write '{}'", self.path.display()), e))
+        self.0.save(definitions)
     }
-
-    fn decode(&self, bytes: &[u8]) -> Result<Vec<Stored>> {
-        #[derive(Deserialize)]
-        struct OnlyVersion {
-            watershed_catalog: u32,
-        }
-        let text = std::str::from_utf8(bytes).map_err(|_| self.damaged("it is not UTF-8"))?;
-        let bad = |e: serde_json::Error| self.damaged(&e.to_string());
-        let OnlyVersion { watershed_catalog: version } = serde_json::from_str(text).map_err(bad)?;
-        if version > FORMAT_VERSION {
-            let text = format!(
-                "the catalog '{}' has format version {version}, \
-                 this program knows {FORMAT_VERSION}",
-                self.path.display()
-            );
-            return Err(Error::unsupported(text)
-                .hint("a newer watershed wrote this data folder; start that one"));
-        }
-        let document: Document = serde_json::from_str(text).map_err(bad)?;
-        let definitions = document.definitions.get();
-        if version == 0 || document.watershed_catalog != version {
-            return Err(self.damaged("its format version is wrong"));
-        }
-        if document.crc32c != checksum(definitions) {
-            return Err(self.damaged("its checksum is wrong"));
-        }
-        serde_json::from_str(definitions).map_err(bad)
-    }
-
-    fn damaged(&self, why: &str) -> Error {
-        let path = self.path.display();
-        Error::corrupt(format!("the catalog '{path}' is damaged: {why}")).hint(format!(
-            "move it away to start without it: what stands under 'sql/' is defined from there \
-             again; statements typed at run time are in the file, to be copied by hand from \
-             '{path}'"
-        ))
-    }
-}
-
-/// One definition a line, for those who must read it with the eye.
-fn encode(definitions: &[Stored]) -> Result<String> {
-    let mut list = String::from("[");
-    for (i, definition) in definitions.iter().enumerate() {
-        let line = serde_json::to_string(definition)
-            .map_err(|e| Error::internal("a definition cannot be encoded").caused_by(e))?;
-        list.push_str(if i == 0 { "\n" } else { ",\n" });
-        list.push_str(&line);
-    }
-    list.push_str("\n]");
-    let mut text = String::new();
-    let crc = checksum(&list);
-    let _ = writeln!(
-        text,
-        "{{\"watershed_catalog\":{FORMAT_VERSION},\"crc32c\":\"{crc}\",\"definitions\":{list}}}"
-    );
-    Ok(text)
-}
-
-fn checksum(definitions: &str) -> String {
-    format!("{:08x}", crc32c::crc32c(definitions.as_bytes()))
 }
 
 #[cfg(test)]

@@ -40,7 +40,8 @@ pub fn run(arguments: Arguments) -> Outcome {
             terminal::say(&format!("  postgres  psql -h {} -p {port}", opened.address.ip()));
         }
         if let Some(port) = opened.kafka_port {
-            terminal::say(&format!("  kafka     bootstrap.servers={}:{port}", opened.address.ip()));
+            let host = project.config.kafka_host();
+            terminal::say(&format!("  kafka     bootstrap.servers={host}:{port}"));
         }
         show(&report, "loaded");
         if !arguments.no_open && terminal::interactive() {

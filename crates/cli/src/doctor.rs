@@ -83,12 +83,12 @@ fn running(target: &Target) -> Finding {
 
 fn ports(config: &Config, running: bool) -> Vec<Finding> {
     let ports = [
-        ("http.port", config.http_port),
-        ("pg.port", config.pg_port),
-        ("kafka.port", config.kafka_port),
+        ("http.port", config.host.as_str(), config.http_port),
+        ("pg.port", config.host.as_str(), config.pg_port),
+        ("kafka.port", config.kafka_host(), config.kafka_port),
     ];
-    let look = |(key, port): (&str, u16)| {
-        let free = TcpListener::bind((config.host.as_str(), port)).is_ok();
+    let look = |(key, host, port): (&str, &str, u16)| {
+        let free = TcpListener::bind((host, port)).is_ok();
         let says = match (free, running) {
             (true, _) => format!("{key} = {port} is free"),
             (false, true) => format!("{key} = {port} is in use, by the running platform it seems"),
@@ -96,7 +96,7 @@ fn ports(config: &Config, running: bool) -> Vec<Finding> {
         };
         Finding { check: "port", good: free || running, says }
     };
-    ports.into_iter().filter(|(_, port)| *port != 0).map(look).collect()
+    ports.into_iter().filter(|(_, _, port)| *port != 0).map(look).collect()
 }
 
 fn disk(dir: &Path) -> Finding {

@@ -63,7 +63,7 @@ pub async fn open(project: &Project) -> Result<Opened, Faults> {
     if let Err(e) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!("the limit of open files stays as it is: {e}");
     }
-    let listeners = Listeners::bind(&project.config).await?;
+    let listeners = Listeners::bind(&project.config, &project.dir).await?;
     let address = listeners.http_address()?;
     let pg_port = listeners.pg.as_ref().map(|_| project.config.pg_port);
     let kafka_port = listeners.kafka.as_ref().map(|_| project.config.kafka_port);

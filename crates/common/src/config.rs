@@ -56,6 +56,20 @@ impl Value for u32 {
     }
 }
 
+/// Names, written `["one", "two"]` or, where there is no TOML, `one,two`.
+impl Value for Vec<String> {
+    fn parse(text: &str) -> Result<Self> {
+        let text = text.trim();
+        let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        let bare = |name: &str| name.trim().trim_matches(['"', '\'']).to_string();
+        Ok(inner.split(',').map(bare).filter(|name| !name.is_empty()).collect())
+    }
+    fn show(&self) -> String {
+        let quoted: Vec<String> = self.iter().map(|name| format!("\"{name}\"")).collect();
+        format!("[{}]", quoted.join(", "))
+    }
+}
+
 impl Value for bool {
     fn parse(text: &str) -> Result<Self> {
         text.parse().map_err(|_| Error::invalid(format!("'{text}' is neither true nor false")))
@@ -168,7 +182,7 @@ macro_rules! config {
 }
 
 config! {
-    /// The buffer: a folder in the project, or `kafka://broker:9092` (not yet).
+    /// The buffer: a folder in the project, or a real Kafka, `kafka://broker:9092`.
     log: String = "file:data/log", "log";
     /// Where topics are archived: a folder, `s3://bucket/path` or `hdfs://…` (not yet).
     lake: String = "file:data/lake", "lake";
@@ -192,6 +206,35 @@ config! {
     pg_port: u16 = "4681", "pg.port";
     /// Kafka protocol; 0 switches it off.
     kafka_port: u16 = "4682", "kafka.port";
+    /// Address of the Kafka door; empty: `host`. Others than loopback need TLS, and SASL or client
+    /// certificates.
+    kafka_host: String = "", "kafka.host";
+    /// Open the Kafka door to others without that.
+    kafka_insecure: bool = "false", "kafka.insecure";
+    /// `host:port` that Kafka clients are told to connect to; empty: the one they came through.
+    kafka_advertised: String = "", "kafka.advertised";
+    /// SASL mechanisms: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER. With any of them every
+    /// Kafka client must log in. PLAIN and OAUTHBEARER are for TLS and loopback only.
+    kafka_sasl: Vec<String> = "", "kafka.sasl";
+    /// After so long a client must log in again (connections.max.reauth.ms); 0: never.
+    kafka_session_lifetime: DurationUs = "0 s", "kafka.session_lifetime";
+    /// PEM file with the certificate of the Kafka door and those it is signed by; with it the door
+    /// speaks TLS only. A changed file is used from then on.
+    kafka_tls_certificate: String = "", "kafka.tls.certificate";
+    /// PEM file with the certificate's private key.
+    kafka_tls_key: String = "", "kafka.tls.key";
+    /// PEM file with the authorities whose certificates every Kafka client must have one of.
+    kafka_tls_client_ca: String = "", "kafka.tls.client_ca";
+    /// JWKS file (RFC 7517) with the keys that tokens for OAUTHBEARER are signed with.
+    kafka_oauth_jwks: String = "", "kafka.oauth.jwks";
+    /// Who must have made a token (`iss`).
+    kafka_oauth_issuer: String = "", "kafka.oauth.issuer";
+    /// For whom a token must be (`aud`).
+    kafka_oauth_audience: String = "", "kafka.oauth.audience";
+    /// Signatures that are accepted (RFC 7518, section 3.1).
+    kafka_oauth_algorithms: Vec<String> = "RS256", "kafka.oauth.algorithms";
+    /// Claim of a token that is the name of the user.
+    kafka_oauth_claim: String = "sub", "kafka.oauth.claim";
     /// Kafka connections at once; more are closed.
     kafka_connections_max: u32 = "4096", "kafka.connections_max";
     /// Largest request of a Kafka client.
@@ -248,6 +291,11 @@ impl Config {
             faults.extend(config.set(key, value, origin).err());
         }
         if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+
+    /// Address of the Kafka door.
+    pub fn kafka_host(&self) -> &str {
+        if self.kafka_host.is_empty() { &self.host } else { &self.kafka_host }
     }
 
     fn read_file(&mut self, name: &str, text: &str, faults: &mut Vec<Error>) {
@@ -320,6 +368,18 @@ mod tests {
         assert_eq!(shown("http.port").origin.to_string(), "environment WATERSHED_HTTP_PORT");
         assert_eq!(shown("pg.port").origin.to_string(), "flag --pg-port");
         assert_eq!(shown("lake").origin.to_string(), "default");
+    }
+
+    #[test]
+    fn names_come_as_toml_or_with_commas() {
+        let file = "[kafka]\nsasl = [ \"PLAIN\", 'SCRAM-SHA-256' ]\n";
+        let config = Config::load(Some(("w.toml", file)), [], &[]).unwrap();
+        assert_eq!(config.kafka_sasl, ["PLAIN", "SCRAM-SHA-256"]);
+        let config = Config::load(None, [], &[("kafka.sasl", "A, B".into())]).unwrap();
+        assert_eq!(config.kafka_sasl, ["A", "B"]);
+        let shown = config.show().into_iter().find(|s| s.key == "kafka.sasl").unwrap();
+        assert_eq!(shown.value, "[\"A\", \"B\"]");
+        assert!(Config::load(None, [], &[]).unwrap().kafka_sasl.is_empty());
     }
 
     #[test]

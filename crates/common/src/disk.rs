@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +34,10 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Lets nobody but the owner read and write the file. A disk that knows no owners does nothing.
+    fn make_private(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads a whole file.
@@ -47,14 +51,26 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
 
 /// Replaces a file as a whole: after a crash there is either the old or the new content.
 pub fn write_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
+    let temporary = temporary_of(path);
     let file = disk.open(&temporary, true)?;
     file.set_len(0)?;
     file.write_at(bytes, 0)?;
     file.sync()?;
     disk.rename(&temporary, path)
+}
+
+/// The same for a file that only its owner may read.
+pub fn write_private_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = temporary_of(path);
+    disk.open(&temporary, true)?;
+    disk.make_private(&temporary)?;
+    write_atomically(disk, path, bytes)
+}
+
+fn temporary_of(path: &Path) -> PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    PathBuf::from(temporary)
 }
 
 /// The machine's own file system.
@@ -141,6 +157,10 @@ impl Disk for SystemDisk {
         }
         fs::create_dir_all(dir)?;
         sync_parent(dir)
+    }
+
+    fn make_private(&self, path: &Path) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))
     }
 }
 

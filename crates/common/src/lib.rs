@@ -9,6 +9,7 @@ pub mod error;
 pub mod fail_point;
 pub mod id;
 pub mod nearest;
+pub mod secret;
 pub mod units;
 
 pub use clock::{Clock, SystemClock};
@@ -18,3 +19,4 @@ pub use error::{Error, Kind, Place, Result};
 pub use fail_point::fail_point;
 pub use id::{Epoch, Offset, Partition, Version};
 pub use nearest::nearest;
+pub use secret::Secret;

@@ -2,6 +2,7 @@
 //! wrong are running things changed, and only those whose definition did change. A fault leaves
 //! the last good version running.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use catalog::store::{CatalogFile, Stored};
@@ -239,7 +240,7 @@ impl Platform {
 
     async fn execute_plan(&self, planned: Vec<Planned>) -> Result<ApplyReport> {
         let mut report = ApplyReport::default();
-        let names: Vec<&str> = planned.iter().map(|p| p.definition().object.name()).collect();
+        let names: HashSet<&str> = planned.iter().map(|p| p.definition().object.name()).collect();
         self.drop_missing(&names, &mut report).await?;
         for p in planned {
             let name = p.definition().object.name().to_string();
@@ -260,8 +261,8 @@ impl Platform {
     }
 
     /// Stops what is no longer defined. A topic's events stay on disk until DROP TOPIC is typed.
-    async fn drop_missing(&self, wanted: &[&str], report: &mut ApplyReport) -> Result<()> {
-        let gone = |name: &String| !wanted.contains(&name.as_str());
+    async fn drop_missing(&self, wanted: &HashSet<&str>, report: &mut ApplyReport) -> Result<()> {
+        let gone = |name: &String| !wanted.contains(name.as_str());
         let (sources, sinks, views) = {
             let mut registry = self.inner.registry_mut();
             let sources: Vec<_> = registry.sources.extract_if(.., |n, _| gone(n)).collect();
@@ -311,7 +312,9 @@ impl Platform {
             record.nullable.extend(old.nullable);
         }
         record.log_id = Some(log.id().to_string());
-        meta.put_topic(&record)?;
+        if meta.topic(&topic.name)?.as_ref() != Some(&record) {
+            meta.put_topic(&record)?;
+        }
         let name = topic.name.clone();
         let feed = self.inner.env.feeds.topic(&topic.name)?;
         let inlet = Arc::new(Inlet::new(topic, log, feed, checks, external.clone()));
@@ -334,7 +337,9 @@ impl Platform {
             self.inner.log.drop_topic(name)?;
             return self.inner.log.create_topic(name, config);
         }
-        self.inner.log.alter(name, config)?;
+        if log.config() != config {
+            self.inner.log.alter(name, config)?;
+        }
         Ok(log)
     }
 
@@ -437,7 +442,11 @@ impl Platform {
             });
         }
         // Statements that define nothing by themselves any more are not kept.
-        stored.retain(|s| s.file.is_some() || texts.typed.iter().any(|t| t.contains(&s.statement)));
+        let whole: HashSet<&str> = texts.typed.iter().map(String::as_str).collect();
+        let is_typed = |statement: &str| {
+            whole.contains(statement) || texts.typed.iter().any(|t| t.contains(statement))
+        };
+        stored.retain(|s| s.file.is_some() || is_typed(&s.statement));
         self.inner.catalog.save(&stored)
     }
 }
@@ -564,6 +573,18 @@ pub(crate) fn parse_all(texts: &[sql::Text]) -> Result<Vec<Definition>, Vec<Erro
 }
 
 fn only_create(text: &sql::Text, statement: &sql::Statement) -> Error {
+    let is_user = matches!(
+        statement,
+        sql::Statement::CreateUser { .. }
+            | sql::Statement::AlterUser { .. }
+            | sql::Statement::DropUser { .. }
+    );
+    if is_user {
+        // Without its place: the text has the password.
+        let file = text.file.as_deref().unwrap_or("the text");
+        return Error::invalid(format!("{file} has a statement about a user"))
+            .hint("passwords do not belong into files; type it into: watershed sql");
+    }
     let at = text.place(match statement {
         sql::Statement::Drop { span, .. } | sql::Statement::Describe { span, .. } => span.clone(),
         sql::Statement::Query { start, text } => *start..*start + text.trim_end().len(),

@@ -48,11 +48,13 @@ mod subscription;
 mod tables;
 pub mod text;
 mod upkeep;
+mod users;
 mod view_store;
 mod views;
 
 pub use apply::ApplyReport;
 pub use browse::{RecordPage, RecordQuery, RecordsFrom};
+pub use catalog::{ScramMechanism, User, Verifier, scram};
 pub use dead_letters::{DeadLetter, DeadLetterPage, DeadLetterQuery, ShownLetter};
 pub use groups::{AssignedTopic, GroupDetail, GroupInfo, GroupMember, GroupPartition};
 pub use ingest::{Ingested, PartitionRange, RefusedLine};
@@ -70,4 +72,5 @@ pub use status::{
     resident_bytes,
 };
 pub use subscription::{EpochChanges, Subscription, Update};
+pub use users::Users;
 pub use views::{Event, ViewPage, ViewQuery};

@@ -31,7 +31,7 @@ pub struct PipelineId {
 }
 
 /// What must not change under stored events.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopicRecord {
     pub name: String,
     /// Name and type.

@@ -30,6 +30,7 @@ use crate::rates::Rates;
 use crate::registry::Registry;
 use crate::screen::Screening;
 use crate::tables::{DeadLettersProvider, PlatformSchema, TopicProvider, ViewProvider};
+use crate::users::Users;
 
 /// Where the copy of an external log is.
 const COPY_DIR: &str = "data/log";
@@ -51,6 +52,7 @@ pub struct Inner {
     pub(crate) kv: Arc<Kv>,
     pub(crate) lake: Arc<Lake>,
     pub(crate) catalog: CatalogFile,
+    pub(crate) users: Arc<Users>,
     pub(crate) env: Arc<Env>,
     pub(crate) ingest: Arc<IngestContext>,
     pub(crate) dead_letters: Arc<DeadLetters>,
@@ -136,6 +138,11 @@ impl Platform {
             false => Error::corrupt(format!("topic '{topic}': {why}")).to_json(),
         }));
         problems
+    }
+
+    /// Who may log in.
+    pub fn users(&self) -> &Arc<Users> {
+        &self.inner.users
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -252,7 +259,8 @@ impl Inner {
         }
         let kv = Kv::open(project.path(&config.views), kv::Options::default())?;
         let lake = Arc::new(Lake::open(&config.lake, &project.dir)?);
-        let catalog = CatalogFile::open(disk, project.path(&config.catalog))?;
+        let catalog = CatalogFile::open(disk.clone(), project.path(&config.catalog))?;
+        let users = Users::open(disk, project.path(&config.catalog).with_file_name("users.json"))?;
         let texts = crate::apply::Texts::load(&catalog)?;
         let dead_letters = Arc::new(DeadLetters::open(&kv)?);
         let runtime = runtime(config.query_memory_max.0 as usize)?;
@@ -291,6 +299,7 @@ impl Inner {
             log,
             lake,
             catalog,
+            users: Arc::new(users),
             env,
             ingest,
             dead_letters,

@@ -101,11 +101,27 @@ impl Project {
             let e = Error::unsupported(format!("engine = \"{}\" is not supported yet", c.engine));
             faults.push(e.hint("use engine = \"local\""));
         }
-        if !["127.0.0.1", "::1", "localhost"].contains(&c.host.as_str()) {
+        if !is_loopback(&c.host) {
             let e = Error::denied(format!("host = \"{}\" would open the doors to others", c.host));
             faults.push(e.hint("only loopback is allowed until accounts and TLS exist"));
         }
+        faults.extend(self.kafka_door_open_to_all());
         faults
+    }
+
+    /// The Kafka door has logins and TLS of its own, so it may listen elsewhere, with both.
+    fn kafka_door_open_to_all(&self) -> Option<Error> {
+        let c = &self.config;
+        let host = c.kafka_host();
+        let is_tls = !c.kafka_tls_certificate.is_empty();
+        let knows_clients = !c.kafka_sasl.is_empty() || !c.kafka_tls_client_ca.is_empty();
+        if c.kafka_insecure || is_loopback(host) || (is_tls && knows_clients) {
+            return None;
+        }
+        let e = Error::denied(format!("kafka.host = \"{host}\" would open the door to everybody"));
+        Some(e.hint(
+            "set kafka.tls.certificate, kafka.tls.key and kafka.sasl, or kafka.insecure = true",
+        ))
     }
 
     /// The folder behind a `file:` setting.
@@ -193,4 +209,8 @@ pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, shown: &str
         let text: Arc<str> = text.as_str().into();
         Error::syntax(e.message().to_lowercase()).at(Place { file: Some(shown.into()), text, span })
     })
+}
+
+fn is_loopback(host: &str) -> bool {
+    ["127.0.0.1", "::1", "localhost"].contains(&host)
 }

@@ -105,6 +105,9 @@ impl Platform {
         let (schema, parameters) = match statement {
             sql::Statement::Create { .. }
             | sql::Statement::AlterTopic { .. }
+            | sql::Statement::CreateUser { .. }
+            | sql::Statement::AlterUser { .. }
+            | sql::Statement::DropUser { .. }
             | sql::Statement::Drop { .. } => (None, vec![]),
             sql::Statement::Query { text: query, start } => {
                 let whole = Whole { text: text.clone(), start };
@@ -166,6 +169,15 @@ impl Platform {
             }
             sql::Statement::Drop { kind, name, if_exists, .. } => {
                 self.drop_object(kind.name(), &name, if_exists).await
+            }
+            sql::Statement::CreateUser { name, password, if_not_exists } => {
+                self.inner.users.create(&name, &password, if_not_exists).await
+            }
+            sql::Statement::AlterUser { name, password } => {
+                self.inner.users.alter(&name, &password).await
+            }
+            sql::Statement::DropUser { name, if_exists } => {
+                self.inner.users.remove(&name, if_exists).await
             }
             sql::Statement::Show(show) => self.show(&show),
             sql::Statement::Describe { name, .. } => self.describe(&name),

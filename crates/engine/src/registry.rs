@@ -67,7 +67,11 @@ impl Registry {
     }
 
     pub fn definition(&self, name: &str) -> Option<&Definition> {
-        self.definitions().into_iter().find(|d| d.object.name() == name)
+        let topic = self.topics.get(name).map(|e| &e.definition);
+        let source = || self.sources.get(name).map(|e| &e.definition);
+        let view = || self.views.get(name).map(|e| &e.definition);
+        let sink = || self.sinks.get(name).map(|e| &e.definition);
+        topic.or_else(source).or_else(view).or_else(sink)
     }
 
     /// Names that can be read with SELECT.

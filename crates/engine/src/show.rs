@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use catalog::Object;
+use catalog::{Object, User};
 use common::{Error, Place, Result};
 use sql::{ExplainWhat, Show};
 
@@ -78,6 +78,17 @@ impl Platform {
                 table(vec![
                     ("name", texts(names.iter().map(|(n, _)| n.as_str()))),
                     ("kind", texts(names.iter().map(|(_, k)| *k))),
+                ])
+            }
+            Show::Users => {
+                let users = self.inner.users.all();
+                let mechanisms = |u: &User| {
+                    let names: Vec<_> = u.mechanisms().map(|m| m.name()).collect();
+                    names.join(", ")
+                };
+                table(vec![
+                    ("name", texts(users.iter().map(|u| u.name.as_str()))),
+                    ("mechanisms", texts(users.iter().map(mechanisms))),
                 ])
             }
             Show::Create { name, .. } => {

@@ -225,7 +225,12 @@ impl Segment {
         }
         // Asked before: what is appended and sealed meanwhile is not in the extent.
         let is_final = self.is_sealed();
-        let extent = self.with_index(Index::extent)?;
+        // Only looked at: that is no use for which files are kept open.
+        let at_hand = lock(&self.index).as_ref().map(Index::extent);
+        let extent = match at_hand {
+            Some(extent) => extent,
+            None => self.with_index(Index::extent)?,
+        };
         if is_final {
             let _ = self.sealed_extent.set(extent);
         }

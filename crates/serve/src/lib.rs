@@ -49,7 +49,7 @@ pub async fn run(
     });
     let kafka = listeners.kafka.map(|socket| {
         let app = app.clone();
-        tokio::spawn(kafka::serve(app, socket, stopping.clone()))
+        tokio::spawn(kafka::serve(app, socket, listeners.kafka_security, stopping.clone()))
     });
     tokio::select! {
         () = shutdown => {}

@@ -2,21 +2,28 @@
 //! name of the setting that changes it.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use common::{Config, Error, Kind, Result};
 use tokio::net::TcpListener;
+
+use crate::kafka::Security;
 
 /// Open sockets of the doors.
 pub struct Listeners {
     pub http: TcpListener,
     pub pg: Option<TcpListener>,
     pub kafka: Option<TcpListener>,
+    pub(crate) kafka_security: Arc<Security>,
     pub(crate) config: Config,
 }
 
 impl Listeners {
     /// Binds all ports. Port 0 for HTTP lets the system choose; 0 for another means no such door.
-    pub async fn bind(config: &Config) -> Result<Listeners> {
+    /// Files that the configuration names are relative to `dir`.
+    pub async fn bind(config: &Config, dir: &Path) -> Result<Listeners> {
+        let kafka_security = Arc::new(Security::open(config, dir)?);
         let http = bind(&config.host, config.http_port, "http.port", "--http-port").await?;
         let pg = match config.pg_port {
             0 => None,
@@ -26,9 +33,9 @@ impl Listeners {
             // Its clients talk to the real one.
             _ if config.log.starts_with("kafka://") => None,
             0 => None,
-            port => Some(bind(&config.host, port, "kafka.port", "--kafka-port").await?),
+            port => Some(bind(config.kafka_host(), port, "kafka.port", "--kafka-port").await?),
         };
-        Ok(Listeners { http, pg, kafka, config: config.clone() })
+        Ok(Listeners { http, pg, kafka, kafka_security, config: config.clone() })
     }
 
     /// The address HTTP really listens on.
@@ -68,7 +75,7 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let mut config = Config::load(None, [], &[]).unwrap();
         config.http_port = port;
-        let e = Listeners::bind(&config).await.err().unwrap();
+        let e = Listeners::bind(&config, Path::new(".")).await.err().unwrap();
         assert_eq!(e.kind(), Kind::Conflict);
         assert!(e.to_string().contains(&port.to_string()), "{e}");
         assert!(e.to_string().contains("--http-port"), "{e}");

@@ -9,7 +9,9 @@ use crate::statement::{Statement, Text};
 use crate::tokens::{self, Cursor};
 
 pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Statement> {
-    cursor.expect_word("TOPIC").map_err(|e| e.hint("write ALTER TOPIC name SET (…)"))?;
+    cursor
+        .expect_word("TOPIC")
+        .map_err(|e| e.hint("write ALTER TOPIC name SET (…) or ALTER USER name PASSWORD '…'"))?;
     let (name, span) = cursor.name("a topic name")?;
     let changes = if cursor.word("SET") {
         let options = OptionList::inside(cursor, faults)?;

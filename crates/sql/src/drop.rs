@@ -7,7 +7,7 @@ use crate::tokens::Cursor;
 
 pub(crate) fn parse(cursor: &mut Cursor) -> Result<Statement, Error> {
     let Some(kind) = ObjectKind::parse(cursor) else {
-        let e = cursor.expected("TOPIC, SOURCE, MATERIALIZED VIEW or SINK");
+        let e = cursor.expected("TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER");
         return Err(match cursor.peek_word(0, "TABLE") {
             true => e.hint("events are in a TOPIC, results in a MATERIALIZED VIEW"),
             false => e,

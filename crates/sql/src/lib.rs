@@ -42,6 +42,7 @@ mod time_windows;
 mod tokens;
 mod topic_options;
 mod topic_table;
+mod user;
 mod view_rules;
 mod window_names;
 mod words;

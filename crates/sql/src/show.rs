@@ -5,7 +5,7 @@ use common::Error;
 use crate::statement::{ObjectKind, Show, Statement};
 use crate::tokens::Cursor;
 
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "TOPICS",
     "SOURCES",
     "VIEWS",
@@ -14,6 +14,7 @@ const KNOWN: [&str; 9] = [
     "TABLES",
     "PIPELINES",
     "FUNCTIONS",
+    "USERS",
     "CREATE",
 ];
 
@@ -28,6 +29,7 @@ pub(crate) fn parse(cursor: &mut Cursor) -> Result<Statement, Error> {
         (&["TABLES"], Show::Tables),
         (&["PIPELINES"], Show::Pipelines),
         (&["FUNCTIONS"], Show::Functions),
+        (&["USERS"], Show::Users),
     ];
     for (words, what) in simple {
         if cursor.words(words) {

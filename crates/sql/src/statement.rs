@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use catalog::{Definition, Origin};
-use common::{Error, Place};
+use common::{Error, Place, Secret};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::tokens::{self, Cursor, Tok};
 use crate::{
-    alter_topic, create_sink, create_source, create_topic, create_view, drop, explain, show,
+    alter_topic, create_sink, create_source, create_topic, create_view, drop, explain, show, user,
 };
 
 /// A text to parse and the file it comes from, none when typed in.
@@ -88,6 +88,19 @@ pub enum Statement {
         changes: Vec<(String, Option<String>)>,
         span: Range<usize>,
     },
+    CreateUser {
+        name: String,
+        password: Secret,
+        if_not_exists: bool,
+    },
+    AlterUser {
+        name: String,
+        password: Secret,
+    },
+    DropUser {
+        name: String,
+        if_exists: bool,
+    },
     Show(Show),
     Describe {
         name: String,
@@ -114,6 +127,7 @@ pub enum Show {
     Tables,
     Pipelines,
     Functions,
+    Users,
     /// The text that made an object; of whatever kind when none is named.
     Create {
         kind: Option<ObjectKind>,
@@ -144,7 +158,7 @@ pub fn parse(text: &Text) -> Result<Vec<Statement>, Vec<Error>> {
         return Ok(statements);
     }
     faults.sort_by_key(|e| e.place().map_or(0, |p| p.span.start));
-    Err(faults)
+    Err(faults.into_iter().map(|e| user::without_password(text, e)).collect())
 }
 
 const STARTS: [&str; 11] = [
@@ -154,6 +168,15 @@ const STARTS: [&str; 11] = [
 
 fn statement(text: &Text, tokens: &[Tok], faults: &mut Vec<Error>) -> Result<Statement, Error> {
     let mut cursor = Cursor::new(text, tokens);
+    if cursor.words(&["CREATE", "USER"]) {
+        return user::create(&mut cursor);
+    }
+    if cursor.words(&["ALTER", "USER"]) {
+        return user::alter(&mut cursor);
+    }
+    if cursor.words(&["DROP", "USER"]) {
+        return user::drop(&mut cursor);
+    }
     if cursor.word("CREATE") {
         return create(&mut cursor, faults);
     }
@@ -244,8 +267,8 @@ fn create(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Statement, Err
 }
 
 fn unknown_kind(cursor: &Cursor) -> Error {
-    let kinds = ["TOPIC", "SOURCE", "MATERIALIZED VIEW", "SINK"];
-    let e = cursor.expected("TOPIC, SOURCE, MATERIALIZED VIEW or SINK");
+    let kinds = ["TOPIC", "SOURCE", "MATERIALIZED VIEW", "SINK", "USER"];
+    let e = cursor.expected("TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER");
     let word = cursor.slice(cursor.span()).to_uppercase();
     match word.as_str() {
         "TABLE" | "STREAM" => e.hint("write CREATE TOPIC name (column TYPE, …)"),

@@ -340,11 +340,11 @@ fn faults_of_other_statements() {
         ("SELEC 1", "^^^^^\nsyntax: unknown statement 'SELEC' (did you mean 'SELECT'?)"),
         (
             "CREATE TABLE t (a INT)",
-            "       ^^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW or SINK, found 'TABLE' (write CREATE TOPIC name (column TYPE, …))",
+            "       ^^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER, found 'TABLE' (write CREATE TOPIC name (column TYPE, …))",
         ),
         (
             "CREATE TOPC t (a INT)",
-            "       ^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW or SINK, found 'TOPC' (did you mean 'TOPIC'?)",
+            "       ^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER, found 'TOPC' (did you mean 'TOPIC'?)",
         ),
         (
             "CREATE VIEW v AS SELECT 1",
@@ -384,7 +384,7 @@ fn faults_of_other_statements() {
         ),
         (
             "DROP TABLE t",
-            "     ^^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW or SINK, found 'TABLE' (events are in a TOPIC, results in a MATERIALIZED VIEW)",
+            "     ^^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER, found 'TABLE' (events are in a TOPIC, results in a MATERIALIZED VIEW)",
         ),
         (
             "SELECT 'abc",

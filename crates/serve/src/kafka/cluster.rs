@@ -11,6 +11,7 @@ use kafka_protocol::messages::{
 
 use super::connection::{Answer, Request};
 use super::reader::Reader;
+use super::security::Endpoint;
 use super::{NODE_ID, NOT_SAID, text, topic_name};
 use crate::app::App;
 
@@ -29,7 +30,8 @@ pub fn find_coordinator(mut request: Request) -> Result<Answer> {
         true => 0,
         false => ResponseError::InvalidRequest.code(),
     };
-    let (host, port) = (request.address.ip().to_string(), i32::from(request.address.port()));
+    let Endpoint { host, port } = request.client.endpoint.clone();
+    let (host, port) = (host.to_string(), i32::from(port));
     let out = FindCoordinatorResponse::default();
     let out = match version >= 4 {
         true => {
@@ -56,8 +58,8 @@ pub fn find_coordinator(mut request: Request) -> Result<Answer> {
 pub fn describe(app: &App, request: Request) -> Result<Answer> {
     let broker = DescribeClusterBroker::default()
         .with_broker_id(BrokerId(NODE_ID))
-        .with_host(text(request.address.ip().to_string()))
-        .with_port(i32::from(request.address.port()));
+        .with_host(text(request.client.endpoint.host.to_string()))
+        .with_port(i32::from(request.client.endpoint.port));
     let out = DescribeClusterResponse::default()
         .with_cluster_id(text(app.platform.cluster_id()))
         .with_controller_id(BrokerId(NODE_ID))

@@ -202,6 +202,32 @@ struct Value {
     read_only: bool,
 }
 
+/// What holds for all topics, groups and transactions.
+fn broker_values(app: &App) -> Vec<(&'static str, i8, String)> {
+    let limits = &app.limits;
+    let log = log::LogConfig::default();
+    let groups = log::groups::GroupConfig::default();
+    let transactions = log::transactions::TransactionConfig::default();
+    let retention_minutes = groups.offsets_retention_ms / 60_000;
+    vec![
+        ("auto.create.topics.enable", BOOLEAN, limits.kafka_auto_create.to_string()),
+        ("broker.id", INT, NODE_ID.to_string()),
+        ("group.max.size", INT, groups.max_size.to_string()),
+        ("group.max.session.timeout.ms", INT, groups.max_session_timeout_ms.to_string()),
+        ("group.min.session.timeout.ms", INT, groups.min_session_timeout_ms.to_string()),
+        ("log.cleanup.policy", LIST, "delete".into()),
+        // A topic keeps its records unless it says otherwise.
+        ("log.retention.bytes", LONG, "-1".into()),
+        ("log.retention.ms", LONG, "-1".into()),
+        ("max.connections", INT, limits.kafka_connections.to_string()),
+        ("message.max.bytes", INT, log.message_bytes_max.to_string()),
+        ("num.partitions", INT, limits.kafka_partitions.to_string()),
+        ("offsets.retention.minutes", INT, retention_minutes.to_string()),
+        ("socket.request.max.bytes", INT, limits.kafka_request_bytes_max.to_string()),
+        ("transaction.max.timeout.ms", INT, transactions.max_timeout_ms.to_string()),
+    ]
+}
+
 impl Value {
     fn described(self, version: i16) -> described::DescribeConfigsResourceResult {
         let out = described::DescribeConfigsResourceResult::default()
@@ -250,16 +276,7 @@ fn configs_of(app: &App, kind: i8, name: &str) -> std::result::Result<Vec<Value>
                 source: STATIC_BROKER,
                 read_only: true,
             };
-            let limits = &app.limits;
-            let values = [
-                ("auto.create.topics.enable", BOOLEAN, limits.kafka_auto_create.to_string()),
-                ("broker.id", INT, NODE_ID.to_string()),
-                ("max.connections", INT, limits.kafka_connections.to_string()),
-                ("message.max.bytes", INT, log::LogConfig::default().message_bytes_max.to_string()),
-                ("num.partitions", INT, limits.kafka_partitions.to_string()),
-                ("socket.request.max.bytes", INT, limits.kafka_request_bytes_max.to_string()),
-            ];
-            Ok(values.into_iter().map(value).collect())
+            Ok(broker_values(app).into_iter().map(value).collect())
         }
         _ => {
             let why = format!("there is no resource '{name}' of type {kind}");

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -12,16 +13,18 @@ use futures::future::BoxFuture;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::Encodable;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
 
 use super::reader::Reader;
+use super::sasl::{self, Login, Taken};
+use super::security::{Endpoint, Security};
 use super::versions::{self, Served};
 use super::{
     cluster, configs, fetch, group_admin, groups, list_offsets, metadata, offsets, partitions,
-    produce, topics, transaction_admin, transactions,
+    produce, topics, transaction_admin, transactions, user_scram,
 };
 use crate::app::{App, BODY_PERMIT_BYTES};
 
@@ -34,6 +37,10 @@ const STALLED_MAX: Duration = Duration::from_secs(30);
 
 /// Requests are read in pieces of this size.
 const PIECE_BYTES: usize = 1 << 20;
+/// Shortest request: a header.
+const REQUEST_BYTES_MIN: usize = 8;
+/// What a client begins with that speaks TLS: a handshake record of TLS 1.
+const TLS_HELLO: i32 = 0x1603;
 
 /// An answer in the making; none for a client that wants none.
 pub type Answer = BoxFuture<'static, Result<Option<Frame>>>;
@@ -77,21 +84,55 @@ impl Buf for Frame {
     }
 }
 
+/// Who sits at the other end.
+#[derive(Clone)]
+pub struct Client {
+    /// What it is told to connect to: what is configured, or the address it came through.
+    pub endpoint: Endpoint,
+    pub peer: SocketAddr,
+    /// Nobody listens in: TLS, or the same machine.
+    pub is_private: bool,
+    /// Who it is, as `User:name`.
+    pub principal: Arc<str>,
+}
+
 /// A request, read as far as its header.
 pub struct Request {
     pub version: i16,
     pub correlation_id: i32,
     pub served: &'static Served,
     pub body: Reader,
-    /// The address the client came through: what it is told to connect to.
-    pub address: SocketAddr,
-    pub peer: SocketAddr,
+    pub client: Arc<Client>,
     pub client_id: Option<String>,
     /// Memory of the frame.
     pub memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Request {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// A request, or a version of it, that is not served.
+    pub fn open(
+        mut frame: Bytes,
+        client: Arc<Client>,
+        memory: Option<OwnedSemaphorePermit>,
+    ) -> Result<Request> {
+        let (key, version) = (frame.get_i16(), frame.get_i16());
+        let correlation_id = frame.get_i32();
+        let served = Served::of(key)
+            .ok_or_else(|| Error::unsupported(format!("request {key} is not served")))?;
+        if !(served.min..=served.max).contains(&version) {
+            let e = format!("version {version} of request {key} is not served");
+            return Err(Error::unsupported(e));
+        }
+        let mut body = Reader::new(frame);
+        let client_id = body.nullable_string()?;
+        body.set_flexible(served.is_flexible(version));
+        body.tags()?;
+        Ok(Request { version, correlation_id, served, body, client, client_id, memory })
+    }
+
     /// The frame of an answer.
     pub fn encode(&self, answer: &impl Encodable) -> Result<Frame> {
         encode(self.correlation_id, self.version, self.header_has_tags(), answer)
@@ -104,7 +145,7 @@ impl Request {
 
     /// The client's name, and its address as Kafka shows it.
     pub fn client(&self) -> (String, String) {
-        (self.client_id.clone().unwrap_or_default(), format!("/{}", self.peer.ip()))
+        (self.client_id.clone().unwrap_or_default(), format!("/{}", self.client.peer.ip()))
     }
 
     /// Answers to ApiVersions keep the first header, so that any client can read them (KIP-511).
@@ -114,52 +155,97 @@ impl Request {
 }
 
 /// Serves a connection until the client goes.
-pub async fn serve(app: &App, socket: TcpStream) -> Result<()> {
+pub async fn serve(app: &App, security: &Arc<Security>, socket: TcpStream) -> Result<()> {
     let bad = |e| Error::io("setting up a Kafka connection", e);
     socket.set_nodelay(true).map_err(bad)?;
-    let addresses = (socket.local_addr().map_err(bad)?, socket.peer_addr().map_err(bad)?);
-    let (reading, writing) = socket.into_split();
+    let (address, peer) = (socket.local_addr().map_err(bad)?, socket.peer_addr().map_err(bad)?);
+    let own = || Endpoint { host: address.ip().to_string().into(), port: address.port() };
+    let endpoint = security.advertised.clone().unwrap_or_else(own);
+    let principal: Arc<str> = sasl::ANONYMOUS.into();
+    let is_private = security.tls.is_some() || peer.ip().to_canonical().is_loopback();
+    let mut client = Client { endpoint, peer, is_private, principal };
+    let Some(tls) = &security.tls else {
+        let (reading, writing) = socket.into_split();
+        return exchange(app, Login::new(app, security, client), reading, writing).await;
+    };
+    let accepted = tokio::time::timeout(STALLED_MAX, tls.accept(socket)).await;
+    let (stream, name) = accepted.map_err(|_| Error::cancelled("TLS did not begin"))??;
+    if let Some(name) = name {
+        client.principal = sasl::principal(&name).into();
+    }
+    let (reading, writing) = tokio::io::split(stream);
+    exchange(app, Login::new(app, security, client), reading, writing).await
+}
+
+async fn exchange(
+    app: &App,
+    mut login: Login,
+    reading: impl AsyncRead + Unpin,
+    writing: impl AsyncWrite + Unpin,
+) -> Result<()> {
     let (send, receive) = mpsc::channel(PIPELINED_MAX);
     let mut writing = std::pin::pin!(write(writing, receive));
-    tokio::select! {
-        read = read(app, reading, addresses, send) => {
-            read?;
+    let served = tokio::select! {
+        read = read(app, &mut login, reading, send) => match read {
             // The client may have closed its side only; what it asked for is still answered.
-            writing.await
-        }
+            Ok(()) => writing.await,
+            Err(e) => Err(e),
+        },
         written = &mut writing => written,
-    }
+    };
+    served.map_err(|e| e.context(&login.client().principal))
 }
 
 async fn read(
     app: &App,
-    mut socket: OwnedReadHalf,
-    addresses: (SocketAddr, SocketAddr),
+    login: &mut Login,
+    mut socket: impl AsyncRead + Unpin,
     answers: mpsc::Sender<Answer>,
 ) -> Result<()> {
     loop {
-        let len = match tokio::time::timeout(IDLE_MAX, socket.read_i32()).await {
+        let idle = Instant::now() + IDLE_MAX;
+        let until = login.deadline().map_or(idle, |login| login.min(idle));
+        let len = match tokio::time::timeout_at(until, socket.read_i32()).await {
             Ok(Ok(len)) => len,
             // Gone, or silent for too long.
             Ok(Err(_)) | Err(_) => return Ok(()),
         };
-        let max = app.limits.kafka_request_bytes_max;
+        let (min, max) = login.frame_bytes(REQUEST_BYTES_MIN..=app.limits.kafka_request_bytes_max);
         let len =
-            usize::try_from(len).ok().filter(|len| (8..=max).contains(len)).ok_or_else(|| {
-                Error::too_large(format!("a request of {len} bytes; 8 to {max} are taken"))
+            usize::try_from(len).ok().filter(|n| (min..=max).contains(n)).ok_or_else(|| {
+                let e =
+                    Error::too_large(format!("a request of {len} bytes; {min} to {max} are taken"));
+                match len >> 16 {
+                    TLS_HELLO => e.hint("this is TLS, and there is no kafka.tls.certificate"),
+                    _ => e,
+                }
             })?;
         let (frame, memory) = read_frame(app, &mut socket, len).await?;
-        let answer = dispatch(app, frame, addresses, memory)?;
-        if answers.send(answer).await.is_err() {
+        let taken = match login.deadline() {
+            None => login.take(frame).await?,
+            Some(until) => tokio::time::timeout_at(until, login.take(frame))
+                .await
+                .map_err(|_| Error::cancelled("a login took too long"))??,
+        };
+        let (answer, is_last) = match taken {
+            Taken::Request(frame) => (dispatch(app, login, frame, memory)?, false),
+            Taken::Answer(frame) => (ready(Some(frame)), false),
+            Taken::Last(frame) => (ready(frame), true),
+        };
+        if answers.send(answer).await.is_err() || is_last {
             return Ok(());
         }
     }
 }
 
+fn ready(frame: Option<Frame>) -> Answer {
+    Box::pin(async move { Ok(frame) })
+}
+
 /// Memory is taken piece by piece, as the bytes come: who only announces much holds nothing.
 async fn read_frame(
     app: &App,
-    socket: &mut OwnedReadHalf,
+    socket: &mut (impl AsyncRead + Unpin),
     len: usize,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>)> {
     let mut frame = BytesMut::new();
@@ -192,7 +278,11 @@ async fn take_memory(app: &App, bytes: usize) -> Result<Option<OwnedSemaphorePer
     }
 }
 
-async fn read_piece(socket: &mut OwnedReadHalf, frame: &mut BytesMut, len: usize) -> Result<()> {
+async fn read_piece(
+    socket: &mut (impl AsyncRead + Unpin),
+    frame: &mut BytesMut,
+    len: usize,
+) -> Result<()> {
     let end = frame.len() + len;
     while frame.len() < end {
         let room = end - frame.len();
@@ -204,11 +294,17 @@ async fn read_piece(socket: &mut OwnedReadHalf, frame: &mut BytesMut, len: usize
     Ok(())
 }
 
-async fn write(mut socket: OwnedWriteHalf, mut answers: mpsc::Receiver<Answer>) -> Result<()> {
+async fn write(
+    mut socket: impl AsyncWrite + Unpin,
+    mut answers: mpsc::Receiver<Answer>,
+) -> Result<()> {
     while let Some(answer) = answers.recv().await {
         let Some(mut frame) = answer.await? else { continue };
-        let written = tokio::time::timeout(STALLED_MAX, socket.write_all_buf(&mut frame)).await;
-        match written {
+        let send = async {
+            socket.write_all_buf(&mut frame).await?;
+            socket.flush().await
+        };
+        match tokio::time::timeout(STALLED_MAX, send).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Ok(()),
             Err(_) => return Err(Error::cancelled("the client does not take its answers")),
@@ -219,29 +315,23 @@ async fn write(mut socket: OwnedWriteHalf, mut answers: mpsc::Receiver<Answer>) 
 
 fn dispatch(
     app: &App,
-    mut frame: Bytes,
-    (address, peer): (SocketAddr, SocketAddr),
+    login: &Login,
+    frame: Bytes,
     memory: Option<OwnedSemaphorePermit>,
 ) -> Result<Answer> {
-    let (key, version) = (frame.get_i16(), frame.get_i16());
-    let correlation_id = frame.get_i32();
-    let served = Served::of(key)
-        .ok_or_else(|| Error::unsupported(format!("request {key} is not served")))?;
-    if !(served.min..=served.max).contains(&version) {
-        if served.key != ApiKey::ApiVersions {
-            let e = format!("version {version} of request {key} is not served");
-            return Err(Error::unsupported(e));
-        }
-        let answer = versions::answer(ResponseError::UnsupportedVersion.code());
-        let frame = encode(correlation_id, 0, false, &answer);
-        return Ok(Box::pin(async move { frame.map(Some) }));
+    let has_login = login.is_asked_for();
+    if let Some(correlation_id) = versions::unknown_api_versions(&frame) {
+        let answer = versions::answer(ResponseError::UnsupportedVersion.code(), has_login);
+        return Ok(ready(Some(encode(correlation_id, 0, false, &answer)?)));
     }
-    let mut body = Reader::new(frame);
-    let client_id = body.nullable_string()?;
-    body.set_flexible(served.is_flexible(version));
-    body.tags()?;
-    let request =
-        Request { version, correlation_id, served, body, address, peer, client_id, memory };
+    let request = Request::open(frame, login.client().clone(), memory)?;
+    if request.served.key == ApiKey::ApiVersions {
+        return Ok(ready(Some(request.encode(&versions::answer(0, has_login))?)));
+    }
+    if request.served.is_change {
+        let (principal, peer) = (&request.client.principal, request.client.peer);
+        tracing::info!(%principal, %peer, request = ?request.served.key, "admin request");
+    }
     route(app, request)
 }
 
@@ -283,10 +373,9 @@ fn route(app: &App, request: Request) -> Result<Answer> {
         ApiKey::DescribeLogDirs => partitions::describe_log_dirs(app, request),
         ApiKey::CreateTopics => topics::create(app, request),
         ApiKey::DeleteTopics => topics::delete(app, request),
-        _ => {
-            let frame = request.encode(&versions::answer(0));
-            Ok(Box::pin(async move { frame.map(Some) }))
-        }
+        ApiKey::DescribeUserScramCredentials => user_scram::describe(app, request),
+        ApiKey::AlterUserScramCredentials => user_scram::alter(app, request),
+        other => Err(Error::unsupported(format!("request {other:?} is not served here"))),
     }
 }
 

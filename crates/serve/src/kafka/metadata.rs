@@ -49,8 +49,8 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
         };
         let broker = MetadataResponseBroker::default()
             .with_node_id(BrokerId(NODE_ID))
-            .with_host(StrBytes::from_string(request.address.ip().to_string()))
-            .with_port(i32::from(request.address.port()));
+            .with_host(StrBytes::from_string(request.client.endpoint.host.to_string()))
+            .with_port(i32::from(request.client.endpoint.port));
         let answer = MetadataResponse::default()
             .with_brokers(vec![broker])
             .with_cluster_id(Some(text(app.platform.cluster_id())))

@@ -14,9 +14,12 @@ mod offsets;
 mod partitions;
 mod produce;
 mod reader;
+mod sasl;
+mod security;
 mod topics;
 mod transaction_admin;
 mod transactions;
+mod user_scram;
 mod versions;
 
 use std::sync::Arc;
@@ -28,6 +31,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::app::{App, Gauge};
+pub use security::Security;
 
 /// This node's id; there is one.
 const NODE_ID: i32 = 1;
@@ -50,11 +54,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Takes connections until the process stops.
-pub async fn serve(app: App, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
+pub async fn serve(
+    app: App,
+    listener: TcpListener,
+    security: Arc<Security>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let followed = security.clone();
+    let following = tokio::spawn(async move { followed.follow_files().await });
     let open = Arc::new(Semaphore::new(app.limits.kafka_connections));
     loop {
         let accepted = tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
+            _ = stopping.wait_for(|stop| *stop) => break,
             accepted = listener.accept() => accepted,
         };
         let (socket, peer) = match accepted {
@@ -70,12 +81,12 @@ pub async fn serve(app: App, listener: TcpListener, mut stopping: watch::Receive
             tracing::warn!(%peer, "a Kafka connection is refused: kafka.connections_max are open");
             continue;
         };
-        let (app, mut stopping) = (app.clone(), stopping.clone());
+        let (app, security, mut stopping) = (app.clone(), security.clone(), stopping.clone());
         tokio::spawn(async move {
             let _permit = permit;
             let _gauge = Gauge::up(&app.counters, |c| &c.kafka_connections);
             let served = tokio::select! {
-                served = connection::serve(&app, socket) => served,
+                served = connection::serve(&app, &security, socket) => served,
                 _ = stopping.wait_for(|stop| *stop) => Ok(()),
             };
             if let Err(e) = served {
@@ -83,4 +94,5 @@ pub async fn serve(app: App, listener: TcpListener, mut stopping: watch::Receive
             }
         });
     }
+    following.abort();
 }

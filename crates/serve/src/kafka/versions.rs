@@ -1,5 +1,6 @@
 //! What is served, and the answer to ApiVersions (KIP-35, KIP-511).
 
+use bytes::Buf;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
 
@@ -11,23 +12,29 @@ pub struct Served {
     pub max: i16,
     /// The first version with compact lengths and tagged fields.
     flexible_from: i16,
+    /// An operator's request that changes something: it is logged with who sent it.
+    pub is_change: bool,
 }
 
 const fn served(key: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
-    Served { key, min, max, flexible_from }
+    Served { key, min, max, flexible_from, is_change: false }
+}
+
+const fn change(key: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
+    Served { key, min, max, flexible_from, is_change: true }
 }
 
 /// Of a request that never had tagged fields.
 const NEVER: i16 = i16::MAX;
 
-const SERVED: [Served; 37] = [
+const SERVED: [Served; 41] = [
     served(ApiKey::Produce, 3, 11, 9),
     served(ApiKey::Fetch, 4, 12, 12),
     served(ApiKey::ListOffsets, 1, 7, 6),
     served(ApiKey::Metadata, 0, 12, 9),
     served(ApiKey::ApiVersions, 0, 4, 3),
-    served(ApiKey::CreateTopics, 2, 7, 5),
-    served(ApiKey::DeleteTopics, 1, 6, 4),
+    change(ApiKey::CreateTopics, 2, 7, 5),
+    change(ApiKey::DeleteTopics, 1, 6, 4),
     served(ApiKey::FindCoordinator, 0, 4, 3),
     served(ApiKey::JoinGroup, 0, 9, 6),
     served(ApiKey::SyncGroup, 0, 5, 4),
@@ -36,11 +43,11 @@ const SERVED: [Served; 37] = [
     served(ApiKey::ConsumerGroupHeartbeat, 0, 1, 0),
     served(ApiKey::OffsetCommit, 2, 9, 8),
     served(ApiKey::OffsetFetch, 1, 9, 6),
-    served(ApiKey::OffsetDelete, 0, 0, NEVER),
+    change(ApiKey::OffsetDelete, 0, 0, NEVER),
     served(ApiKey::ListGroups, 0, 5, 3),
     served(ApiKey::DescribeGroups, 0, 6, 5),
     served(ApiKey::ConsumerGroupDescribe, 0, 1, 0),
-    served(ApiKey::DeleteGroups, 0, 2, 2),
+    change(ApiKey::DeleteGroups, 0, 2, 2),
     // Those of transactions end before KIP-890's second part, which needs a server that names it
     // as a finalized feature.
     served(ApiKey::InitProducerId, 0, 5, 2),
@@ -51,15 +58,19 @@ const SERVED: [Served; 37] = [
     served(ApiKey::DescribeProducers, 0, 0, 0),
     served(ApiKey::DescribeTransactions, 0, 0, 0),
     served(ApiKey::ListTransactions, 0, 1, 0),
-    served(ApiKey::WriteTxnMarkers, 1, 1, 1),
+    change(ApiKey::WriteTxnMarkers, 1, 1, 1),
     served(ApiKey::OffsetForLeaderEpoch, 2, 4, 4),
     served(ApiKey::DescribeCluster, 0, 1, 0),
     served(ApiKey::DescribeConfigs, 1, 4, 4),
-    served(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
-    served(ApiKey::AlterConfigs, 0, 2, 2),
-    served(ApiKey::CreatePartitions, 0, 3, 2),
-    served(ApiKey::DeleteRecords, 0, 2, 2),
+    change(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
+    change(ApiKey::AlterConfigs, 0, 2, 2),
+    change(ApiKey::CreatePartitions, 0, 3, 2),
+    change(ApiKey::DeleteRecords, 0, 2, 2),
     served(ApiKey::DescribeLogDirs, 1, 4, 2),
+    served(ApiKey::DescribeUserScramCredentials, 0, 0, 0),
+    change(ApiKey::AlterUserScramCredentials, 0, 0, 0),
+    served(ApiKey::SaslHandshake, 0, 1, NEVER),
+    served(ApiKey::SaslAuthenticate, 0, 2, 2),
 ];
 
 impl Served {
@@ -72,8 +83,20 @@ impl Served {
     }
 }
 
-/// The table, as clients read it.
-pub fn answer(error_code: i16) -> ApiVersionsResponse {
+/// The correlation id of an ApiVersions request of a version that is not known: the one request
+/// that is answered even so (KIP-35).
+pub fn unknown_api_versions(frame: &[u8]) -> Option<i32> {
+    let mut header = frame.get(..8)?;
+    let (key, version, correlation_id) = (header.get_i16(), header.get_i16(), header.get_i32());
+    let served = Served::of(key).filter(|s| s.key == ApiKey::ApiVersions)?;
+    (!(served.min..=served.max).contains(&version)).then_some(correlation_id)
+}
+
+/// The table, as clients read it; with what belongs to logins where these are asked for.
+pub fn answer(error_code: i16, has_login: bool) -> ApiVersionsResponse {
+    let is_there = |s: &&Served| {
+        has_login || !matches!(s.key, ApiKey::SaslHandshake | ApiKey::SaslAuthenticate)
+    };
     let api = |s: &Served| {
         // librdkafka before 2.11.1 switches off compression unless Produce begins with 0
         // (KAFKA-18659); Kafka 4 advertises it for the same reason.
@@ -85,5 +108,5 @@ pub fn answer(error_code: i16) -> ApiVersionsResponse {
     };
     ApiVersionsResponse::default()
         .with_error_code(error_code)
-        .with_api_keys(SERVED.iter().map(api).collect())
+        .with_api_keys(SERVED.iter().filter(is_there).map(api).collect())
 }
