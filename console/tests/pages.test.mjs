@@ -117,7 +117,11 @@ async function realPages(base) {
     { name: 'topics', url: url('/topics'), text: topics[0].name },
     { name: 'topic', url: url(`/topics/${topics[0].name}`), text: 'Last events' },
     { name: 'records', url: url(`/topics/${topics[0].name}?tab=records`), text: 'newest first' },
-    { name: 'produce', url: url(`/topics/${topics[0].name}?tab=produce`), text: 'Produce a record' },
+    {
+      name: 'produce',
+      url: url(`/topics/${topics[0].name}?tab=produce`),
+      text: 'Produce a record',
+    },
     { name: 'groups', url: url('/groups'), text: 'console-test' },
     { name: 'group', url: url('/groups/console-test'), text: 'Nobody is in the group' },
     { name: 'views', url: url('/views'), text: views[0].name },

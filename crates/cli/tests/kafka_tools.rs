@@ -8,7 +8,7 @@ use kafka_protocol::protocol::StrBytes;
 use serde_json::{Value, json};
 
 use crate::kafka::{Broker, ask};
-use crate::support::READINGS;
+use crate::support::{READINGS, root};
 
 /// A consumer that goes on until it is dropped.
 struct Consumer(Child);
@@ -207,6 +207,24 @@ fn figures_of_partitions_and_groups() {
         let family = ["_bucket", "_sum", "_count"].iter().fold(name, |n, s| n.trim_end_matches(s));
         assert!(text.contains(&format!("# TYPE {family} ")), "{line}");
     }
+    let manual = std::fs::read_to_string(root().join("docs/reference/metrics.md")).unwrap();
+    for line in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+        let family = line.split(' ').next().unwrap();
+        assert!(manual.contains(&format!("`{family}`")), "{family} is not in the manual");
+    }
+}
+
+#[test]
+fn figures_are_bounded_and_say_so() {
+    let broker = Broker::start(
+        "CREATE TOPIC wide (value BINARY) WITH (format = 'raw', partitions = 1003);",
+        &[],
+    );
+    let text = broker.server.get("/metrics").text();
+    let of = |name: &str| text.lines().filter(|l| l.starts_with(&format!("{name}{{"))).count();
+    assert_eq!(of("watershed_partition_log_end_offset"), 1_000);
+    let line = "watershed_metrics_omitted{of=\"partitions\"} 3";
+    assert!(text.lines().any(|l| l == line), "{line} is not in the figures");
 }
 
 #[test]

@@ -16,11 +16,12 @@ use crate::platform::{Platform, blocking};
 use crate::position::Position;
 use crate::shown_record::ShownRecord;
 
-/// Bytes of record batches that one call reads at most, also if it finds nothing.
+/// Unpacked bytes of record batches that one call looks at, also if it finds nothing; it ends with
+/// the read that passes them.
 const SCAN_BYTES_MAX: usize = 32 << 20;
 /// Keys and values of one answer, in bytes; at least one record is given.
 const PAGE_BYTES_MAX: usize = 4 << 20;
-/// Bytes read in one go from one partition.
+/// Bytes read in one go from one partition, at most.
 const READ_BYTES: usize = 256 << 10;
 
 /// Which records are wanted.
@@ -177,7 +178,9 @@ impl Browse {
             }
             // Retention may have been here since the last look.
             let at = cursor.at.max(cursor.log.start_offset());
-            let Committed { batches, mut next } = cursor.log.read_committed(at, READ_BYTES)?;
+            // All partitions shall come to their turn.
+            let bytes = READ_BYTES.min(SCAN_BYTES_MAX / 4 / self.cursors.len());
+            let Committed { batches, mut next } = cursor.log.read_committed(at, bytes)?;
             if next <= at {
                 return Ok(());
             }
@@ -187,7 +190,8 @@ impl Browse {
             }
             let mut found = VecDeque::new();
             for (batch, unpacked) in batches.iter().zip(unpacked) {
-                self.budget = self.budget.saturating_sub(batch.len());
+                let bytes = unpacked.as_ref().map_or(batch.len(), Bytes::len);
+                self.budget = self.budget.saturating_sub(bytes);
                 self.show(self.cursors[i].log.id(), at, batch, unpacked, &mut found)?;
             }
             // A stretch of markers and aborted records costs a read, too.

@@ -238,7 +238,8 @@ fn partition_data(
             Ok(batches) => {
                 for batch in batches {
                     let fits = bytes + batch.len() <= room;
-                    if !fits && !(at_least_one && records.is_empty()) {
+                    let must_go = at_least_one && records.is_empty();
+                    if !(fits || must_go) {
                         break;
                     }
                     if let Some(header) = Header::parse(&batch) {
