@@ -3,6 +3,7 @@
 #   make test   all checks and tests        make check  format, lints, tidy
 #   make parity batch = stream = restored   make bless  rewrite golden files
 #   make crash KILLS=50                      make bench  figures into docs/benchmarks.md
+#   make sim SEEDS=5000  log, groups and transactions on a simulated disk, clock and net
 #   make run ARGS="dev examples/sensors"     make docs   references made from code
 
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/watershed/target
@@ -14,11 +15,12 @@ export CARGO_INCREMENTAL ?= 1
 DEMO = $(CARGO_TARGET_DIR)/demo/watershed
 DEBUG = $(CARGO_TARGET_DIR)/debug/watershed
 KILLS ?= 50
+SEEDS ?= 2000
 PORT ?= 4680
 CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lock.json \
   console/vite.config.* console/public -type f 2>/dev/null)
 
-.PHONY: demo test check parity bless crash bench bench-spine bench-log clients external docs run build console deny tools clean-demo
+.PHONY: demo test check parity bless crash sim bench bench-spine bench-log clients external docs run build console deny tools clean-demo
 
 demo: console tools-build
 	@echo "building watershed (the first time takes a while: it compiles the query engine)"
@@ -71,6 +73,9 @@ bless:
 
 crash: build
 	cargo run --locked -q -p xtask -- crash --kills $(KILLS) --binary $(DEBUG)
+
+sim:
+	SEEDS=$(SEEDS) cargo test --locked -q -p watershed-log --test sim -- --nocapture
 
 bench: bench-spine bench-log
 

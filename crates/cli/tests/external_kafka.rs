@@ -22,7 +22,7 @@ fn fresh(name: &str) -> String {
 }
 
 fn kcat(arguments: &[&str], input: &str) -> String {
-    let mut child = Command::new("kcat")
+    let mut child = crate::kafka::kcat()
         .args(["-b", &kafka(), "-m", "30", "-q"])
         .args(arguments)
         .stdin(Stdio::piped())

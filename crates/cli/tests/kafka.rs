@@ -30,6 +30,14 @@ pub struct Broker {
     pub port: u16,
 }
 
+/// The machine's kcat, with the machine's librdkafka: cargo's search path has another one first, the
+/// one built for the `kafka` connector, which knows neither TLS nor SASL.
+pub fn kcat() -> Command {
+    let mut command = Command::new("kcat");
+    command.env_remove("LD_LIBRARY_PATH");
+    command
+}
+
 impl Broker {
     pub fn start(sql: &str, more: &[&str]) -> Broker {
         Broker::on(Project::new(sql), more)
@@ -45,7 +53,7 @@ impl Broker {
 
     /// Runs kcat; what it prints, or what it complains about.
     pub fn kcat(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let mut child = Command::new("kcat")
+        let mut child = kcat()
             .args(["-b", &format!("127.0.0.1:{}", self.port), "-m", "30"])
             .args(arguments)
             .stdin(Stdio::piped())

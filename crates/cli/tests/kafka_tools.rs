@@ -7,7 +7,7 @@ use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, GroupId, TopicName
 use kafka_protocol::protocol::StrBytes;
 use serde_json::{Value, json};
 
-use crate::kafka::{Broker, ask};
+use crate::kafka::{Broker, ask, kcat};
 use crate::support::{READINGS, root};
 
 /// A consumer that goes on until it is dropped.
@@ -15,7 +15,7 @@ struct Consumer(Child);
 
 impl Consumer {
     fn start(broker: &Broker, group: &str, topic: &str) -> Consumer {
-        let child = Command::new("kcat")
+        let child = kcat()
             .args(["-b", &format!("127.0.0.1:{}", broker.port), "-G", group, topic])
             .args(["-X", "auto.offset.reset=earliest", "-X", "client.id=reader"])
             .args(["-X", "auto.commit.interval.ms=100"])

@@ -38,8 +38,8 @@ fn mistakes_are_named() {
         "the connector 'file' is a sink only (known source connectors are: generator, host)"
     );
     assert_eq!(
-        one(check_sink("kafka", &none)),
-        "unknown sink connector 'kafka' (known are: file, http)"
+        one(check_sink("kafak", &none)),
+        "unknown sink connector 'kafak' (did you mean 'kafka'?)"
     );
     let many = check_source("host", &options(&[("intervall", "1 s"), ("interval", "now")]));
     assert_eq!(many.unwrap_err().len(), 2);

@@ -94,21 +94,21 @@ impl Index {
         self.extent = extent;
     }
 
-    /// Where to begin looking for the batch with `offset`.
-    pub fn position_of(&self, offset: i64) -> u64 {
-        let after =
-            self.entries.partition_point(|e| self.base + i64::from(e.relative_offset) <= offset);
-        self.position_before(after)
+    /// Where to begin looking for the batch with `offset`, and the offset of the batch there.
+    pub fn position_of(&self, offset: i64) -> (u64, Option<i64>) {
+        let offset_of = |e: &Entry| self.base + i64::from(e.relative_offset);
+        let entry = self.before(self.entries.partition_point(|e| offset_of(e) <= offset));
+        entry.map_or((0, None), |e| (u64::from(e.position), Some(offset_of(e))))
     }
 
     /// Where to begin looking for the first batch with a record at `timestamp_ms` or later.
     pub fn position_of_time(&self, timestamp_ms: i64) -> u64 {
-        self.position_before(self.entries.partition_point(|e| e.before_ms < timestamp_ms))
+        let entry = self.before(self.entries.partition_point(|e| e.before_ms < timestamp_ms));
+        entry.map_or(0, |e| u64::from(e.position))
     }
 
-    fn position_before(&self, entry: usize) -> u64 {
-        let before = entry.checked_sub(1).and_then(|i| self.entries.get(i));
-        before.map_or(0, |e| u64::from(e.position))
+    fn before(&self, entry: usize) -> Option<&Entry> {
+        entry.checked_sub(1).and_then(|i| self.entries.get(i))
     }
 
     /// Writes and syncs both files beside the `.log`.

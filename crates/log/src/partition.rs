@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
@@ -620,7 +621,8 @@ impl PartitionLog {
         }
         let state = self.producers_at(active, durable).map_err(|e| e.to_string())?;
         self.first_unstable.store(state.first_unstable(), Ordering::Release);
-        *lock(&self.producers) = state;
+        let mut producers = lock(&self.producers);
+        *producers = state.cut_back(mem::take(&mut producers), durable.next_offset);
         Ok(())
     }
 

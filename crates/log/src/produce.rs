@@ -85,7 +85,8 @@ impl PartitionLog {
             let header = Header { base_offset: appended.first.0, ..header };
             self.note_produced(&header, &[]);
         };
-        self.place(batch, records, admit, note)?.or_else(|instead| instead)
+        let placed = self.place(batch, records, admit, note);
+        placed.inspect_err(|_| lock(&self.producers).failed(&header))?.or_else(|instead| instead)
     }
 
     /// Ends the transaction a producer has open here, by a marker as Kafka writes it. None if it

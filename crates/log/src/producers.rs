@@ -74,6 +74,10 @@ pub(crate) struct Producers {
     /// First offsets of open transactions.
     open: BTreeMap<i64, i64>,
     ending: Vec<Ending>,
+    /// Producers known from nothing but what was cut back or could not be written, by id: epoch
+    /// and sequence of the first such batch. What they sent behind it, not knowing that it failed,
+    /// must not be taken.
+    cut: HashMap<i64, (i16, i32)>,
     /// Aborted transactions whose markers are in the segment that begins at `base`.
     pub aborted: Vec<AbortedTransaction>,
     pub base: i64,
@@ -92,13 +96,21 @@ impl Producers {
     pub fn check(&self, header: &Header) -> Result<Option<(i64, i64)>, Refusal> {
         let (id, epoch) = (header.producer_id, header.producer_epoch);
         let refuse = |code, why: String| Err(Refusal::new(code, format!("producer {id}: {why}")));
-        // One that was forgotten may go on with any sequence (KIP-360).
-        let Some(known) = self.by_id.get(&id) else { return Ok(None) };
+        let (first, last) = sequences(header);
+        let Some(known) = self.by_id.get(&id) else {
+            return match self.cut.get(&id) {
+                Some((of, from)) if *of == epoch && *from != first => {
+                    let why = format!("sequence {first} does not follow, {from} is expected");
+                    refuse(ErrorCode::OutOfOrderSequenceNumber, why)
+                }
+                // One that was forgotten may go on with any sequence (KIP-360).
+                _ => Ok(None),
+            };
+        };
         if epoch < known.epoch {
             let why = format!("its epoch {epoch} is older than {}", known.epoch);
             return refuse(ErrorCode::InvalidProducerEpoch, why);
         }
-        let (first, last) = sequences(header);
         if epoch == known.epoch {
             let is_again = |s: &&Sent| (s.first_sequence, s.last_sequence) == (first, last);
             if let Some(sent) = known.sent.iter().find(is_again) {
@@ -160,8 +172,37 @@ impl Producers {
         }
     }
 
+    /// A batch could not be written.
+    pub fn failed(&mut self, header: &Header) {
+        let (id, epoch) = (header.producer_id, header.producer_epoch);
+        if self.by_id.contains_key(&id) {
+            return;
+        }
+        let (of, _) = *self.cut.entry(id).or_insert((epoch, header.base_sequence));
+        if of < epoch {
+            self.cut.insert(id, (epoch, header.base_sequence));
+        }
+    }
+
+    /// Everything from `end` on was cut back; this is what was known before it. Takes over from
+    /// what was known `after` it which producers have to send again.
+    pub fn cut_back(mut self, after: Self, end: i64) -> Self {
+        let mut cut = std::mem::take(&mut self.cut);
+        for (id, producer) in after.by_id {
+            if !self.by_id.contains_key(&id)
+                && let Some(sent) = producer.sent.iter().find(|sent| sent.first >= end)
+            {
+                cut.insert(id, (producer.epoch, sent.first_sequence));
+            }
+        }
+        cut.extend(after.cut);
+        cut.retain(|id, _| !self.by_id.contains_key(id));
+        Self { cut, ..self }
+    }
+
     /// The producer of a batch, with the epoch of the batch.
     fn producer(&mut self, header: &Header, now_ms: i64) -> &mut Producer {
+        self.cut.remove(&header.producer_id);
         let producer = self.by_id.entry(header.producer_id).or_insert_with(|| Producer {
             epoch: header.producer_epoch,
             sent: VecDeque::new(),
@@ -215,6 +256,9 @@ impl Producers {
     /// `max`; never one with an open transaction.
     pub fn expire(&mut self, before_ms: i64, max: usize) {
         self.by_id.retain(|_, p| p.used_ms >= before_ms || p.transaction.is_some());
+        if self.cut.len() > max {
+            self.cut.clear();
+        }
         if self.by_id.len() <= max {
             return;
         }

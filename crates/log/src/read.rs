@@ -39,7 +39,8 @@ impl PartitionLog {
         if from.0 >= end {
             return Ok(batches);
         }
-        let mut want = Want { next: from.0, end, bytes: bytes_max as u64 };
+        let bytes = bytes_max as u64;
+        let mut want = Want { next: from.0, end, bytes, begins: None, before: -1 };
         let mut segment = self.segment_of(from.0);
         if segment.is_none() {
             return Err(self.missing(from.0));
@@ -107,12 +108,34 @@ struct Want {
     end: i64,
     /// Bytes still wanted.
     bytes: u64,
+    /// The offset at which the next batch must begin, where the index or the batch before it says.
+    begins: Option<i64>,
+    /// Where the batch before it ends.
+    before: i64,
+}
+
+impl Want {
+    /// Whether the offset of the next batch is one it can have. Kafka's checksum does not cover it,
+    /// and in a compacted segment there are gaps.
+    fn allows(&self, segment: &Segment, header: &Header) -> bool {
+        let (first, last) = (header.base_offset, header.last_offset().0);
+        self.begins.is_none_or(|begins| begins == first)
+            && (!segment.is_compacted() || first > self.before && last < segment.end())
+    }
+
+    fn pass(&mut self, segment: &Segment, header: &Header) {
+        let last = header.last_offset().0;
+        self.before = last;
+        self.begins = (!segment.is_compacted()).then_some(last + 1);
+    }
 }
 
 /// Collects batches of one segment; whether the next segment is to be read too.
 fn read_segment(segment: &Arc<Segment>, want: &mut Want, batches: &mut Vec<Bytes>) -> Result<bool> {
     let failed = |e| Error::io(format!("read '{}'", segment.path.display()), e);
-    let mut position = segment.with_index(|index| index.position_of(want.next))?;
+    let (mut position, begins) = segment.with_index(|index| index.position_of(want.next))?;
+    want.begins = begins.or((!segment.is_compacted()).then_some(segment.base));
+    want.before = segment.base - 1;
     let file = segment.file().map_err(failed)?;
     let len = segment.readable_len()?;
     let mut stretch = want.bytes.saturating_add(SLACK);
@@ -173,6 +196,10 @@ fn take_batches(
         if place + batch_len as u64 > len {
             return Err(damaged("it ends within a batch"));
         }
+        let is_allowed = want.allows(segment, &header);
+        if !is_allowed && segment.is_compacted() {
+            return Err(damaged("its offset is not one it can have"));
+        }
         if header.base_offset >= want.end {
             if segment.is_compacted() && want.next >= segment.base {
                 want.next = want.end;
@@ -180,11 +207,15 @@ fn take_batches(
             return Ok(Taken::Enough);
         }
         if header.last_offset().0 < want.next {
+            want.pass(segment, &header);
             at += batch_len;
             if at > bytes.len() {
                 return Ok(Taken::More { at: at as u64, batch_len: 0 });
             }
             continue;
+        }
+        if !is_allowed && header.base_offset < want.next {
+            return Err(damaged("its offset is not the one it must have"));
         }
         if header.base_offset > want.next && !(segment.is_compacted() && want.next >= segment.base)
         {
@@ -203,6 +234,7 @@ fn take_batches(
             return Err(damaged(&why));
         }
         batches.push(batch);
+        want.pass(segment, &header);
         want.next = header.last_offset().0 + 1;
         want.bytes = want.bytes.saturating_sub(batch_len as u64);
         at += batch_len;

@@ -80,6 +80,7 @@ impl Meta {
         let path = self.path(dir);
         let bytes = serde_json::to_vec_pretty(self)
             .map_err(|e| Error::internal(format!("describe topic '{}'", self.name)).caused_by(e))?;
+        let bytes = sealed(bytes);
         disk::write_atomically(&*shared.disk, &path, &bytes)
             .map_err(|e| Error::io(format!("write '{}'", path.display()), e))
     }
@@ -100,8 +101,31 @@ impl Meta {
             ))
             .hint("use the newer program that wrote it"));
         }
+        if !is_sealed_well(&bytes) {
+            return Err(damaged("its checksum does not match".to_string()));
+        }
         meta.config.check().map_err(|e| damaged(e.message().to_string()))?;
         Ok(meta)
+    }
+}
+
+/// Begins the last field of a description: the checksum of all before it.
+const SEAL: &[u8] = b",\n  \"crc32c\": \"";
+
+/// A JSON object with a checksum as its last field.
+fn sealed(mut json: Vec<u8>) -> Vec<u8> {
+    json.truncate(json.len().saturating_sub(b"\n}".len()));
+    let crc = crc32c::crc32c(&json);
+    json.extend_from_slice(SEAL);
+    json.extend_from_slice(format!("{crc:08x}\"\n}}").as_bytes());
+    json
+}
+
+/// False if there is a checksum and it does not match; descriptions of the first release have none.
+fn is_sealed_well(json: &[u8]) -> bool {
+    match json.windows(SEAL.len()).rposition(|part| part == SEAL) {
+        Some(at) => sealed([&json[..at], b"\n}"].concat()) == json,
+        None => true,
     }
 }
 

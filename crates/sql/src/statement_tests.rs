@@ -281,7 +281,7 @@ fn faults_of_topics() {
         ),
         (
             "CREATE TOPIC t (a INT) WITH (archive = 'maybe')",
-            "                                       ^^^^^^^\ninvalid: 'maybe' is not true or false",
+            "                                       ^^^^^^^\ninvalid: 'maybe' is none of true, false",
         ),
         (
             "CREATE TOPIC t (a INT, WATERMARK FOR a AS a - INTERVAL '5 s')",

@@ -13,7 +13,6 @@ mod golden;
 mod keyed;
 mod page_cache;
 mod producers;
-mod random_producers;
 mod segment_time;
 mod threads;
 mod times;

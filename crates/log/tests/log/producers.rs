@@ -84,6 +84,26 @@ fn a_batch_sent_twice_is_stored_once() {
 }
 
 #[test]
+fn who_begins_with_a_failure_goes_on_with_that_batch() {
+    for fail in [SimDisk::fail_writes, SimDisk::fail_syncs] {
+        let disk = SimDisk::new(1);
+        let (log, _) = open(&disk, no_threads(1 << 20));
+        let p = topic(&log, "t");
+        fail(&disk, 1);
+        if let Ok(appended) = p.append_produced(sent(&["a"], (7, 0), 3, 0)) {
+            log.flush();
+            assert!(p.outcome(appended).unwrap().is_err());
+        }
+        // It was under way when the answer came.
+        let second = send(&p, sent(&["b"], (7, 0), 4, 0));
+        assert_eq!(second, Err(ErrorCode::OutOfOrderSequenceNumber));
+        assert_eq!(send(&p, sent(&["a"], (7, 0), 3, 0)), Ok(0));
+        assert_eq!(send(&p, sent(&["b"], (7, 0), 4, 0)), Ok(1));
+        assert_eq!(send(&p, sent(&["c"], (7, 1), 0, 0)), Ok(2), "a new epoch begins at 0");
+    }
+}
+
+#[test]
 fn sequences_and_epochs_must_follow() {
     let (log, _) = open(&SimDisk::new(1), no_threads(1 << 20));
     let p = topic(&log, "t");

@@ -6,7 +6,7 @@ use common::{Kind, Partition, disk};
 use log::{CleanupPolicy, TimestampType, TopicConfig, TopicDurability};
 use testkit::SimDisk;
 
-use super::{DIR, T0, batch, batch_at, files, no_threads, open, put, topic, values};
+use super::{DIR, T0, batch, batch_at, files, no_threads, open, put, topic, try_open, values};
 
 #[test]
 fn settings_are_kept_and_what_an_old_description_does_not_name_has_its_default() {
@@ -46,11 +46,29 @@ fn settings_are_kept_and_what_an_old_description_does_not_name_has_its_default()
             .filter(|line| !line.contains(':') || of_old.iter().any(|key| line.contains(key)))
             .collect();
         assert!(!old.concat().contains("cleanup_policy"), "{old:?}");
-        disk::write_atomically(&disk, &folder.join(name), old.concat().as_bytes()).unwrap();
+        let old = old.concat().replace(",}", "}");
+        disk::write_atomically(&disk, &folder.join(name), old.as_bytes()).unwrap();
     }
     let (log, _) = open(&disk, no_threads(1 << 20));
     assert_eq!(log.topic("all").unwrap().config(), all);
     assert_eq!(log.topic("plain").unwrap().config(), TopicConfig::default());
+}
+
+#[test]
+fn a_description_in_which_a_bit_rots_is_damage() {
+    let disk = SimDisk::new(1);
+    let (log, _) = open(&disk, no_threads(1 << 20));
+    topic(&log, "t");
+    log.close();
+    let folder = Path::new(DIR).join("topics");
+    let path = folder.join(&files(&disk, &folder)[0]);
+    let text = String::from_utf8(disk::read(&disk, &path).unwrap()).unwrap();
+    let at = text.find("\"partitions\": 1").unwrap() + "\"partitions\": ".len();
+    assert!(disk.flip_bit(&path, at as u64, 1));
+    disk.kill();
+    let e = try_open(&disk, no_threads(1 << 20)).unwrap_err();
+    assert_eq!(e.kind(), Kind::Corrupt);
+    assert!(e.to_string().contains("its checksum does not match"), "{e}");
 }
 
 #[test]
