@@ -45,7 +45,9 @@ pub fn flag(args: &[String], name: &str) -> Option<String> {
 
 /// The repository.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+    // `cargo run` says where it runs; a build folder may be shared by several clones.
+    let manifest = std::env::var("CARGO_MANIFEST_DIR");
+    PathBuf::from(manifest.unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into())).join("..")
 }
 
 /// The binary to run: given, or the debug build.

@@ -117,7 +117,7 @@ fn rust(path: &str, text: &str, offences: &mut Vec<Offence>) {
         if n > LINE_COLUMNS && !line.contains('"') && !test {
             add("line", format!("line {}: {n} columns", i + 1));
         }
-        for mark in ["TODO", "FIXME", "todo!(", "unimplemented!(", "#[ignore"] {
+        for mark in ["TODO", "FIXME", "todo!(", "unimplemented!(", "#[ignore]"] {
             if line.contains(mark) && !path.ends_with("tidy.rs") {
                 add("mark", format!("line {}: leftover {mark}", i + 1));
             }

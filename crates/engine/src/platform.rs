@@ -240,6 +240,27 @@ impl Platform {
     }
 }
 
+/// The log in another system that `url` names.
+fn external_log(url: &str, log: &Arc<log::Log>, kv: &Arc<Kv>) -> Result<Arc<ExternalLog>> {
+    let id = Meta::new(kv)?.cluster_id()?;
+    Ok(Arc::new(ExternalLog::open(url, log, &id)?))
+}
+
+fn report(recovery: &log::Recovery) {
+    for r in &recovery.partitions {
+        let lost = match r.may_be_acknowledged {
+            true => "its durability is page_cache, so acknowledged records may be lost",
+            false => "nothing acknowledged was in it",
+        };
+        tracing::warn!(
+            topic = r.topic,
+            partition = r.partition.0,
+            truncated_bytes = r.truncated_bytes,
+            "the log's end was torn and is cut: {lost}"
+        );
+    }
+}
+
 impl Inner {
     fn open(project: Project, clock: Arc<dyn Clock>) -> Result<Inner> {
         let config = &project.config;
@@ -249,14 +270,7 @@ impl Inner {
         let is_external = config.log.starts_with(connectors::kafka::SCHEME);
         let dir = project.path(if is_external { COPY_DIR } else { &config.log });
         let (log, recovery) = log::Log::open(disk.clone(), clock.clone(), &dir, log_config)?;
-        for r in &recovery.partitions {
-            tracing::warn!(
-                topic = r.topic,
-                partition = r.partition.0,
-                truncated_bytes = r.truncated_bytes,
-                "the log's end was torn and is cut: nothing acknowledged was in it"
-            );
-        }
+        report(&recovery);
         let kv = Kv::open(project.path(&config.views), kv::Options::default())?;
         let lake = Arc::new(Lake::open(&config.lake, &project.dir)?);
         let catalog = CatalogFile::open(disk.clone(), project.path(&config.catalog))?;
@@ -286,10 +300,7 @@ impl Inner {
         });
         Ok(Inner {
             external: match is_external {
-                true => {
-                    let id = Meta::new(&kv)?.cluster_id()?;
-                    Some(Arc::new(ExternalLog::open(&config.log, &log, &id)?))
-                }
+                true => Some(external_log(&config.log, &log, &kv)?),
                 false => None,
             },
             screening: Screening::start(ingest.clone(), log.commits())?,

@@ -80,17 +80,7 @@ impl Platform {
                     ("kind", texts(names.iter().map(|(_, k)| *k))),
                 ])
             }
-            Show::Users => {
-                let users = self.inner.users.all();
-                let mechanisms = |u: &User| {
-                    let names: Vec<_> = u.mechanisms().map(|m| m.name()).collect();
-                    names.join(", ")
-                };
-                table(vec![
-                    ("name", texts(users.iter().map(|u| u.name.as_str()))),
-                    ("mechanisms", texts(users.iter().map(mechanisms))),
-                ])
-            }
+            Show::Users => self.show_users(),
             Show::Create { name, .. } => {
                 let registry = self.inner.registry();
                 let definition = registry.definition(name).ok_or_else(|| {
@@ -106,6 +96,18 @@ impl Platform {
                 ])
             }
         }
+    }
+
+    fn show_users(&self) -> Result<Outcome> {
+        let users = self.inner.users.all();
+        let mechanisms = |u: &User| {
+            let names: Vec<_> = u.mechanisms().map(|m| m.name()).collect();
+            names.join(", ")
+        };
+        table(vec![
+            ("name", texts(users.iter().map(|u| u.name.as_str()))),
+            ("mechanisms", texts(users.iter().map(mechanisms))),
+        ])
     }
 
     fn show_connectors(&self, show: &Show) -> Result<Outcome> {

@@ -129,6 +129,9 @@ fn too_large() -> Error {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
     use super::*;
     use crate::BatchBuilder;
 
@@ -159,22 +162,27 @@ mod tests {
         out
     }
 
-    #[test]
-    fn every_compression_of_kafka() {
-        let plain = plain();
-        let records = &plain[HEADER_LEN..];
+    /// The records in each way that clients pack them.
+    fn packings(records: &[u8]) -> [(u8, Vec<u8>); 5] {
         let mut gzip = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
         gzip.write_all(records).unwrap();
         let mut lz4 = lz4_flex::frame::FrameEncoder::new(vec![]);
         lz4.write_all(records).unwrap();
         let bare = snap::raw::Encoder::new().compress_vec(records).unwrap();
-        for (compression, bytes) in [
+        [
             (1, gzip.finish().unwrap()),
             (2, xerial(records)),
             (2, bare),
             (3, lz4.finish().unwrap()),
             (4, zstd::encode_all(records, 1).unwrap()),
-        ] {
+        ]
+    }
+
+    #[test]
+    fn every_compression_of_kafka() {
+        let plain = plain();
+        let records = &plain[HEADER_LEN..];
+        for (compression, bytes) in packings(records) {
             let batch = unpacked(&packed(compression, &bytes)).unwrap();
             assert_eq!(batch[HEADER_LEN..], *records, "compression {compression}");
             let values: Vec<_> =
@@ -199,6 +207,33 @@ mod tests {
             let batch = unpacked(&packed(bits, &bytes)).unwrap();
             assert_eq!(batch[HEADER_LEN..], *records, "{compression:?}");
         }
+    }
+
+    #[test]
+    fn packings_with_wrong_bytes_never_panic() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let plain = plain();
+        let (mut refused, mut other) = (0, 0);
+        for (compression, bytes) in packings(&plain[HEADER_LEN..]) {
+            for _ in 0..400 {
+                let mut bytes = bytes.clone();
+                for _ in 0..rng.random_range(1..4) {
+                    let at = rng.random_range(0..bytes.len());
+                    bytes[at] = rng.random();
+                }
+                if rng.random_bool(0.2) {
+                    bytes.truncate(rng.random_range(0..bytes.len()));
+                }
+                let records = unpacked(&packed(compression, &bytes)).and_then(|batch| {
+                    crate::records::iter(&batch)?.map(|r| r.map(|_| ())).collect::<Result<Vec<_>>>()
+                });
+                match records {
+                    Ok(records) => other += records.len(),
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        assert!(refused > 500 && other > 0, "{refused} refused, {other} records read");
     }
 
     #[test]

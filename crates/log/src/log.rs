@@ -203,6 +203,7 @@ impl Log {
             known.extend(folders.map(|p| partition_dir(&self.dir, &meta.name, p)));
             metas.push(meta);
         }
+        metas.sort_by(|a, b| a.name.cmp(&b.name));
         for opened in self.open_all(metas)? {
             let (topic, found) = opened?;
             recovery.partitions.extend(found.partitions);

@@ -124,9 +124,10 @@ impl Want {
     }
 
     fn pass(&mut self, segment: &Segment, header: &Header) {
-        let last = header.last_offset().0;
-        self.before = last;
-        self.begins = (!segment.is_compacted()).then_some(last + 1);
+        // Behind one that is not where it must be nothing is known.
+        let is_known = !segment.is_compacted() && self.allows(segment, header);
+        self.before = header.last_offset().0;
+        self.begins = is_known.then_some(self.before + 1);
     }
 }
 
@@ -183,19 +184,9 @@ fn take_batches(
         if place >= len {
             return Ok(Taken::More { at: at as u64, batch_len: 0 });
         }
-        let Some(header) = Header::parse(&bytes[at..]) else {
-            if place + HEADER_LEN as u64 > len {
-                return Err(damaged("it ends within a header"));
-            }
+        let Some((header, batch_len)) = head(&bytes[at..], len - place).map_err(damaged)? else {
             return Ok(Taken::More { at: at as u64, batch_len: HEADER_LEN as u64 });
         };
-        if let Some(fault) = header.fault() {
-            return Err(damaged(fault));
-        }
-        let batch_len = header.batch_len().unwrap_or(HEADER_LEN);
-        if place + batch_len as u64 > len {
-            return Err(damaged("it ends within a batch"));
-        }
         let is_allowed = want.allows(segment, &header);
         if !is_allowed && segment.is_compacted() {
             return Err(damaged("its offset is not one it can have"));
@@ -214,7 +205,7 @@ fn take_batches(
             }
             continue;
         }
-        if !is_allowed && header.base_offset < want.next {
+        if !is_allowed && header.base_offset <= want.next {
             return Err(damaged("its offset is not the one it must have"));
         }
         if header.base_offset > want.next && !(segment.is_compacted() && want.next >= segment.base)
@@ -238,6 +229,22 @@ fn take_batches(
         want.next = header.last_offset().0 + 1;
         want.bytes = want.bytes.saturating_sub(batch_len as u64);
         at += batch_len;
+    }
+}
+
+/// The next batch's header and length, if the bytes reach that far; `left` is the file's.
+fn head(bytes: &[u8], left: u64) -> std::result::Result<Option<(Header, usize)>, &'static str> {
+    let Some(header) = Header::parse(bytes) else {
+        let is_cut = HEADER_LEN as u64 > left;
+        return if is_cut { Err("it ends within a header") } else { Ok(None) };
+    };
+    if let Some(fault) = header.fault() {
+        return Err(fault);
+    }
+    let batch_len = header.batch_len().unwrap_or(HEADER_LEN);
+    match batch_len as u64 > left {
+        true => Err("it ends within a batch"),
+        false => Ok(Some((header, batch_len))),
     }
 }
 

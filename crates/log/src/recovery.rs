@@ -85,13 +85,9 @@ pub(crate) fn open_partition(
         let end = name.compacted.map(|c| c.end).or(next).unwrap_or(base);
         let (disk, handles) = (shared.disk.clone(), shared.handles.clone());
         let segment = Segment::sealed(disk, handles, name.path(dir), base, end);
-        if end <= start {
-            // Retention had persisted the new start, but a crash came before the removal.
-            segment.remove().map_err(failed)?;
-        } else {
-            segments.insert(base, segment);
-        }
+        segments.insert(base, segment);
     }
+    remove_outdated(shared, dir, &mut segments, active_base, start)?;
     let first = segments.keys().next().copied();
     let Some(active_base) = active_base else {
         let end = segments.values().next_back().map_or(start, |last: &Arc<Segment>| last.end());
@@ -115,6 +111,32 @@ pub(crate) fn open_partition(
     let start = start.max(first.unwrap_or(active_base)).min(extent.next_offset);
     let producers = found.producers;
     Ok((Opened { segments, active: Some(active), extent, start, producers }, report))
+}
+
+/// Retention had persisted the new start, but a crash came before segments below it were removed.
+fn remove_outdated(
+    shared: &Shared,
+    dir: &Path,
+    segments: &mut BTreeMap<i64, Arc<Segment>>,
+    active_base: Option<i64>,
+    start: i64,
+) -> Result<()> {
+    let is_outdated = |segment: &&Arc<Segment>| segment.end() <= start;
+    let outdated: Vec<_> = segments.values().take_while(is_outdated).cloned().collect();
+    let next = segments.values().nth(outdated.len()).map(|s| s.base).or(active_base);
+    if let Some(next) = next.filter(|_| !outdated.is_empty()) {
+        // What they say of producers is needed still.
+        let now_ms = shared.clock.now_us().div_euclid(1000);
+        if let Err(e) = snapshot::at_base(&*shared.disk, dir, segments, next, now_ms) {
+            tracing::warn!(dir = %dir.display(), "producers are forgotten: {e}");
+        }
+    }
+    for segment in outdated {
+        segments.remove(&segment.base);
+        let failed = |e| Error::io(format!("remove '{}'", segment.path.display()), e);
+        segment.remove().map_err(failed)?;
+    }
+    Ok(())
 }
 
 struct Found {

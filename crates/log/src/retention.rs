@@ -45,18 +45,22 @@ impl PartitionLog {
         self.start.fetch_max(start, Ordering::AcqRel);
         let mut removed = 0;
         loop {
-            let first = {
+            let (first, next_base) = {
                 let segments = read(&self.segments);
                 let mut in_order = segments.values();
                 match (in_order.next(), in_order.next()) {
-                    (Some(first), Some(second)) if second.base <= start => first.clone(),
+                    (Some(first), Some(second)) if second.base <= start => {
+                        (first.clone(), second.base)
+                    }
                     _ => return Ok(removed),
                 }
             };
+            let producers = self.producers_from(next_base);
             write(&self.segments).remove(&first.base);
             first
                 .remove()
                 .map_err(|e| Error::io(format!("remove '{}'", first.path.display()), e))?;
+            self.keep_producers(next_base, producers);
             removed += 1;
         }
     }

@@ -183,6 +183,26 @@ impl PartitionLog {
         Ok(segment.keep_aborted(state.seal(segment.end())))
     }
 
+    /// What is known of producers where a segment begins, stored by the way if it was not: what
+    /// lies before the segment is about to go, and must not take it along.
+    pub(crate) fn producers_from(&self, base: i64) -> Option<Producers> {
+        let now_ms = self.shared.clock.now_us().div_euclid(1000);
+        let segments = read(&self.segments).clone();
+        let known = at_base(&*self.shared.disk, &self.dir, &segments, base, now_ms);
+        known.inspect_err(|e| tracing::warn!(base, "producers are forgotten: {e}")).ok()
+    }
+
+    /// Stores that at last: before, the disk was full perhaps.
+    pub(crate) fn keep_producers(&self, base: i64, producers: Option<Producers>) {
+        let disk = &*self.shared.disk;
+        let Some(state) = producers else { return };
+        if Producers::load(disk, &self.dir, base, base).is_none()
+            && let Err(e) = store(disk, &producers_path(&self.dir, base), state.encode(base))
+        {
+            tracing::warn!(dir = %self.dir.display(), base, "producers are not stored: {e}");
+        }
+    }
+
     /// What the batches of the active segment up to `durable` say, after what was behind it had
     /// to be cut off.
     pub(crate) fn producers_at(&self, active: &Arc<Segment>, durable: Extent) -> Result<Producers> {

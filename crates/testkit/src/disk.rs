@@ -497,6 +497,11 @@ impl Disk for SimDisk {
             Err((done, e)) => (done, Err(e)),
         };
         if done {
+            let gone = state.names.iter().filter(|(name, _)| name.starts_with(path));
+            let bytes: usize = gone.map(|(_, inode)| state.inodes[*inode].current.len()).sum();
+            if let Some(free) = &mut state.free {
+                *free += bytes as u64;
+            }
             state.names.retain(|name, _| !name.starts_with(path));
             state.dirs.retain(|name| !name.starts_with(path));
         }

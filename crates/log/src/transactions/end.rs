@@ -17,9 +17,6 @@ use crate::coordinator_store::Ticket;
 use crate::error_code::ErrorCode;
 use crate::lock::lock;
 
-/// How long a failed end waits until it is tried again.
-const RETRY_MS: i64 = 1_000;
-
 /// What an end has to do.
 struct Work {
     producer_id: i64,
@@ -43,10 +40,13 @@ impl TransactionCoordinator {
             let shared = self.find(&producer.transactional_id);
             Ok((shared, self.decide(transaction, commit)?))
         })?;
-        self.queue.settle(&saved).map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
-        if let Some(shared) = shared {
-            self.finish_or_retry(&shared);
+        let Some(shared) = shared else { return Ok(()) };
+        if self.queue.settle(&saved).is_err() {
+            // Nobody waits for it any more: the next tick finishes it.
+            lock(&shared).retry_ms = self.now_ms();
+            return Err(ErrorCode::CoordinatorNotAvailable);
         }
+        self.finish_or_retry(&shared);
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl TransactionCoordinator {
         let saved = {
             let mut transaction = lock(shared);
             if finished.is_err() {
-                transaction.retry_ms = now_ms.saturating_add(RETRY_MS);
+                transaction.retry_later(now_ms);
                 finished?;
             }
             transaction.complete(work.commit, now_ms);
@@ -143,8 +143,7 @@ impl TransactionCoordinator {
         for shared in self.all() {
             let has_end = {
                 let mut transaction = lock(&shared);
-                self.check_deadlines(&mut transaction, now_ms);
-                transaction.state.prepared().is_some() && transaction.retry_ms <= now_ms
+                self.check_deadlines(&mut transaction, now_ms) || transaction.must_retry(now_ms)
             };
             if has_end {
                 self.finish_or_retry(&shared);
@@ -154,25 +153,30 @@ impl TransactionCoordinator {
         let _ = self.queue.flush();
     }
 
-    fn check_deadlines(&self, transaction: &mut Transaction, now_ms: i64) {
+    /// Whether it was decided now that the transaction is aborted.
+    fn check_deadlines(&self, transaction: &mut Transaction, now_ms: i64) -> bool {
         let expiration_ms = self.config.transactional_id_expiration_ms;
         if transaction.is_removed {
-            return;
+            return false;
         }
         if transaction.state == TransactionState::Ongoing {
-            if timeout_ms(transaction) < now_ms {
-                let id = &transaction.transactional_id;
-                tracing::info!("transaction '{id}' is aborted: it ran longer than its timeout");
-                transaction.fence_and_abort(now_ms);
-                self.save(transaction);
+            if timeout_ms(transaction) >= now_ms {
+                return false;
             }
-        } else if transaction.state.prepared().is_none()
+            let id = &transaction.transactional_id;
+            tracing::info!("transaction '{id}' is aborted: it ran longer than its timeout");
+            transaction.fence_and_abort(now_ms);
+            self.save(transaction);
+            return true;
+        }
+        if transaction.state.prepared().is_none()
             && transaction.update_ms.saturating_add(expiration_ms) <= now_ms
         {
             transaction.is_removed = true;
             transaction.saved = self.queue.enqueue([(transaction.key(), None)]);
             lock(&self.transactions).remove(&transaction.transactional_id);
         }
+        false
     }
 
     /// The earliest time at which `tick` has something to do for an open transaction, in µs since

@@ -73,6 +73,9 @@ impl TransactionState {
     }
 }
 
+/// How long an end waits until it is tried again.
+const RETRY_MS: i64 = 1_000;
+
 pub(crate) struct Transaction {
     pub transactional_id: String,
     pub producer_id: i64,
@@ -93,7 +96,7 @@ pub(crate) struct Transaction {
     pub saved: Ticket,
     /// Somebody writes its markers now.
     pub is_finishing: bool,
-    /// After a failure: not before this time.
+    /// An end that is decided is not tried again before this time.
     pub retry_ms: i64,
     /// Its place in the map is given up; look it up again.
     pub is_removed: bool,
@@ -152,6 +155,19 @@ impl Transaction {
             false => TransactionState::PrepareAbort,
         };
         self.update_ms = now_ms;
+        self.retry_later(now_ms);
+    }
+
+    /// Whoever decides the end, or finishes it, has so long; then it is tried again.
+    pub fn retry_later(&mut self, now_ms: i64) {
+        self.retry_ms = now_ms.saturating_add(RETRY_MS);
+    }
+
+    /// Whether an end that is decided should be tried again. A clock that was set back does not
+    /// put it off.
+    pub fn must_retry(&self, now_ms: i64) -> bool {
+        let is_due = self.retry_ms <= now_ms || self.retry_ms > now_ms.saturating_add(RETRY_MS);
+        self.state.prepared().is_some() && is_due
     }
 
     /// Aborts the open transaction against its producer, which is fenced by a higher epoch.

@@ -1,10 +1,13 @@
 //! A store that the first release wrote (`docs/formats/groups.md`) is read for ever. Each line of
 //! the file is a key and a value in hexadecimal digits.
 
+use common::Kind;
 use log::ErrorCode as E;
 use log::transactions::TransactionalProducer;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
-use super::{Store, World, beat, committed, fetch};
+use super::{Store, World, beat, committed, fetch, try_open};
 
 const GOLDEN: &str = include_str!("../golden/coordinators-1.txt");
 
@@ -13,15 +16,64 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.map(|d| u8::from_str_radix(std::str::from_utf8(d).unwrap(), 16).unwrap()).collect()
 }
 
-#[test]
-fn a_store_of_the_first_release_is_read() {
-    let mut world = World::new();
+fn golden() -> Store {
     let store = Store::default();
     for line in GOLDEN.lines() {
         let (key, value) = line.split_once(' ').unwrap();
         store.0.lock().unwrap().pairs.insert(bytes(key), bytes(value));
     }
-    world.store = store;
+    store
+}
+
+#[test]
+fn a_store_with_wrong_bytes_is_refused_and_never_panics() {
+    let mut rng = StdRng::seed_from_u64(1);
+    let world = World::new();
+    world.topic("orders", 4);
+    let mut refused = 0;
+    for _ in 0..800 {
+        let store = golden();
+        {
+            let mut state = store.0.lock().unwrap();
+            let at = rng.random_range(0..state.pairs.len());
+            let (old, value) = state.pairs.iter().nth(at).unwrap();
+            let (old, mut key, mut value) = (old.clone(), old.clone(), value.clone());
+            let changed = if rng.random_bool(0.2) { &mut key } else { &mut value };
+            let from = rng.random_range(0..changed.len());
+            match rng.random_range(0..4) {
+                0 => changed.truncate(from),
+                1 => changed.insert(from, rng.random()),
+                _ => changed[from] = rng.random(),
+            }
+            state.pairs.remove(&old);
+            state.pairs.insert(key, value);
+        }
+        let (groups, transactions) = (&world.group_config, &world.transaction_config);
+        let opened =
+            try_open(&world.clock, &store, &world.partitions, &world.topics, groups, transactions);
+        match opened {
+            Ok(running) => {
+                // What could be read is used as if it were right.
+                for group in running.groups.list_groups(&[], &[]) {
+                    running.groups.describe_group(&group.group_id);
+                    running.groups.describe_consumer_group(&group.group_id);
+                }
+                running.groups.tick(super::T0);
+                running.transactions.tick(super::T0);
+            }
+            Err(e) => {
+                assert!(matches!(e.kind(), Kind::Corrupt | Kind::Unsupported), "{e}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 100, "only {refused} were refused");
+}
+
+#[test]
+fn a_store_of_the_first_release_is_read() {
+    let mut world = World::new();
+    world.store = golden();
     world.topic("orders", 4);
     world.restart();
 

@@ -198,6 +198,17 @@ fn open(
     group_config: &GroupConfig,
     transaction_config: &TransactionConfig,
 ) -> Coordinators {
+    try_open(clock, store, partitions, topics, group_config, transaction_config).unwrap()
+}
+
+fn try_open(
+    clock: &VirtualClock,
+    store: &Store,
+    partitions: &Partitions,
+    topics: &Arc<Mutex<BTreeMap<String, TopicMetadata>>>,
+    group_config: &GroupConfig,
+    transaction_config: &TransactionConfig,
+) -> Result<Coordinators> {
     let topics = topics.clone();
     let all = topics.clone();
     let lookup = TopicLookup::new(
@@ -212,7 +223,6 @@ fn open(
         group_config.clone(),
         transaction_config.clone(),
     )
-    .unwrap()
 }
 
 /// The answer, which is there.

@@ -221,7 +221,7 @@ impl Broker {
         match self.partition(topic, partition).read_committed(Offset(offset), 600) {
             Err(_) => Response::Error(ErrorCode::KafkaStorageError),
             Ok(read) => {
-                let values = read.batches.iter().flat_map(|batch| values_of(batch));
+                let values = read.batches.iter().flat_map(values_of);
                 Response::Fetched(values.map(|(_, _, value)| value).collect(), read.next.0)
             }
         }

@@ -173,11 +173,10 @@ impl Client for Copier {
         match self.phase {
             Phase::Start => self.start(io),
             // In the end one of them goes on until nothing is left.
-            Phase::Dead if io.is_draining => {
-                if self.session.client == io.last_copier {
-                    self.start(io);
-                }
+            Phase::Dead if io.is_draining && self.session.client == io.last_copier => {
+                self.start(io);
             }
+            Phase::Dead if io.is_draining => {}
             Phase::Dead if io.rng.random_bool(0.1) => self.start(io),
             _ if !io.is_draining && io.rng.random_bool(0.005) => self.die(io),
             _ if io.is_draining && self.session.client != io.last_copier => self.die(io),

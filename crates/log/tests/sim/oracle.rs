@@ -13,7 +13,7 @@ use log::{ErrorCode, Header, PartitionLog};
 use super::Outcomes;
 use super::broker::{Broker, COPIERS, GROUP, Request, Response, TOMBSTONE, values_of};
 
-const TRACE: usize = 80;
+const TRACE: usize = 500;
 
 /// One value, as its producer knows it.
 pub struct Sent {
@@ -410,7 +410,7 @@ fn read_committed(log: &PartitionLog, bytes_max: usize) -> BTreeMap<i64, String>
     let mut out = BTreeMap::new();
     loop {
         let read = log.read_committed(next, bytes_max).unwrap();
-        for (offset, _, value) in read.batches.iter().flat_map(|batch| values_of(batch)) {
+        for (offset, _, value) in read.batches.iter().flat_map(values_of) {
             if offset >= start.0 {
                 out.insert(offset, value);
             }

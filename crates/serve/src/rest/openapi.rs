@@ -86,7 +86,7 @@ fn schemas() -> Value {
     let (any, flag) = (|| json!({}), || type_of("boolean"));
     let anys = || json!({ "type": "array", "items": {} });
     let optional = || json!({ "type": ["string", "null"] });
-    json!({
+    let mut schemas = json!({
         "Any": {},
         "Text": text(),
         "Ready": object(&[("ready", flag())]),
@@ -98,6 +98,50 @@ fn schemas() -> Value {
                 ("end_line", number()), ("end_column", number()), ("text", text()),
             ])),
         ]),
+        "Ingested": object(&[
+            ("accepted", number()), ("refused", number()), ("partitions", anys()),
+            ("errors", anys()), ("errors_omitted", number()),
+        ]),
+        "Events": object(&[("events", anys()), ("next", type_of("object"))]),
+        "Views": list_of("View"),
+        "View": object(&[
+            ("name", text()), ("sql", text()), ("columns", list_of("Column")), ("key", anys()),
+            ("state", text()), ("error", any()), ("epoch", number()), ("rows", number()),
+            ("lag_events", number()), ("freshness_ms", any()),
+        ]),
+        "Rows": object(&[
+            ("columns", list_of("Column")), ("rows", anys()), ("epoch", number()),
+            ("next", optional()),
+        ]),
+        "Changes": object(&[("epoch", number()), ("changes", anys())]),
+        "SqlResult": object(&[
+            ("columns", list_of("Column")), ("rows", anys()), ("rows_omitted", flag()),
+            ("elapsed_ms", number()), ("message", text()),
+        ]),
+        "Status": object(&[
+            ("version", text()), ("project", optional()), ("uptime_s", type_of("number")),
+            ("ready", flag()), ("events_per_second", type_of("number")),
+            ("events_total", number()), ("topics", number()), ("views", anys()),
+            ("sources", anys()), ("sinks", anys()), ("archive", anys()),
+            ("dead_letters", number()), ("problems", list_of("Problem")),
+            ("memory_bytes", any()), ("disk_bytes", any()),
+        ]),
+        "DeadLetters": object(&[("rows", anys()), ("next", optional()), ("total", number())]),
+        "Dashboards": anys(),
+    });
+    if let (Value::Object(all), Value::Object(of_log)) = (&mut schemas, log_schemas()) {
+        all.extend(of_log);
+    }
+    schemas
+}
+
+/// Of topics and groups.
+fn log_schemas() -> Value {
+    let (text, number) = (|| type_of("string"), || type_of("integer"));
+    let (any, flag) = (|| json!({}), || type_of("boolean"));
+    let anys = || json!({ "type": "array", "items": {} });
+    let optional = || json!({ "type": ["string", "null"] });
+    json!({
         "Topics": list_of("Topic"),
         "Topic": object(&[
             ("name", text()), ("format", text()), ("partitions", number()),
@@ -106,11 +150,6 @@ fn schemas() -> Value {
             ("events_per_second", any()), ("bytes_per_second", any()),
             ("last_arrived", optional()),
         ]),
-        "Ingested": object(&[
-            ("accepted", number()), ("refused", number()), ("partitions", anys()),
-            ("errors", anys()), ("errors_omitted", number()),
-        ]),
-        "Events": object(&[("events", anys()), ("next", type_of("object"))]),
         "Partitions": list_of("Partition"),
         "Partition": object(&[
             ("partition", number()), ("log_start_offset", number()),
@@ -163,31 +202,6 @@ fn schemas() -> Value {
                 ("new_offset", number()), ("lag", number()), ("clamped", flag()),
             ]) })),
         ]),
-        "Views": list_of("View"),
-        "View": object(&[
-            ("name", text()), ("sql", text()), ("columns", list_of("Column")), ("key", anys()),
-            ("state", text()), ("error", any()), ("epoch", number()), ("rows", number()),
-            ("lag_events", number()), ("freshness_ms", any()),
-        ]),
-        "Rows": object(&[
-            ("columns", list_of("Column")), ("rows", anys()), ("epoch", number()),
-            ("next", optional()),
-        ]),
-        "Changes": object(&[("epoch", number()), ("changes", anys())]),
-        "SqlResult": object(&[
-            ("columns", list_of("Column")), ("rows", anys()), ("rows_omitted", flag()),
-            ("elapsed_ms", number()), ("message", text()),
-        ]),
-        "Status": object(&[
-            ("version", text()), ("project", optional()), ("uptime_s", type_of("number")),
-            ("ready", flag()), ("events_per_second", type_of("number")),
-            ("events_total", number()), ("topics", number()), ("views", anys()),
-            ("sources", anys()), ("sinks", anys()), ("archive", anys()),
-            ("dead_letters", number()), ("problems", list_of("Problem")),
-            ("memory_bytes", any()), ("disk_bytes", any()),
-        ]),
-        "DeadLetters": object(&[("rows", anys()), ("next", optional()), ("total", number())]),
-        "Dashboards": anys(),
     })
 }
 
