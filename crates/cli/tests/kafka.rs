@@ -289,12 +289,13 @@ fn topics_are_made_and_removed() {
             topic("a/b", 1, vec![]),
             topic("none", 0, vec![]),
             topic("strange", 1, vec![config("cleanup.policy", "shrink")]),
+            topic(&format!("more-{version}"), 2, vec![]),
         ]);
         let tried = ask(&mut socket, version, &request.clone().with_validate_only(true));
         let made_ones = ask(&mut socket, version, &request);
         for answer in [tried, made_ones] {
             let codes: Vec<i16> = answer.topics.iter().map(|t| t.error_code).collect();
-            assert_eq!(codes, [0, 36, 17, 37, 40], "version {version}");
+            assert_eq!(codes, [0, 36, 17, 37, 40, 0], "version {version}");
         }
         let query = format!("SELECT count(*) FROM \"{made}\"");
         assert_eq!(broker.rows(&query), "[[0]]");

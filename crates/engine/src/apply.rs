@@ -115,12 +115,12 @@ impl Platform {
         Ok(report)
     }
 
-    /// Adds a statement typed at run time.
-    pub(crate) async fn create_typed(&self, statement: &str) -> Result<()> {
+    /// Adds statements typed at run time, all or none.
+    pub(crate) async fn create_typed(&self, statements: &[String]) -> Result<()> {
         let mut now = self.inner.texts.lock().await;
         self.check_open()?;
         let mut wanted = now.clone();
-        wanted.typed.push(statement.to_string());
+        wanted.typed.extend_from_slice(statements);
         self.apply_texts(&wanted).await.map_err(first)?;
         *now = wanted;
         Ok(())

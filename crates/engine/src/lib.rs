@@ -73,4 +73,4 @@ pub use status::{
 };
 pub use subscription::{EpochChanges, Subscription, Update};
 pub use users::Users;
-pub use views::{Event, ViewPage, ViewQuery};
+pub use views::{Event, RawTopic, ViewPage, ViewQuery};

@@ -211,7 +211,7 @@ impl Platform {
             }
             None => {}
         }
-        self.create_typed(statement).await?;
+        self.create_typed(&[statement.to_string()]).await?;
         Ok(Outcome::Message(format!("created {shown} '{name}'")))
     }
 

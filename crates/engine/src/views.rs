@@ -204,24 +204,14 @@ impl Platform {
     }
 
     /// Makes a topic that takes any bytes.
-    pub async fn create_raw_topic(
-        &self,
-        name: &str,
-        partitions: u32,
-        options: &[(String, String)],
-    ) -> Result<()> {
-        self.execute(&raw_topic(name, partitions, options), None).await.map(|_| ())
+    pub async fn create_raw_topic(&self, topic: &RawTopic) -> Result<()> {
+        self.execute(&topic.statement(), None).await.map(|_| ())
     }
 
-    /// Whether `create_raw_topic` would take these options.
-    pub fn check_raw_topic(
-        &self,
-        name: &str,
-        partitions: u32,
-        options: &[(String, String)],
-    ) -> Result<()> {
-        let text = sql::Text { file: None, text: raw_topic(name, partitions, options).into() };
-        sql::parse(&text).map(|_| ()).map_err(crate::apply::first)
+    /// Makes several of them, all or none.
+    pub async fn create_raw_topics(&self, topics: &[&RawTopic]) -> Result<()> {
+        let statements: Vec<_> = topics.iter().map(|t| t.statement()).collect();
+        self.create_typed(&statements).await
     }
 
     /// Whether what comes to a topic is kept in the lake, too.
@@ -260,14 +250,31 @@ impl Platform {
     }
 }
 
-fn raw_topic(name: &str, partitions: u32, options: &[(String, String)]) -> String {
-    let quote = |value: &str| value.replace('\'', "''");
-    let options = options.iter().map(|(k, v)| format!(", {k} = '{}'", quote(v)));
-    format!(
-        "CREATE TOPIC {} (value BINARY) WITH (format = 'raw', partitions = {partitions}{})",
-        quoted(name),
-        options.collect::<String>()
-    )
+/// A topic that takes any bytes (`format = 'raw'`).
+pub struct RawTopic {
+    pub name: String,
+    pub partitions: u32,
+    /// Further options of CREATE TOPIC.
+    pub options: Vec<(String, String)>,
+}
+
+impl RawTopic {
+    /// Whether such a topic can be made; not whether there is one of its name.
+    pub fn check(&self) -> Result<()> {
+        let text = sql::Text { file: None, text: self.statement().into() };
+        sql::parse(&text).map(|_| ()).map_err(crate::apply::first)
+    }
+
+    fn statement(&self) -> String {
+        let quote = |value: &str| value.replace('\'', "''");
+        let options = self.options.iter().map(|(k, v)| format!(", {k} = '{}'", quote(v)));
+        format!(
+            "CREATE TOPIC {} (value BINARY) WITH (format = 'raw', partitions = {}{})",
+            quoted(&self.name),
+            self.partitions,
+            options.collect::<String>()
+        )
+    }
 }
 
 fn quoted(name: &str) -> String {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use common::Result;
+use engine::RawTopic;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -93,7 +94,9 @@ async fn topic(app: &App, wanted: Wanted, may_create: bool) -> MetadataResponseT
 }
 
 async fn create(app: &App, name: &str) -> Result<Arc<log::Topic>> {
-    app.platform.create_raw_topic(name, app.limits.kafka_partitions, &[]).await?;
+    let partitions = app.limits.kafka_partitions;
+    let topic = RawTopic { name: name.to_string(), partitions, options: vec![] };
+    app.platform.create_raw_topic(&topic).await?;
     tracing::info!(topic = name, "made for a Kafka client, with format = 'raw'");
     app.platform.topic_log(name)
 }
