@@ -8,6 +8,7 @@
 //! transactions (`groups`, `transactions`) stand beside it on a small keyed store of their own.
 
 mod batch;
+mod buffers;
 mod builder;
 mod checkpoint;
 mod commits;

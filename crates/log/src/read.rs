@@ -5,10 +5,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use common::{DiskFile, Error, Kind, Offset, Result};
 
 use crate::batch::{self, HEADER_LEN, Header};
+use crate::buffers;
 use crate::lock::read;
 use crate::partition::PartitionLog;
 use crate::segment::Segment;
@@ -257,8 +258,5 @@ pub(crate) fn damaged(segment: &Segment, position: u64, offset: i64, why: &str) 
 }
 
 pub(crate) fn read_stretch(file: &dyn DiskFile, position: u64, len: u64) -> std::io::Result<Bytes> {
-    let mut bytes = BytesMut::zeroed(len as usize);
-    let n = file.read_at(&mut bytes, position)?;
-    bytes.truncate(n);
-    Ok(bytes.freeze())
+    buffers::filled(len as usize, |buffer| file.read_at(buffer, position))
 }
