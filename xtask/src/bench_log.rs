@@ -259,7 +259,7 @@ impl Bench {
             let of = |broker| median(values.get(broker).cloned().unwrap_or_default());
             let (ours, theirs) = (of("watershed"), of("kafka"));
             let shown = |(mid, min, max): (f64, f64, f64)| match mid {
-                mid if mid >= 1_000.0 => {
+                mid if mid >= 10_000.0 => {
                     format!("{:.0} K ({:.0}–{:.0})", mid / 1e3, min / 1e3, max / 1e3)
                 }
                 mid if mid >= 100.0 => format!("{mid:.0} ({min:.0}–{max:.0})"),
