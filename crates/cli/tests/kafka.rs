@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::support::{MINUTES, PATIENCE, Project, READINGS, Server, free_port};
 
 /// Requests that are served.
-const REQUESTS: usize = 39;
+const REQUESTS: usize = 40;
 
 /// A server with a Kafka port.
 pub struct Broker {

@@ -373,6 +373,7 @@ fn route(app: &App, request: Request) -> Result<Answer> {
         ApiKey::DescribeLogDirs => partitions::describe_log_dirs(app, request),
         ApiKey::CreateTopics => topics::create(app, request),
         ApiKey::DeleteTopics => topics::delete(app, request),
+        ApiKey::DescribeClientQuotas => user_scram::quotas(request),
         ApiKey::DescribeUserScramCredentials => user_scram::describe(app, request),
         ApiKey::AlterUserScramCredentials => user_scram::alter(app, request),
         other => Err(Error::unsupported(format!("request {other:?} is not served here"))),

@@ -11,7 +11,8 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_user_scram_credentials_response as altered;
 use kafka_protocol::messages::describe_user_scram_credentials_response as described;
 use kafka_protocol::messages::{
-    AlterUserScramCredentialsResponse, DescribeUserScramCredentialsResponse,
+    AlterUserScramCredentialsResponse, DescribeClientQuotasResponse,
+    DescribeUserScramCredentialsResponse,
 };
 
 use super::connection::{Answer, Request};
@@ -59,6 +60,18 @@ pub fn describe(app: &App, mut request: Request) -> Result<Answer> {
         let out = DescribeUserScramCredentialsResponse::default().with_results(results);
         request.encode(&out).map(Some)
     }))
+}
+
+/// DescribeClientQuotas (KIP-546): there are none. Kafka's tools ask for them with each user.
+pub fn quotas(mut request: Request) -> Result<Answer> {
+    let body = &mut request.body;
+    body.array(|r| {
+        (r.string()?, r.i8()?, r.nullable_string()?);
+        r.tags()
+    })?;
+    body.bool()?;
+    let frame = request.encode(&DescribeClientQuotasResponse::default().with_entries(Some(vec![])));
+    Ok(Box::pin(async move { frame.map(Some) }))
 }
 
 fn one(user: &User) -> described::DescribeUserScramCredentialsResult {
