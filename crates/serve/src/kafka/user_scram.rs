@@ -66,7 +66,9 @@ pub fn describe(app: &App, mut request: Request) -> Result<Answer> {
 pub fn quotas(mut request: Request) -> Result<Answer> {
     let body = &mut request.body;
     body.array(|r| {
-        (r.string()?, r.i8()?, r.nullable_string()?);
+        r.string()?;
+        r.i8()?;
+        r.nullable_string()?;
         r.tags()
     })?;
     body.bool()?;
