@@ -2,9 +2,12 @@
 //! the same analyzed plan. What can't be kept up to date is refused with the reason and the
 //! nearest SQL that works (`stream_plan/refuse.rs`); `stream_plan/build.rs` makes the operators.
 
+mod aggregates;
 mod build;
+mod over;
 mod refuse;
 mod trace;
+mod unnest;
 
 use std::sync::Arc;
 
@@ -46,9 +49,12 @@ pub fn plan(
         .map_err(plan_error)?;
     refuse::changing_functions(&analyzed)?;
     refuse::repeated_columns(&analyzed)?;
+    let mut state = state.clone();
+    // A value of all rows changes with them: it has to be joined, not computed once before.
+    state.config_mut().options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let optimized =
-        Optimizer::with_rules(rules()).optimize(analyzed, state, |_, _| {}).map_err(plan_error)?;
-    let graph = build::Builder::new(state, resolve).graph(&optimized)?;
+        Optimizer::with_rules(rules()).optimize(analyzed, &state, |_, _| {}).map_err(plan_error)?;
+    let graph = build::Builder::new(&state, resolve).graph(&optimized)?;
     // Says now, not when the first event comes, if a type can't be kept in state.
     stream::Job::new(&graph)?;
     Ok(graph)
@@ -84,3 +90,6 @@ fn plan_error(e: DataFusionError) -> Error {
 #[cfg(test)]
 #[path = "stream_plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod operators_tests;

@@ -12,8 +12,9 @@ use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::functions_window::expr_fn::lag;
 use datafusion::logical_expr::expr::{ScalarFunction, WindowFunction};
 use datafusion::logical_expr::{
-    Aggregate, AggregateUDF, Expr, ExprFunctionExt, Filter, LogicalPlan, LogicalPlanBuilder,
-    WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, lit, when,
+    Aggregate, AggregateUDF, Expr, ExprFunctionExt, Filter, GroupingSet, LogicalPlan,
+    LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+    lit, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::col;
@@ -126,6 +127,16 @@ fn aggregate(a: Aggregate) -> Result<Transformed<LogicalPlan>> {
 
 /// The call becomes the column; the expression keeps its name, so nothing above changes.
 fn replace(e: &Expr, call: &Expr) -> Result<Expr> {
+    if let Expr::GroupingSet(set) = e {
+        let all = |exprs: &[Expr]| exprs.iter().map(|e| replace(e, call)).collect::<Result<_>>();
+        return Ok(Expr::GroupingSet(match set {
+            GroupingSet::Rollup(exprs) => GroupingSet::Rollup(all(exprs)?),
+            GroupingSet::Cube(exprs) => GroupingSet::Cube(all(exprs)?),
+            GroupingSet::GroupingSets(sets) => {
+                GroupingSet::GroupingSets(sets.iter().map(|s| all(s)).collect::<Result<_>>()?)
+            }
+        }));
+    }
     let (relation, name) = e.qualified_name();
     let column = Expr::Column(Column::new_unqualified(WINDOW_COLUMN));
     let replaced = e.clone().transform_up(|x| {

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 
 pub const WINDOW: &str = "window";
 pub const SESSION_WINDOW: &str = "session_window";
+pub const BUCKETS: &str = "window_buckets";
 
 /// What the function does with its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +102,22 @@ impl WindowSize {
         self.size_us == self.slide_us
     }
 
+    /// From the end of the first to the end of the last of the windows that hold a time, at most.
+    pub fn grace_us(&self) -> i64 {
+        (self.size_us - 1) / self.slide_us * self.slide_us
+    }
+
+    /// A call that gives for each time the tumbling window of one slide. The last sliding window
+    /// that holds the time begins where it does.
+    pub fn last_slide(&self, ts: Expr) -> Expr {
+        let span = |us: i64| {
+            let nanoseconds = us.saturating_mul(1_000);
+            Expr::Literal(ScalarValue::new_interval_mdn(0, 0, nanoseconds), None)
+        };
+        let slide = span(self.slide_us);
+        ScalarUDF::call(&window(), vec![ts, slide.clone(), slide, span(self.offset_us)])
+    }
+
     /// Start of the last window that holds `t`; times before 1970 round down too.
     fn last_start(&self, t: i64) -> Option<i64> {
         let shifted = t.checked_sub(self.offset_us)?;
@@ -171,7 +188,7 @@ impl ScalarUDFImpl for TimeWindow {
     fn name(&self) -> &str {
         match self.form {
             Form::Window => WINDOW,
-            Form::Buckets => "window_buckets",
+            Form::Buckets => BUCKETS,
             Form::Session => SESSION_WINDOW,
             Form::Struct => "window_struct",
         }

@@ -34,6 +34,19 @@ struct CallState {
     accumulator: Box<dyn Accumulator>,
 }
 
+impl CallState {
+    /// Its arguments for each row, and which rows it counts if not all.
+    fn inputs(&self, batch: &RecordBatch) -> Result<(Vec<ArrayRef>, Option<BooleanBuffer>)> {
+        let args = self.args.iter();
+        let args = args.map(|a| as_type(&evaluate(&a.expr, batch)?, &a.data_type));
+        let mask = match &self.filter {
+            None => None,
+            Some(filter) => Some(truth(filter, batch)?.values().clone()),
+        };
+        Ok((args.collect::<Result<_>>()?, mask))
+    }
+}
+
 /// What is kept for a group beside its accumulators.
 #[derive(Clone, Copy, Default)]
 struct Group {
@@ -283,13 +296,7 @@ impl Operator for AggregateOp {
         }
         let total = self.index.capacity();
         for call in &mut self.calls {
-            let args = call.args.iter();
-            let args = args.map(|a| as_type(&evaluate(&a.expr, &change.batch)?, &a.data_type));
-            let args = args.collect::<Result<Vec<_>>>()?;
-            let mask: Option<BooleanBuffer> = match &call.filter {
-                None => None,
-                Some(filter) => Some(truth(filter, &change.batch)?.values().clone()),
-            };
+            let (args, mask) = call.inputs(&change.batch)?;
             let mask = mask.as_ref();
             call.accumulator.update(&Input {
                 groups: &groups,
@@ -301,6 +308,11 @@ impl Operator for AggregateOp {
         }
         self.scratch = groups;
         Ok(())
+    }
+
+    fn probe(&self, _port: usize, change: &Change, _out: &mut Vec<Change>) -> Result<()> {
+        key_columns(&self.keys, &change.batch)?;
+        self.calls.iter().try_for_each(|call| call.inputs(&change.batch).map(|_| ()))
     }
 
     fn flush(&mut self, out: &mut Vec<Change>) -> Result<()> {
@@ -433,7 +445,7 @@ pub(crate) fn closing_key(keys: &[Key]) -> Option<(usize, KeyWindow)> {
     keys.iter().enumerate().find_map(|(i, k)| Some((i, k.window.filter(|w| w.closes)?)))
 }
 
-/// Ends of the windows in a key column.
+/// When the windows in a key column close.
 pub(crate) struct WindowEnds {
     times: arrow::array::TimestampMicrosecondArray,
     add: i64,
@@ -446,8 +458,8 @@ impl WindowEnds {
             (WindowPart::Whole, None) => return Err(Error::internal("a window is not a struct")),
             _ => column.clone(),
         };
-        let add = if window.part == WindowPart::End { 0 } else { window.size_us };
-        Ok(Self { times: micros(&start_or_end)?, add })
+        let size = if window.part == WindowPart::End { 0 } else { window.size_us };
+        Ok(Self { times: micros(&start_or_end)?, add: size + window.grace_us })
     }
 
     pub fn get(&self, row: usize) -> Option<i64> {

@@ -19,17 +19,14 @@ impl CalcOp {
     pub fn new(calc: &Calc) -> Self {
         Self { steps: calc.steps.clone() }
     }
-}
 
-impl Operator for CalcOp {
-    fn push(&mut self, _port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
-        let mut change = change;
+    fn run(&self, mut change: Change) -> Result<Option<Change>> {
         for step in &self.steps {
             change = match step {
                 Step::Filter(predicate) => {
                     let keep = truth(predicate, &change.batch)?;
                     match keep.true_count() {
-                        0 => return Ok(()),
+                        0 => return Ok(None),
                         n if n == change.batch.num_rows() => change,
                         _ => change.filter(&keep)?,
                     }
@@ -49,7 +46,18 @@ impl Operator for CalcOp {
                 }
             };
         }
-        out.push(change);
+        Ok(Some(change))
+    }
+}
+
+impl Operator for CalcOp {
+    fn push(&mut self, _port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+        out.extend(self.run(change)?);
+        Ok(())
+    }
+
+    fn probe(&self, _port: usize, change: &Change, out: &mut Vec<Change>) -> Result<()> {
+        out.extend(self.run(change.clone())?);
         Ok(())
     }
 }

@@ -5,7 +5,9 @@ use datafusion::common::JoinType;
 
 use crate::accumulators::{Kept, kept};
 use crate::aggregate::closing_key;
-use crate::graph::{Aggregate, Graph, Join, Key, Node, NodeKind, OutputKey, Source, Step};
+use crate::graph::{
+    Aggregate, Graph, Join, Key, Node, NodeKind, OutputKey, Over, Source, Step, TopN,
+};
 
 /// A line of `EXPLAIN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,10 +47,17 @@ fn row(graph: &Graph, node: &Node) -> ExplainRow {
     let incremental = "incremental".to_string();
     let (kept, state, bound) = match &node.kind {
         NodeKind::Source(source) => (incremental, time(source), "a few bytes a partition".into()),
-        NodeKind::Calc(_) | NodeKind::Union => (incremental, NO_STATE.0.into(), NO_STATE.1.into()),
+        NodeKind::Calc(_) | NodeKind::Unnest(_) | NodeKind::Expand(_) | NodeKind::Union => {
+            (incremental, NO_STATE.0.into(), NO_STATE.1.into())
+        }
         NodeKind::Aggregate(a) => {
             let append = node.inputs.first().is_some_and(|i| graph.nodes[*i].append_only);
             aggregate(a, append)
+        }
+        NodeKind::Over(over) => computed_over(over),
+        NodeKind::TopN(top) => {
+            let append = node.inputs.first().is_some_and(|i| graph.nodes[*i].append_only);
+            first_rows(top, append)
         }
         NodeKind::Join(join) => joined(join),
     };
@@ -68,9 +77,17 @@ pub(crate) fn title(node: &Node) -> String {
                 _ => "project".into(),
             }
         }
+        NodeKind::Unnest(_) => "unnest".into(),
+        NodeKind::Expand(expand) => format!("expand to {} grouping sets", expand.sets.len()),
         NodeKind::Aggregate(a) if a.calls.is_empty() => format!("distinct {}", names(&a.keys)),
         NodeKind::Aggregate(a) if a.keys.is_empty() => format!("aggregate {}", calls(a)),
         NodeKind::Aggregate(a) => format!("aggregate {} by {}", calls(a), names(&a.keys)),
+        NodeKind::Over(over) => {
+            over.calls.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join(", ")
+        }
+        NodeKind::TopN(top) => format!("first {} by {}", top.limit, top.text),
+        NodeKind::Join(join) if join.null_aware => format!("not in on {}", join.text),
+        NodeKind::Join(join) if join.text.is_empty() => format!("{} join", kind(join.kind)),
         NodeKind::Join(join) => format!("{} join on {}", kind(join.kind), join.text),
         NodeKind::Union if node.inputs.is_empty() => "no rows".into(),
         NodeKind::Union => "union all".into(),
@@ -93,6 +110,7 @@ fn kind(kind: JoinType) -> &'static str {
         JoinType::Right => "right",
         JoinType::Full => "full",
         JoinType::LeftSemi | JoinType::RightSemi => "semi",
+        JoinType::LeftMark => "mark",
         _ => "anti",
     }
 }
@@ -158,4 +176,33 @@ fn joined(join: &Join) -> (String, String, String) {
         false => "grows with both inputs; join on a window of both sides to bound it",
     };
     ("incremental".into(), "the rows of both sides, by key".into(), bound.into())
+}
+
+fn computed_over(over: &Over) -> (String, String, String) {
+    let bound = match (closing_key(&over.partition_by), over.partition_by.is_empty()) {
+        (Some(_), _) => "windows still open: state goes when the watermark closes a window",
+        (None, true) => "grows with the input, and so does the work for each epoch",
+        (None, false) => {
+            "grows with the input; the work for an epoch with the partitions it touches"
+        }
+    };
+    let how = match over.partition_by.is_empty() {
+        true => "computed anew for all rows in each epoch",
+        false => "computed anew for each partition that changed",
+    };
+    (how.into(), "all rows of its input, by partition".into(), bound.into())
+}
+
+fn first_rows(top: &TopN, append_only: bool) -> (String, String, String) {
+    let state = match append_only {
+        true => format!("the first {} rows of each partition", top.limit),
+        false => "all rows of its input, by partition: any may move up".into(),
+    };
+    let bound = match (closing_key(&top.partition_by), top.partition_by.is_empty(), append_only) {
+        (Some(_), _, _) => "windows still open: state goes when the watermark closes a window",
+        (None, true, true) => "so many rows",
+        (None, false, true) => "grows with the number of partitions",
+        (None, _, false) => "grows with the input",
+    };
+    ("incremental".into(), state, bound.into())
 }

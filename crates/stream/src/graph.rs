@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use common::Result;
 use datafusion::common::JoinType;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::LoweredAggregate;
+use datafusion::physical_expr::window::WindowExpr;
 
 use crate::error;
 
@@ -54,7 +56,11 @@ pub struct Node {
 pub enum NodeKind {
     Source(Source),
     Calc(Calc),
+    Unnest(Unnest),
+    Expand(Expand),
     Aggregate(Aggregate),
+    Over(Over),
+    TopN(TopN),
     Join(Join),
     /// All rows of all inputs. Without inputs: no rows.
     Union,
@@ -84,6 +90,8 @@ pub struct Watermark {
 #[derive(Clone, Debug)]
 pub struct LateRule {
     pub window: Expr,
+    /// From the end of `window` to the end of the last window of a row, if those slide.
+    pub further_us: i64,
     pub predicate: Option<Expr>,
     /// The window is over the event time column itself, so a row not older than the watermark
     /// can't be late.
@@ -102,11 +110,82 @@ pub enum Step {
     Project { exprs: Vec<Expr>, schema: SchemaRef },
 }
 
+/// Lists and structs taken apart.
+#[derive(Clone, Debug)]
+pub struct Unnest {
+    /// What each column of the output is made of.
+    pub columns: Vec<UnnestColumn>,
+    /// A NULL in the place of a list gives a row, and so does an empty list.
+    pub null_gives_row: bool,
+    pub empty_gives_row: bool,
+}
+
+/// Made of the input column of that number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnnestColumn {
+    /// As it is, for each row made of its row.
+    Whole(usize),
+    /// The elements of its lists.
+    Element(usize),
+    /// A field of its structs.
+    Field(usize, usize),
+}
+
+/// Grouping sets: gives the columns of the input, then the keys, then the number of the set.
+#[derive(Clone, Debug)]
+pub struct Expand {
+    pub keys: Vec<Expr>,
+    pub sets: Vec<GroupingSet>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupingSet {
+    /// For each key, whether it is NULL in this set.
+    pub absent: Vec<bool>,
+    /// What `__grouping_id` is in this set.
+    pub number: u64,
+}
+
 /// `GROUP BY`: gives the keys, then a column for each call. Without keys: always one row.
 #[derive(Clone, Debug)]
 pub struct Aggregate {
     pub keys: Vec<Key>,
     pub calls: Vec<Call>,
+}
+
+/// Functions with the same `OVER`: gives the columns of the input, then one for each call.
+#[derive(Clone, Debug)]
+pub struct Over {
+    pub partition_by: Vec<Key>,
+    pub order_by: Vec<OrderBy>,
+    pub calls: Vec<OverCall>,
+}
+
+/// The first rows of each partition: gives the columns of the input, and if there is one more
+/// column the number of the row.
+#[derive(Clone, Debug)]
+pub struct TopN {
+    pub partition_by: Vec<Key>,
+    pub order_by: Vec<OrderBy>,
+    pub limit: usize,
+    /// The number matters; it is NULL otherwise, so that a row that moves is no change.
+    pub numbered: bool,
+    /// As the user wrote it, for `EXPLAIN`.
+    pub text: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct OrderBy {
+    pub expr: Expr,
+    pub data_type: DataType,
+    pub options: SortOptions,
+}
+
+#[derive(Clone, Debug)]
+pub struct OverCall {
+    pub function: Arc<dyn WindowExpr>,
+    /// As the user wrote it, for `EXPLAIN`.
+    pub text: String,
 }
 
 /// An aggregate function with its arguments, as DataFusion would run it.
@@ -158,6 +237,9 @@ pub struct Key {
 pub struct KeyWindow {
     pub part: WindowPart,
     pub size_us: i64,
+    /// How long after the end of a window a row may still come for it: a row is late when the
+    /// last of its sliding windows ended, and so it may bring changes to one that ended before.
+    pub grace_us: i64,
     /// Nothing changes for windows that end at or before the watermark, so their state may go.
     pub closes: bool,
 }
@@ -168,6 +250,8 @@ pub enum WindowPart {
     Whole,
     Start,
     End,
+    /// A list of all sliding windows that hold a row.
+    Each,
 }
 
 /// Two inputs matched on equal keys. Pairs have the columns of both; semi and anti joins those
@@ -179,7 +263,9 @@ pub struct Join {
     pub right: Vec<Key>,
     /// NULL matches NULL (`IS NOT DISTINCT FROM`).
     pub null_equals_null: bool,
-    /// Further condition over the columns of both sides; inner joins only.
+    /// `NOT IN`: a NULL on either side says that it can't be known. Anti joins only.
+    pub null_aware: bool,
+    /// Further condition over the columns of both sides.
     pub filter: Option<Expr>,
     /// As the user wrote it, for `EXPLAIN`.
     pub text: String,

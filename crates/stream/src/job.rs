@@ -11,14 +11,18 @@ use crate::aggregate::AggregateOp;
 use crate::calc::CalcOp;
 use crate::change::{Change, consolidate};
 use crate::error;
+use crate::expand::ExpandOp;
 use crate::explain::title;
 use crate::graph::{Graph, Node, NodeKind, OutputKey, Source};
-use crate::join::JoinOp;
+use crate::join::{JoinOp, NotInOp};
 use crate::late::{self, LateRows};
 use crate::operator::Operator;
+use crate::over::OverOp;
 use crate::rows::as_type;
 use crate::snapshot::damaged;
+use crate::top_n::TopNOp;
 use crate::union::UnionAll;
+use crate::unnest::UnnestOp;
 use crate::watermark::{self, TopicTime};
 
 /// Number under which offsets and watermarks are saved; operators have the number of their node.
@@ -191,16 +195,7 @@ impl Job {
         ends: &[usize],
         next: Offset,
     ) -> Result<Vec<LateRow>> {
-        let sources: Vec<(usize, Source)> = self
-            .graph
-            .nodes
-            .iter()
-            .enumerate()
-            .filter_map(|(i, n)| match &n.kind {
-                NodeKind::Source(s) if s.topic == topic => Some((i, s.clone())),
-                _ => None,
-            })
-            .collect();
+        let sources = self.sources(topic);
         let late = self.late_rows(topic, partition, &sources, batch, ends)?;
         self.rows_in += batch.num_rows() as u64;
         let rows = if late.is_empty() { batch.clone() } else { late::without(batch, &late)? };
@@ -215,6 +210,36 @@ impl Job {
             time.observe(partition, batch, next)?;
         }
         Ok(late)
+    }
+
+    fn sources(&self, topic: &str) -> Vec<(usize, Source)> {
+        let of_topic = |(i, n): (usize, &Node)| match &n.kind {
+            NodeKind::Source(s) if s.topic == topic => Some((i, s.clone())),
+            _ => None,
+        };
+        self.graph.nodes.iter().enumerate().filter_map(of_topic).collect()
+    }
+
+    /// Evaluates what the graph asks of each row of a topic alone, and changes nothing: an error is
+    /// the fault of one of these rows.
+    pub fn probe(&self, topic: &str, batch: &RecordBatch) -> Result<()> {
+        let mut waiting = vec![];
+        for (node, source) in self.sources(topic) {
+            for rule in &source.late {
+                late::probe(rule, &select(&source, source.schema.fields().len(), batch)?)?;
+            }
+            waiting.push((node, Change::insert(select(&source, source.width, batch)?)));
+        }
+        let mut out = vec![];
+        while let Some((node, change)) = waiting.pop() {
+            for (reader, port) in &self.nodes[node].readers {
+                if let Some(operator) = &self.nodes[*reader].operator {
+                    operator.probe(*port, &change, &mut out)?;
+                    waiting.extend(out.drain(..).map(|c| (*reader, c)));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn late_rows(
@@ -421,8 +446,18 @@ fn create(graph: &Graph, node: &Node) -> Result<Option<Box<dyn Operator>>> {
         NodeKind::Source(_) => None,
         NodeKind::Union => Some(Box::new(UnionAll::new(schema))),
         NodeKind::Calc(calc) => Some(Box::new(CalcOp::new(calc))),
+        NodeKind::Unnest(unnest) => Some(Box::new(UnnestOp::new(unnest, schema))),
+        NodeKind::Expand(expand) => Some(Box::new(ExpandOp::new(expand, schema))),
         NodeKind::Aggregate(a) => {
             Some(Box::new(AggregateOp::new(a, schema, input(0)?.append_only)?))
+        }
+        NodeKind::Over(over) => Some(Box::new(OverOp::new(over, &input(0)?.schema, schema)?)),
+        NodeKind::TopN(top) => {
+            let input = input(0)?;
+            Some(Box::new(TopNOp::new(top, &input.schema, schema, input.append_only)?))
+        }
+        NodeKind::Join(join) if join.null_aware => {
+            Some(Box::new(NotInOp::new(join, &input(0)?.schema, schema)?))
         }
         NodeKind::Join(join) => {
             let inputs = [&input(0)?.schema, &input(1)?.schema];

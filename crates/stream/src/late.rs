@@ -57,6 +57,12 @@ fn rows_before(source: &Source, batch: &RecordBatch, marks: &Marks) -> Result<UI
     Ok(UInt64Array::from_iter_values(old.map(|(i, _)| i as u64)))
 }
 
+/// Evaluates a rule on rows, whether they are late or not.
+pub(crate) fn probe(rule: &LateRule, batch: &RecordBatch) -> Result<()> {
+    evaluate(&rule.window, batch)?;
+    rule.predicate.iter().try_for_each(|p| truth(p, batch).map(|_| ()))
+}
+
 fn check(
     rule: &LateRule,
     batch: &RecordBatch,
@@ -68,7 +74,7 @@ fn check(
     let Some(window) = windows.as_struct_opt() else {
         return Err(Error::internal("a window is not a struct"));
     };
-    let end = KeyWindow { part: WindowPart::End, size_us: 0, closes: true };
+    let end = KeyWindow { part: WindowPart::End, size_us: 0, grace_us: 0, closes: true };
     let ends = WindowEnds::of(window.column(1), end)?;
     let counts: Option<BooleanArray> = match &rule.predicate {
         None => None,
@@ -76,6 +82,7 @@ fn check(
     };
     for i in 0..batch.num_rows() {
         let Some(end) = ends.get(i).filter(|_| window.is_valid(i)) else { continue };
+        let end = end.saturating_add(rule.further_us);
         let row = rows.map_or(i, |r| r.value(i) as usize);
         if Some(end) <= marks.at(row) && counts.as_ref().is_none_or(|c| c.value(i)) {
             late.entry(row).and_modify(|e| *e = end.max(*e)).or_insert(end);

@@ -11,24 +11,31 @@ mod aggregate;
 mod calc;
 mod change;
 mod error;
+mod expand;
 mod explain;
 mod graph;
 mod group_index;
 mod job;
 mod join;
+mod keyed;
 mod late;
 mod multiset;
 mod operator;
+mod over;
 mod rows;
 mod snapshot;
+mod sorted_rows;
+mod top_n;
 mod union;
+mod unnest;
 mod watermark;
 
 pub use change::{Change, consolidate};
 pub use explain::{ExplainRow, explain};
 pub use graph::{
-    Aggregate, Arg, Calc, Call, Expr, Graph, Join, Key, KeyWindow, LateRule, Node, NodeKind,
-    Output, OutputKey, Source, Step, Watermark, WindowPart,
+    Aggregate, Arg, Calc, Call, Expand, Expr, Graph, GroupingSet, Join, Key, KeyWindow, LateRule,
+    Node, NodeKind, OrderBy, Output, OutputKey, Over, OverCall, Source, Step, TopN, Unnest,
+    UnnestColumn, Watermark, WindowPart,
 };
 pub use job::{Job, LateRow, OperatorStats, Sealed, TIME_OPERATOR};
 pub use snapshot::STATE_FORMAT;

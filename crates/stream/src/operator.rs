@@ -10,6 +10,12 @@ pub(crate) trait Operator: Send + Sync {
     /// Takes rows that came or went on input `port`; puts what follows at once into `out`.
     fn push(&mut self, port: usize, change: Change, out: &mut Vec<Change>) -> Result<()>;
 
+    /// Evaluates what depends on each row alone, and changes nothing. Operators that keep no state
+    /// put what they would give into `out`.
+    fn probe(&self, _port: usize, _change: &Change, _out: &mut Vec<Change>) -> Result<()> {
+        Ok(())
+    }
+
     /// The epoch ends: what follows from all rows taken since the last one.
     fn flush(&mut self, _out: &mut Vec<Change>) -> Result<()> {
         Ok(())

@@ -19,8 +19,8 @@ impl UnionAll {
     }
 }
 
-impl Operator for UnionAll {
-    fn push(&mut self, _port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+impl UnionAll {
+    fn run(&self, change: &Change, out: &mut Vec<Change>) -> Result<()> {
         let fields = self.schema.fields();
         let columns = change.batch.columns().iter().zip(fields);
         let columns =
@@ -29,7 +29,17 @@ impl Operator for UnionAll {
             arrow::array::RecordBatchOptions::new().with_row_count(Some(change.batch.num_rows()));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map_err(error::arrow)?;
-        out.push(Change { batch, weights: change.weights });
+        out.push(Change { batch, weights: change.weights.clone() });
         Ok(())
+    }
+}
+
+impl Operator for UnionAll {
+    fn push(&mut self, _port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+        self.run(&change, out)
+    }
+
+    fn probe(&self, _port: usize, change: &Change, out: &mut Vec<Change>) -> Result<()> {
+        self.run(change, out)
     }
 }

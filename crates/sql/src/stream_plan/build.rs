@@ -9,26 +9,26 @@ use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, NullEquality};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{self as logical, Expr, LogicalPlan, TableScan};
-use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::create_physical_expr;
-use stream::{Calc, Call, Key, KeyWindow, LateRule, Node, NodeKind, Source, Step, WindowPart};
+use stream::{Calc, Key, KeyWindow, LateRule, Node, NodeKind, Source, Step, WindowPart};
 
-use super::trace::{Known, Path, base, window_call};
+use super::trace::{Known, Path, base, window_call, window_size};
 use super::{SourceInfo, plan_error, refuse};
 use crate::words::without_casts;
 
 /// A part of the graph that is made.
-struct Part {
-    node: usize,
-    schema: DFSchemaRef,
-    append_only: bool,
-    known: Known,
+pub(super) struct Part {
+    pub node: usize,
+    pub schema: DFSchemaRef,
+    pub append_only: bool,
+    pub known: Known,
 }
 
 /// A late rule still said in SQL.
 struct Rule {
     source: usize,
     window: Expr,
+    further_us: i64,
     predicate: Option<Expr>,
     direct: bool,
 }
@@ -42,7 +42,7 @@ struct Topic {
 }
 
 pub(super) struct Builder<'a> {
-    state: &'a SessionState,
+    pub(super) state: &'a SessionState,
     resolve: &'a dyn Fn(&str) -> Option<SourceInfo>,
     nodes: Vec<Node>,
     topics: Vec<Topic>,
@@ -68,7 +68,7 @@ impl<'a> Builder<'a> {
         Ok(stream::Graph { nodes: self.nodes, output: stream::Output { schema, key } })
     }
 
-    fn part(&mut self, plan: &LogicalPlan) -> Result<Part> {
+    pub(super) fn part(&mut self, plan: &LogicalPlan) -> Result<Part> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => {
@@ -76,14 +76,19 @@ impl<'a> Builder<'a> {
                 Ok(Part { schema: alias.schema.clone(), ..part })
             }
             LogicalPlan::Projection(p) => {
-                let part = self.part(&p.input)?;
+                let part = match p.input.as_ref() {
+                    LogicalPlan::Filter(f) => {
+                        self.filtered(f, |c| p.expr.iter().any(|e| e.column_refs().contains(c)))?
+                    }
+                    input => self.part(input)?,
+                };
                 self.project(part, &p.expr, &p.schema)
             }
-            LogicalPlan::Filter(f) => {
-                let part = self.part(&f.input)?;
-                self.filter(part, &f.predicate)
-            }
+            LogicalPlan::Filter(f) => self.filtered(f, |_| true),
+            LogicalPlan::Limit(l) => self.limit(l),
+            LogicalPlan::Unnest(u) => self.unnest(u),
             LogicalPlan::Aggregate(a) => self.aggregate(a),
+            LogicalPlan::Window(w) => self.over(w),
             LogicalPlan::Join(j) => self.join(j),
             LogicalPlan::Union(u) => self.union(u),
             LogicalPlan::EmptyRelation(e) if !e.produce_one_row => self.nothing(&e.schema),
@@ -91,19 +96,28 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn add(
+    pub(super) fn add(
         &mut self,
         kind: NodeKind,
         inputs: Vec<usize>,
         schema: &DFSchema,
         append: bool,
     ) -> usize {
-        let schema = plain(schema);
+        self.add_of(kind, inputs, plain(schema), append)
+    }
+
+    pub(super) fn add_of(
+        &mut self,
+        kind: NodeKind,
+        inputs: Vec<usize>,
+        schema: SchemaRef,
+        append: bool,
+    ) -> usize {
         self.nodes.push(Node { kind, inputs, schema, append_only: append });
         self.nodes.len() - 1
     }
 
-    fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<stream::Expr> {
+    pub(super) fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<stream::Expr> {
         refuse::expression(expr)?;
         create_physical_expr(expr, schema, self.state.execution_props(), &Default::default())
             .map_err(plan_error)
@@ -133,8 +147,9 @@ impl<'a> Builder<'a> {
         let path = Path {
             source: node,
             event_time: info.watermark.as_ref().map(|w| w.column.clone()),
-            exprs: exprs.collect(),
+            exprs: exprs.map(Some).collect(),
             filters: vec![],
+            sliding: None,
         };
         self.topics.push(Topic {
             node,
@@ -170,18 +185,32 @@ impl<'a> Builder<'a> {
         self.add(calc, vec![part.node], schema, part.append_only)
     }
 
-    fn filter(&mut self, part: Part, predicate: &Expr) -> Result<Part> {
+    /// `needed` says whether a column of the filter's input is read above it.
+    fn filtered(&mut self, f: &logical::Filter, needed: impl Fn(&Column) -> bool) -> Result<Part> {
+        if let Some(top) = self.numbered_top(f, needed)? {
+            return Ok(top);
+        }
+        let part = self.part(&f.input)?;
+        self.filter(part, &f.predicate)
+    }
+
+    pub(super) fn filter(&mut self, part: Part, predicate: &Expr) -> Result<Part> {
         let step = Step::Filter(self.physical(predicate, &part.schema)?);
         let node = self.step(&part, step, &part.schema);
         let mut known = part.known;
         for path in &mut known.paths {
-            let said = path.say(predicate, &part.schema)?;
-            path.filters.push(said);
+            // What can't be said is left out: more rows may be late then, and none is doubtful.
+            path.filters.extend(path.say(predicate, &part.schema)?);
         }
         Ok(Part { node, known, ..part })
     }
 
-    fn project(&mut self, part: Part, exprs: &[Expr], schema: &DFSchemaRef) -> Result<Part> {
+    pub(super) fn project(
+        &mut self,
+        part: Part,
+        exprs: &[Expr],
+        schema: &DFSchemaRef,
+    ) -> Result<Part> {
         let physical = exprs.iter().map(|e| self.physical(e, &part.schema));
         let physical = physical.collect::<Result<Vec<_>>>()?;
         let step = Step::Project { exprs: physical, schema: plain(schema) };
@@ -190,7 +219,7 @@ impl<'a> Builder<'a> {
         Ok(Part { node, schema: schema.clone(), append_only: part.append_only, known })
     }
 
-    fn key(&self, expr: &Expr, part: &Part) -> Result<Key> {
+    pub(super) fn key(&self, expr: &Expr, part: &Part) -> Result<Key> {
         let physical = self.physical(expr, &part.schema)?;
         let data_type = physical.data_type(part.schema.as_arrow()).map_err(plan_error)?;
         let window = part.known.window_of(expr, &part.schema)?.filter(|w| is_sane(w, &data_type));
@@ -198,71 +227,35 @@ impl<'a> Builder<'a> {
         Ok(Key { expr: physical, data_type, window, text })
     }
 
-    fn aggregate(&mut self, plan: &logical::Aggregate) -> Result<Part> {
-        let part = self.part(&plan.input)?;
-        if plan.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-            return Err(refuse::grouping_sets());
-        }
-        let keys = plan.group_expr.iter().map(|e| self.key(e, &part));
-        let mut keys = keys.collect::<Result<Vec<_>>>()?;
-        let closing = keys.iter().position(|k| k.window.is_some_and(|w| w.closes));
-        if let Some(at) = closing {
-            self.close_by(&plan.group_expr[at], &part)?;
-        }
-        let mut known = Known {
-            key: Some((0..keys.len()).collect()),
-            windows: keys.iter().map(|k| k.window).collect(),
-            paths: vec![],
-        };
-        known.windows.resize(plan.schema.fields().len(), None);
-        known.keep_closing(closing.as_slice());
-        for (key, window) in keys.iter_mut().zip(&known.windows) {
-            key.window = *window;
-        }
-        let calls = plan.aggr_expr.iter().map(|e| self.call(e, &part));
-        let calls = calls.collect::<Result<Vec<_>>>()?;
-        // Groups that only come and never change: DISTINCT over rows that only come.
-        let append_only = part.append_only && calls.is_empty() && !keys.is_empty();
-        let kind = NodeKind::Aggregate(stream::Aggregate { keys, calls });
-        let node = self.add(kind, vec![part.node], &plan.schema, append_only);
-        Ok(Part { node, schema: plan.schema.clone(), append_only, known })
-    }
-
-    fn call(&self, expr: &Expr, part: &Part) -> Result<Call> {
-        refuse::expression(expr)?;
-        if let Expr::AggregateFunction(f) = expr.clone().unalias() {
-            refuse::aggregate(&f)?;
-        }
-        let schema = &part.schema;
-        let props = self.state.execution_props();
-        let planning = Default::default();
-        let lowered =
-            LoweredAggregateBuilder::new(expr, schema, schema.as_arrow(), props, &planning)
-                .build()
-                .map_err(plan_error)?;
-        Call::new(lowered, schema.as_arrow(), without_casts(expr))
-    }
-
     /// State will be dropped when the window `expr` closes, so rows that come later for it are
     /// late from here on.
-    fn close_by(&mut self, expr: &Expr, part: &Part) -> Result<()> {
+    pub(super) fn close_by(&mut self, expr: &Expr, part: &Part) -> Result<()> {
         for path in &part.known.paths {
-            let said = path.say(expr, &part.schema)?;
-            let Some(window) = window_call(&said) else {
+            let call = match path.say(expr, &part.schema)? {
+                Some(said) => window_call(&said),
+                None => path.sliding.clone(),
+            };
+            let Some(Expr::ScalarFunction(call)) = call else {
                 return Err(Error::internal("a window that closes has no call"));
             };
-            let direct = matches!(&window, Expr::ScalarFunction(f)
-                if matches!(f.args.first(), Some(Expr::Column(c))
-                    if Some(&c.name) == path.event_time.as_ref()));
+            let (size, time) = (window_size(&call.args)?, call.args[0].clone());
+            let direct =
+                matches!(&time, Expr::Column(c) if Some(&c.name) == path.event_time.as_ref());
             let predicate = conjunction(path.filters.clone());
-            self.rules.push(Rule { source: path.source, window, predicate, direct });
+            self.rules.push(Rule {
+                source: path.source,
+                window: size.last_slide(time),
+                further_us: size.size_us - size.slide_us,
+                predicate,
+                direct,
+            });
         }
         Ok(())
     }
 
     fn join(&mut self, plan: &logical::Join) -> Result<Part> {
-        refuse::join(plan)?;
         let (left, right) = (self.part(&plan.left)?, self.part(&plan.right)?);
+        refuse::join(plan, &left, &right)?;
         let (mut left_keys, mut right_keys, mut text) = (vec![], vec![], vec![]);
         for (l, r) in &plan.on {
             let (mut l, mut r) = (self.key(l, &left)?, self.key(r, &right)?);
@@ -288,7 +281,10 @@ impl<'a> Builder<'a> {
         known.keep_closing(&keep);
         let filter = match &plan.filter {
             None => None,
-            Some(filter) => Some(self.physical(filter, &plan.schema)?),
+            Some(filter) => {
+                let both = left.schema.join(&right.schema).map_err(plan_error)?;
+                Some(self.physical(filter, &both)?)
+            }
         };
         let append_only =
             plan.join_type == JoinType::Inner && left.append_only && right.append_only;
@@ -296,6 +292,7 @@ impl<'a> Builder<'a> {
             kind: plan.join_type,
             left: left_keys,
             right: right_keys,
+            null_aware: plan.null_aware,
             null_equals_null: plan.null_equality == NullEquality::NullEqualsNull,
             filter,
             text: text.join(" and "),
@@ -361,6 +358,7 @@ impl<'a> Builder<'a> {
             for rule in self.rules.iter().filter(|r| r.source == topic.node) {
                 source.late.push(LateRule {
                     window: self.physical(&rule.window, &schema)?,
+                    further_us: rule.further_us,
                     predicate: match &rule.predicate {
                         Some(p) => Some(self.physical(p, &schema)?),
                         None => None,
@@ -376,7 +374,7 @@ impl<'a> Builder<'a> {
 
 /// The columns alone: no qualifiers, no metadata, and NULLs allowed everywhere, so that a batch
 /// is never refused for what an operator in between makes of it.
-fn plain(schema: &DFSchema) -> SchemaRef {
+pub(super) fn plain(schema: &DFSchema) -> SchemaRef {
     let fields = schema.fields().iter();
     let fields = fields.map(|f| Field::new(f.name(), f.data_type().clone(), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
@@ -398,7 +396,8 @@ fn same_window(
 ) -> (Option<KeyWindow>, Option<KeyWindow>) {
     match (left, right) {
         (Some(l), Some(r)) if (l.part, l.size_us) == (r.part, r.size_us) => {
-            let both = KeyWindow { closes: l.closes && r.closes, ..l };
+            let grace_us = l.grace_us.max(r.grace_us);
+            let both = KeyWindow { closes: l.closes && r.closes, grace_us, ..l };
             (Some(both), Some(both))
         }
         _ => (None, None),
@@ -406,7 +405,7 @@ fn same_window(
 }
 
 /// The column an expression is or is a part of.
-fn position(expr: &Expr, part: &Part) -> Option<usize> {
+pub(super) fn position(expr: &Expr, part: &Part) -> Option<usize> {
     match base(expr).0 {
         Expr::Column(c) => part.schema.index_of_column(c).ok(),
         _ => None,
@@ -414,7 +413,7 @@ fn position(expr: &Expr, part: &Part) -> Option<usize> {
 }
 
 fn left_only(kind: JoinType) -> bool {
-    matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti)
+    matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark)
 }
 
 fn right_only(kind: JoinType) -> bool {
@@ -423,7 +422,9 @@ fn right_only(kind: JoinType) -> bool {
 
 fn joined(plan: &logical::Join, left: &Part, right: &Part) -> Known {
     if left_only(plan.join_type) {
-        return Known { paths: vec![], ..left.known.clone() };
+        let mut known = Known { paths: vec![], ..left.known.clone() };
+        known.windows.resize(plan.schema.fields().len(), None);
+        return known;
     }
     if right_only(plan.join_type) {
         return Known { paths: vec![], ..right.known.clone() };

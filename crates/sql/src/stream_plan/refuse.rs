@@ -3,8 +3,12 @@
 use common::{Error, Result};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, Volatility};
+use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
+use datafusion::logical_expr::{
+    Expr, Join, JoinType, LogicalPlan, Volatility, WindowFunctionDefinition,
+};
+
+use super::build::Part;
 
 /// The result depends on the order of rows, and a stream has none of its own.
 const ORDERED: [&str; 9] = [
@@ -88,21 +92,6 @@ pub(super) fn node(plan: &LogicalPlan) -> Error {
             "the rows of a view have no order",
             "leave ORDER BY out, and order when you read: SELECT * FROM the_view ORDER BY …",
         ),
-        LogicalPlan::Limit(_) => refuse(
-            "LIMIT is not kept up to date in a view yet",
-            "leave it out, and limit when you read: SELECT * FROM the_view ORDER BY … LIMIT …",
-        ),
-        LogicalPlan::Window(_) if mentions(plan, "__session") => session_window(),
-        LogicalPlan::Window(_) => refuse(
-            "functions with OVER are not kept up to date in a view yet",
-            "use GROUP BY, with window(ts, '1 minute') for a span of time; or keep the rows in \
-             the view and use OVER when you read it",
-        ),
-        LogicalPlan::Unnest(_) if mentions(plan, "window") => sliding_window(),
-        LogicalPlan::Unnest(_) => refuse(
-            "UNNEST is not kept up to date in a view yet",
-            "keep the array in the view and unnest it when you read",
-        ),
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => refuse(
             "a view with rows of its own (VALUES, or SELECT without FROM) reads no topic",
             "send the rows to a topic and read that",
@@ -123,17 +112,17 @@ pub(super) fn node(plan: &LogicalPlan) -> Error {
     }
 }
 
-pub(super) fn sliding_window() -> Error {
+pub(super) fn limit() -> Error {
     refuse(
-        "sliding windows are not kept up to date in a view yet",
-        "use a tumbling window, window(ts, '5 minutes'), and add up windows when you read",
+        "LIMIT without ORDER BY, and OFFSET, are not kept up to date in a view",
+        "say which rows: … ORDER BY x LIMIT 10; or limit when you read: SELECT * FROM the_view …",
     )
 }
 
-pub(super) fn session_window() -> Error {
+pub(super) fn deep_unnest() -> Error {
     refuse(
-        "session windows are not kept up to date in a view yet",
-        "use a tumbling window: window(ts, '5 minutes')",
+        "unnest() of a list of lists in one step is not kept up to date in a view",
+        "unnest in two steps: SELECT unnest(inner) FROM (SELECT unnest(outer) AS inner FROM t)",
     )
 }
 
@@ -144,10 +133,6 @@ pub(super) fn subquery() -> Error {
     )
 }
 
-fn mentions(plan: &LogicalPlan, word: &str) -> bool {
-    plan.display_indent().to_string().contains(word)
-}
-
 pub(super) fn unknown_table(name: &str) -> Error {
     refuse(
         format!("'{name}' is not a topic or a view, so it has no changes to follow"),
@@ -155,49 +140,24 @@ pub(super) fn unknown_table(name: &str) -> Error {
     )
 }
 
-/// Joins that can't be kept exact.
-pub(super) fn join(join: &datafusion::logical_expr::Join) -> Result<()> {
-    if join.null_aware {
+/// Joins that can't be kept exact, or whose work would grow with the product of its inputs.
+pub(super) fn join(plan: &Join, left: &Part, right: &Part) -> Result<()> {
+    let simple = plan.filter.is_none() && plan.on.len() == 1;
+    if plan.null_aware && !(simple && plan.join_type == JoinType::LeftAnti) {
         return Err(refuse(
-            "NOT IN with a subquery is not kept up to date in a view yet",
+            "NOT IN with a subquery that depends on the row, or inside OR, is not kept up to date \
+             in a view yet",
             "use NOT EXISTS (SELECT 1 FROM … WHERE … = …)",
         ));
     }
-    if matches!(join.join_type, JoinType::LeftMark | JoinType::RightMark) {
-        return Err(refuse(
-            "EXISTS or IN inside OR is not kept up to date in a view yet",
-            "write a view for each of the conditions and combine them with UNION",
-        ));
-    }
-    if join.on.is_empty() && join.join_type == JoinType::Left {
-        // What became of a subquery with one value for all rows.
-        return Err(subquery());
-    }
-    if join.on.is_empty() {
+    let small = |p: &Part| p.known.key.as_ref().is_some_and(Vec::is_empty) || !p.append_only;
+    if plan.on.is_empty() && !small(left) && !small(right) {
         return Err(refuse(
             "a join without an equality compares every row with every other for ever",
-            "join on a column of both sides: … JOIN b ON a.key = b.key",
-        ));
-    }
-    if let (Some(filter), false) = (&join.filter, join.join_type == JoinType::Inner) {
-        return Err(refuse(
-            format!(
-                "a {} join with the further condition '{filter}' is not kept up to date in a view \
-                 yet",
-                join.join_type.to_string().to_lowercase()
-            ),
-            "filter the input before the join: … LEFT JOIN (SELECT * FROM b WHERE …) b ON …; or \
-             use an inner join",
+            "join on a column of both sides: … JOIN b ON a.key = b.key; or on a window of both",
         ));
     }
     Ok(())
-}
-
-pub(super) fn grouping_sets() -> Error {
-    refuse(
-        "GROUPING SETS, CUBE and ROLLUP are not kept up to date in a view yet",
-        "write one GROUP BY for each and combine them with UNION ALL",
-    )
 }
 
 pub(super) fn aggregate(call: &AggregateFunction) -> Result<()> {
@@ -217,6 +177,31 @@ pub(super) fn aggregate(call: &AggregateFunction) -> Result<()> {
     Ok(())
 }
 
+/// With `OVER`, most functions need an order of rows.
+const UNORDERED_OVER: [&str; 4] = ["rank", "dense_rank", "percent_rank", "cume_dist"];
+
+pub(super) fn over(call: &WindowFunction) -> Result<()> {
+    if !call.params.order_by.is_empty() {
+        return Ok(());
+    }
+    let name = call.fun.name();
+    let needs_order = match &call.fun {
+        WindowFunctionDefinition::WindowUDF(_) => !UNORDERED_OVER.contains(&name),
+        WindowFunctionDefinition::AggregateUDF(_) => {
+            let frame = &call.params.window_frame;
+            ORDERED.contains(&name)
+                || !(frame.start_bound.is_unbounded() && frame.end_bound.is_unbounded())
+        }
+    };
+    match needs_order {
+        false => Ok(()),
+        true => Err(refuse(
+            format!("'{name}' over rows without an order gives another value each time"),
+            format!("say which order: {name}(…) OVER (… ORDER BY …)"),
+        )),
+    }
+}
+
 /// Expressions that no operator can evaluate.
 pub(super) fn expression(expr: &Expr) -> Result<()> {
     let mut found = None;
@@ -227,7 +212,6 @@ pub(super) fn expression(expr: &Expr) -> Result<()> {
             | Expr::InSubquery(_)
             | Expr::SetComparison(_)
             | Expr::OuterReferenceColumn(_, _) => Some(subquery()),
-            Expr::ScalarFunction(f) if f.name() == "session_window" => Some(session_window()),
             Expr::Placeholder(_) => {
                 Some(refuse("a view can't have parameters", "write the value itself into the view"))
             }

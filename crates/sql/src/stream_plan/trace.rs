@@ -9,8 +9,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Expr;
 use stream::{KeyWindow, WindowPart};
 
-use super::{plan_error, refuse};
-use crate::window::WindowSize;
+use super::plan_error;
+use crate::window::{BUCKETS, WINDOW, WindowSize};
 
 /// A way from a topic through filters and projections.
 #[derive(Clone)]
@@ -19,22 +19,29 @@ pub(super) struct Path {
     pub source: usize,
     /// Event time column of the topic.
     pub event_time: Option<String>,
-    /// Each column, said in columns of the topic.
-    pub exprs: Vec<Expr>,
+    /// Each column, said in columns of the topic; none if it has become a part of one.
+    pub exprs: Vec<Option<Expr>>,
     pub filters: Vec<Expr>,
+    /// The call that gave the sliding windows of a row, if they have become rows.
+    pub sliding: Option<Expr>,
 }
 
 impl Path {
-    /// `expr`, over columns of `schema`, said in columns of the topic.
-    pub fn say(&self, expr: &Expr, schema: &DFSchema) -> Result<Expr> {
+    /// `expr`, over columns of `schema`, said in columns of the topic, where that can be done.
+    pub fn say(&self, expr: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+        let mut unknown = false;
         let said = expr.clone().transform_up(|e| match &e {
-            Expr::Column(c) => {
-                let at = schema.index_of_column(c)?;
-                Ok(Transformed::yes(self.exprs[at].clone().unalias()))
-            }
+            Expr::Column(c) => match &self.exprs[schema.index_of_column(c)?] {
+                Some(said) => Ok(Transformed::yes(said.clone().unalias())),
+                None => {
+                    unknown = true;
+                    Ok(Transformed::no(e))
+                }
+            },
             _ => Ok(Transformed::no(e)),
         });
-        Ok(said.map_err(plan_error)?.data.unalias())
+        let said = said.map_err(plan_error)?.data.unalias();
+        Ok((!unknown).then_some(said))
     }
 }
 
@@ -80,9 +87,12 @@ impl Known {
                 Ok(at) => self.windows[at],
                 Err(_) => None,
             },
-            Expr::ScalarFunction(f) if f.name() == "window" => {
+            Expr::ScalarFunction(f) if matches!(f.name(), WINDOW | BUCKETS) => {
                 let closes = !self.paths.is_empty() && self.is_event_time(&f.args, schema)?;
-                Some(KeyWindow { part: WindowPart::Whole, size_us: window_size(&f.args)?, closes })
+                let size = window_size(&f.args)?;
+                let part = if f.name() == WINDOW { WindowPart::Whole } else { WindowPart::Each };
+                let (size_us, grace_us) = (size.size_us, size.grace_us());
+                Some(KeyWindow { part, size_us, grace_us, closes })
             }
             _ => None,
         };
@@ -97,7 +107,7 @@ impl Known {
     fn is_event_time(&self, args: &[Expr], schema: &DFSchema) -> Result<bool> {
         let Some(time) = args.first() else { return Ok(false) };
         for path in &self.paths {
-            let said = path.say(time, schema)?;
+            let Some(said) = path.say(time, schema)? else { return Ok(false) };
             let names: HashSet<&str> =
                 said.column_refs().into_iter().map(|c| c.name.as_str()).collect();
             if !path.event_time.as_deref().is_some_and(|t| names.contains(t)) {
@@ -136,11 +146,11 @@ pub(super) fn base(expr: &Expr) -> (&Expr, Option<WindowPart>) {
     }
 }
 
-/// The call of `window` in an expression.
+/// The call of a window function in an expression.
 pub(super) fn window_call(expr: &Expr) -> Option<Expr> {
     let mut found = None;
     let _ = expr.apply(|e| match e {
-        Expr::ScalarFunction(f) if f.name() == "window" => {
+        Expr::ScalarFunction(f) if matches!(f.name(), WINDOW | BUCKETS) => {
             found = Some(e.clone());
             Ok(TreeNodeRecursion::Stop)
         }
@@ -149,11 +159,7 @@ pub(super) fn window_call(expr: &Expr) -> Option<Expr> {
     found
 }
 
-/// Size in microseconds of `window(ts, size [, slide [, offset]])`.
-fn window_size(args: &[Expr]) -> Result<i64> {
-    let size = WindowSize::of(args).map_err(|e| Error::invalid(e.strip_backtrace()))?;
-    match size.tumbling() {
-        true => Ok(size.size_us),
-        false => Err(refuse::sliding_window()),
-    }
+/// Of the arguments of `window(ts, size [, slide [, offset]])`.
+pub(super) fn window_size(args: &[Expr]) -> Result<WindowSize> {
+    WindowSize::of(args).map_err(|e| Error::invalid(e.strip_backtrace()))
 }
