@@ -13,7 +13,8 @@ pub struct Arguments {
     /// Only of this topic.
     #[arg(long)]
     topic: Option<String>,
-    /// Only of this kind: parse, type, missing, check, too_large, late, future, encoding.
+    /// Only of this kind: parse, type, missing, check, too_large, late, future,
+    /// compute, encoding.
     #[arg(long)]
     kind: Option<String>,
     /// At most this many rows.

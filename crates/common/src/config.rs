@@ -79,6 +79,29 @@ impl Value for bool {
     }
 }
 
+/// What readers of a view that has stopped get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoppedViews {
+    Error,
+    Rows,
+}
+
+impl Value for StoppedViews {
+    fn parse(text: &str) -> Result<Self> {
+        match text {
+            "error" => Ok(StoppedViews::Error),
+            "rows" => Ok(StoppedViews::Rows),
+            other => Err(Error::invalid(format!("'{other}' is neither error nor rows"))),
+        }
+    }
+    fn show(&self) -> String {
+        match self {
+            StoppedViews::Error => "\"error\"".into(),
+            StoppedViews::Rows => "\"rows\"".into(),
+        }
+    }
+}
+
 impl Value for Bytes {
     fn parse(text: &str) -> Result<Self> {
         parse_bytes(text).map(Bytes)
@@ -265,6 +288,9 @@ config! {
     query_memory_max: Bytes = "2048 MiB", "query.memory_max";
     /// A query that runs longer is cancelled.
     query_timeout: DurationUs = "5 minutes", "query.timeout";
+    /// What readers of a view that has stopped get: `error`, or `rows`, its last ones (REST says
+    /// beside them why it stopped).
+    query_stopped_views: StoppedViews = "error", "query.stopped_views";
     /// Rows that REST and the console return at most.
     query_rows_max: u32 = "100000", "query.rows_max";
     /// How long dead letters are kept.

@@ -13,7 +13,7 @@ pub mod secret;
 pub mod units;
 
 pub use clock::{Clock, SystemClock};
-pub use config::Config;
+pub use config::{Config, StoppedViews};
 pub use disk::{Disk, DiskFile, SystemDisk};
 pub use error::{Error, Kind, Place, Result};
 pub use fail_point::fail_point;

@@ -23,6 +23,7 @@ use crate::registry::{SinkEntry, SourceEntry, TopicEntry, ViewEntry};
 use crate::sinks::SinkRunner;
 use crate::sources::SourceRunner;
 use crate::subscription::Publisher;
+use crate::uncomputable::OnError;
 use crate::view_store::ViewStore;
 
 /// What is defined: the project's files, and statements typed into a running platform.
@@ -152,12 +153,16 @@ impl Platform {
     }
 
     pub(crate) async fn apply_texts(&self, wanted: &Texts) -> Result<ApplyReport, Vec<Error>> {
-        let definitions = parse_all(&wanted.all())?;
-        let ordered = sql::order(definitions)?;
-        let planned = self.plan_all(ordered).await?;
+        let (platform, texts) = (self.clone(), wanted.all());
+        let plan = async move { Ok(platform.plan_texts(&texts).await) };
+        let planned = self.inner.compute.run(plan).await.map_err(|e| vec![e])??;
         let report = self.execute_plan(planned).await.map_err(|e| vec![e])?;
         self.save_catalog(wanted).map_err(|e| vec![e])?;
         Ok(report)
+    }
+
+    async fn plan_texts(&self, texts: &[sql::Text]) -> Result<Vec<Planned>, Vec<Error>> {
+        self.plan_all(sql::order(parse_all(texts)?)?).await
     }
 
     async fn plan_all(&self, ordered: Vec<Definition>) -> Result<Vec<Planned>, Vec<Error>> {
@@ -487,6 +492,10 @@ fn start_view(
         graph: query.graph,
         topics: query.topics,
         target: Target::View { store: store.clone(), publisher: publisher.clone() },
+        on_error: match &definition.object {
+            Object::View(view) => OnError::of(&view.options),
+            _ => OnError::default(),
+        },
     });
     let pipeline = Pipeline::start(spec, inner.env.clone())?;
     Ok(ViewEntry {
@@ -519,6 +528,7 @@ fn start_sink_pipeline(
         graph: query.graph,
         topics: query.topics,
         target: Target::Sink(outbox.clone()),
+        on_error: OnError::default(),
     });
     Ok((Pipeline::start(spec, inner.env.clone())?, outbox, committed))
 }

@@ -57,7 +57,8 @@ impl History {
             .hint("was archive = false, or were files of the lake removed by hand?"));
         }
         let ends = ends(&rows)?;
-        Ok((Rows { batch: rows, ends }, next))
+        let offsets = offsets.values().iter().copied().map(Offset).collect();
+        Ok((Rows { batch: rows, ends, offsets }, next))
     }
 
     async fn scan(

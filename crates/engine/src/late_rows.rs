@@ -1,10 +1,11 @@
-//! Late rows become dead letters, with the bytes they came as.
+//! Rows that a view leaves out become dead letters, with the bytes they came as: those that are
+//! late, and (see `uncomputable.rs`) those that its query can't compute.
 
 use arrow::array::{RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::Schema;
 use bytes::Bytes;
-use common::{Error, Result};
+use common::{Error, Offset, Result};
 use stream::LateRow;
 
 use crate::dead_letters::DeadLetter;
@@ -33,16 +34,16 @@ pub fn letters(view: &str, now_us: i64, late: Vec<LateRow>, raw: Vec<Vec<u8>>) -
     late.into_iter().zip(raw).map(letter).collect()
 }
 
-/// The values of these rows in the record batches they were read from.
-pub fn raw_of_log(batches: &[Bytes], late: &[LateRow]) -> Result<Vec<Vec<u8>>> {
-    let mut raw = Vec::with_capacity(late.len());
+/// The values of the records at these offsets, which ascend, in the batches they were read from.
+pub fn raw_of_log(batches: &[Bytes], offsets: &[Offset]) -> Result<Vec<Vec<u8>>> {
+    let mut raw = Vec::with_capacity(offsets.len());
     for_each_record(batches, |record| {
-        if late.get(raw.len()).is_some_and(|l| l.offset == record.offset) {
+        if offsets.get(raw.len()) == Some(&record.offset) {
             raw.push(record.value.unwrap_or_default().to_vec());
         }
     })?;
-    if raw.len() != late.len() {
-        return Err(Error::internal("late rows are not among the records they were read from"));
+    if raw.len() != offsets.len() {
+        return Err(Error::internal("rows left out are not among the records they were read from"));
     }
     Ok(raw)
 }
@@ -51,12 +52,12 @@ pub fn raw_of_log(batches: &[Bytes], late: &[LateRow]) -> Result<Vec<Vec<u8>>> {
 pub fn raw_of_archive(
     declared: &Schema,
     rows: &RecordBatch,
-    late: &[LateRow],
+    numbers: &[usize],
 ) -> Result<Vec<Vec<u8>>> {
-    let bad = |e: arrow::error::ArrowError| Error::internal(format!("late rows as JSON: {e}"));
+    let bad = |e: arrow::error::ArrowError| Error::internal(format!("rows left out as JSON: {e}"));
     let declared: Vec<usize> =
         declared.fields().iter().filter_map(|f| rows.schema().index_of(f.name()).ok()).collect();
-    let numbers = UInt64Array::from_iter_values(late.iter().map(|l| l.row as u64));
+    let numbers = UInt64Array::from_iter_values(numbers.iter().map(|n| *n as u64));
     let some =
         rows.project(&declared).and_then(|r| take_record_batch(&r, &numbers)).map_err(bad)?;
     let mut text = vec![];
@@ -71,21 +72,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, Int64Array, StringArray};
-    use common::{Offset, Partition};
-
     use super::*;
-
-    fn late(row: usize, offset: i64) -> LateRow {
-        LateRow {
-            topic: "t".into(),
-            partition: Partition(0),
-            offset: Offset(offset),
-            row,
-            watermark_us: 2,
-            window_end_us: 1,
-        }
-    }
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
 
     #[test]
     fn of_the_log_are_the_bytes_as_they_came() {
@@ -94,9 +82,9 @@ mod tests {
             builder.push(0, None, Some(value.as_bytes()), &[]);
         }
         let batches = [builder.build()];
-        let raw = raw_of_log(&batches, &[late(1, 1), late(2, 2)]).unwrap();
+        let raw = raw_of_log(&batches, &[Offset(1), Offset(2)]).unwrap();
         assert_eq!(raw, [b"{\"a\": 2}".to_vec(), b"{\"a\":3}".to_vec()]);
-        assert!(raw_of_log(&batches, &[late(1, 7)]).is_err());
+        assert!(raw_of_log(&batches, &[Offset(7)]).is_err());
     }
 
     #[test]
@@ -105,7 +93,7 @@ mod tests {
         let b: ArrayRef = Arc::new(StringArray::from(vec![Some("x\ny"), None]));
         let rows = RecordBatch::try_from_iter([("a", a.clone()), ("b", b), ("_o", a)]).unwrap();
         let declared = Schema::new(rows.schema().fields()[..2].to_vec());
-        let raw = raw_of_archive(&declared, &rows, &[late(0, 0), late(1, 1)]).unwrap();
+        let raw = raw_of_archive(&declared, &rows, &[0, 1]).unwrap();
         assert_eq!(raw, [br#"{"a":1,"b":"x\ny"}"#.to_vec(), br#"{"a":2}"#.to_vec()]);
     }
 }

@@ -24,6 +24,7 @@ use crate::outbox::Outbox;
 use crate::pipeline_status::{PipelineStatus, Shared};
 use crate::rows::{RowDecoder, Rows};
 use crate::subscription::Publisher;
+use crate::uncomputable::{Care, OnError};
 use crate::view_store::{ViewMeta, ViewStore};
 
 /// Bytes read from each partition at a time.
@@ -48,6 +49,7 @@ pub struct Spec {
     pub graph: Graph,
     pub topics: BTreeMap<String, catalog::Topic>,
     pub target: Target,
+    pub on_error: OnError,
 }
 
 /// What pipelines share.
@@ -86,8 +88,9 @@ pub struct Runner {
     /// Where the pipeline stands, as it was last written.
     stored: Checkpoint,
     dirty: bool,
-    /// Late rows of this epoch.
+    /// Rows left out in this epoch.
     letters: Vec<DeadLetter>,
+    care: Care,
     /// Arrival of the newest row pushed, µs.
     newest_arrival: i64,
     pub rows_in: u64,
@@ -153,6 +156,7 @@ impl Runner {
             idle: BTreeSet::new(),
             stored,
             letters: vec![],
+            care: Care::default(),
             newest_arrival: 0,
             rows_in: 0,
             watermark: None,
@@ -163,12 +167,32 @@ impl Runner {
     /// Takes what there is from every partition, at most `bytes_max` of each; returns the offsets
     /// passed.
     pub fn poll(&mut self, bytes_max: usize) -> Result<usize> {
+        match self.poll_partitions(bytes_max) {
+            Err(e) if Care::is_of_a_row(&e) && self.spec.on_error == OnError::DeadLetter => {
+                self.back_to_commit(e)?;
+                Ok(1)
+            }
+            polled => polled,
+        }
+    }
+
+    fn poll_partitions(&mut self, bytes_max: usize) -> Result<usize> {
         let at: Vec<(String, Partition)> = self.next.keys().cloned().collect();
         let mut n = 0;
         for (topic, partition) in at {
             n += self.poll_partition(&topic, partition, bytes_max)?;
         }
         Ok(n)
+    }
+
+    /// A row can't be computed: the job that took half of a batch is of no use any more.
+    fn back_to_commit(&mut self, e: Error) -> Result<()> {
+        let mut care = std::mem::take(&mut self.care);
+        care.failed(e);
+        let rows_in = self.rows_in;
+        let fresh = Runner::open(self.spec.clone(), self.env.clone())?;
+        *self = Runner { care, rows_in, watermark: self.watermark, ..fresh };
+        Ok(())
     }
 
     fn poll_partition(
@@ -201,12 +225,9 @@ impl Runner {
             .get_mut(topic)
             .ok_or_else(|| Error::internal(format!("no decoder for '{topic}'")))?;
         let rows = decoder.decode(partition, &stretch)?;
-        let late = self.push(topic, partition, &rows, stretch.next)?;
-        if !late.is_empty() {
-            let raw = late_rows::raw_of_log(&stretch.batches, &late)?;
-            self.leave_out(late, raw);
-        }
-        Ok((stretch.next.0 - from.0) as usize)
+        let raw = |left_out: &LeftOut| late_rows::raw_of_log(&stretch.batches, &left_out.offsets);
+        let next = self.take(topic, partition, rows, stretch.next, &raw)?;
+        Ok((next.0 - from.0) as usize)
     }
 
     /// Rows that retention took out of the log are read from the archive.
@@ -230,17 +251,55 @@ impl Runner {
             .ok_or_else(|| Error::internal(format!("'{topic}' is not a topic of this view")))?;
         let declared = definition.schema();
         let (rows, next) = history.read(definition, partition, from, to)?;
-        let late = self.push(topic, partition, &rows, next)?;
-        if !late.is_empty() {
-            let raw = late_rows::raw_of_archive(&declared, &rows.batch, &late)?;
-            self.leave_out(late, raw);
-        }
+        let batch = rows.batch.clone();
+        let raw = |out: &LeftOut| late_rows::raw_of_archive(&declared, &batch, &out.numbers);
+        let next = self.take(topic, partition, rows, next, &raw)?;
         Ok((next.0 - from.0) as usize)
     }
 
-    fn leave_out(&mut self, late: Vec<LateRow>, raw: Vec<Vec<u8>>) {
+    /// Pushes rows; those that can't be computed or are late become dead letters. Returns the
+    /// offset after what was taken, `next` if that is all.
+    fn take(
+        &mut self,
+        topic: &str,
+        partition: Partition,
+        rows: Rows,
+        next: Offset,
+        raw: &dyn Fn(&LeftOut) -> Result<Vec<Vec<u8>>>,
+    ) -> Result<Offset> {
+        let (rows, next) = match self.care.rows_max() {
+            Some(n) if n < rows.offsets.len() => (rows.first(n), rows.offsets[n]),
+            _ => (rows, next),
+        };
+        let all = rows.offsets.clone();
+        let (rows, bad) = self.care.computable(&self.job, topic, partition, rows)?;
+        let late = self.push(topic, partition, &rows, next)?;
         let now = self.env.clock.now_us();
-        self.letters.extend(late_rows::letters(&self.spec.name, now, late, raw));
+        if !bad.is_empty() {
+            let numbers: Vec<usize> = bad.iter().map(|(i, _)| *i).collect();
+            let out = LeftOut { offsets: numbers.iter().map(|i| all[*i]).collect(), numbers };
+            let letters = bad.into_iter().zip(&out.offsets).zip(raw(&out)?);
+            self.letters.extend(letters.map(|(((_, e), offset), raw)| DeadLetter {
+                at: now,
+                topic: topic.to_string(),
+                view: Some(self.spec.name.clone()),
+                partition: Some(partition.0),
+                offset: Some(offset.0),
+                kind: "compute".into(),
+                reason: e.message().to_string(),
+                raw,
+                ..DeadLetter::default()
+            }));
+        }
+        if !late.is_empty() {
+            // Their numbers count without the rows left out before.
+            let offsets: Vec<Offset> = late.iter().map(|l| l.offset).collect();
+            let number = |o: &Offset| all.binary_search(o).unwrap_or_default();
+            let out = LeftOut { numbers: offsets.iter().map(number).collect(), offsets };
+            let raw = raw(&out)?;
+            self.letters.extend(late_rows::letters(&self.spec.name, now, late, raw));
+        }
+        Ok(next)
     }
 
     fn push(
@@ -271,7 +330,7 @@ impl Runner {
 
     /// The epoch has grown enough.
     fn full(&self) -> bool {
-        self.letters.len() >= LATE_MAX
+        self.letters.len() >= LATE_MAX || self.care.rows_max().is_some()
     }
 
     pub fn dirty(&self) -> bool {
@@ -315,6 +374,7 @@ impl Runner {
         let Prepared { sealed, stored, meta, .. } = prepared;
         self.env.dead_letters.committed(self.letters.len());
         self.letters.clear();
+        self.care.committed(&self.next);
         self.epoch = stored.epoch;
         self.stored = stored;
         self.meta = meta;
@@ -363,6 +423,12 @@ impl Runner {
         (self.newest_arrival > 0)
             .then(|| ((self.env.clock.now_us() - self.newest_arrival) / 1_000).max(0))
     }
+}
+
+/// Rows left out of those that were read together.
+struct LeftOut {
+    numbers: Vec<usize>,
+    offsets: Vec<Offset>,
 }
 
 /// What was read once must be there still: without this a view of a log that was cut back would

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use common::Error;
+use common::{Error, Result, StoppedViews};
 
 /// A moment's view of a pipeline.
 #[derive(Clone, Debug)]
@@ -34,6 +34,29 @@ impl Default for PipelineStatus {
             watermark: None,
             state_bytes: 0,
             caught_up: false,
+        }
+    }
+}
+
+impl PipelineStatus {
+    /// Why it stands still and for good, if it does.
+    pub fn stopped(&self) -> Option<String> {
+        let error = self.error.as_ref().filter(|_| self.state == "failed")?;
+        Some(error["detail"].as_str().unwrap_or("it failed").to_string())
+    }
+
+    /// An error for those who would read what a view that stands still has left.
+    pub fn check_readable(&self, view: &str, stopped: StoppedViews) -> Result<()> {
+        match self.stopped() {
+            Some(why) if stopped == StoppedViews::Error => Err(Error::unavailable(format!(
+                "view '{view}' has stopped at epoch {}: {why}",
+                self.epoch
+            ))
+            .hint(
+                "mend its query or its data and make it anew; \
+                 query.stopped_views = 'rows' gives its last rows meanwhile",
+            )),
+            _ => Ok(()),
         }
     }
 }

@@ -127,6 +127,7 @@ impl Planning {
             })
         };
         let graph = sql::stream_plan::plan(&self.state, &plan, &resolve)
+            .and_then(|graph| crate::dry_run::check(&graph).map(|()| graph))
             .map_err(|e| if e.place().is_some() { e } else { e.at(whole()) })?;
         let mut topics = BTreeMap::new();
         for node in &graph.nodes {

@@ -16,6 +16,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use kv::Kv;
 use lake::Lake;
 
+use crate::compute::Compute;
 use crate::dead_letters::{DeadLetterPage, DeadLetterQuery, DeadLetters};
 use crate::external_log::ExternalLog;
 use crate::feed::Feeds;
@@ -58,6 +59,7 @@ pub struct Inner {
     pub(crate) dead_letters: Arc<DeadLetters>,
     pub(crate) producers: Arc<Producers>,
     pub(crate) runtime: Arc<RuntimeEnv>,
+    pub(crate) compute: Compute,
     pub(crate) registry: RwLock<Registry>,
     pub(crate) problems: RwLock<Vec<serde_json::Value>>,
     pub(crate) dashboards: RwLock<Vec<Dashboard>>,
@@ -90,7 +92,7 @@ impl Platform {
 
     fn start_tasks(&self) {
         let tasks = [
-            tokio::spawn(crate::archive::run(self.clone())),
+            self.inner.compute.spawn(crate::archive::run(self.clone())),
             tokio::spawn(crate::upkeep::run(self.clone())),
         ];
         self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
@@ -163,8 +165,8 @@ impl Platform {
     }
 
     /// Why requests would fail now, if they would: the platform is stopping, nobody has looked at
-    /// the definitions yet, a view has failed, or (after the start) has not yet taken in what was
-    /// there.
+    /// the definitions yet, or (after the start) a view has not yet taken in what was there. A view
+    /// that has stopped says so to its own readers.
     pub fn ready(&self) -> Result<()> {
         self.check_open()?;
         if !self.inner.applied.load(Ordering::Relaxed) {
@@ -172,13 +174,9 @@ impl Platform {
         }
         let was_caught_up = self.inner.caught_up.load(Ordering::Relaxed);
         for (name, view) in &self.inner.registry().views {
+            // Views made later do not take the platform out of service, nor does one that fails.
             let status = view.pipeline.status();
-            if let Some(error) = status.error {
-                let detail = error["detail"].as_str().unwrap_or("it failed").to_string();
-                return Err(Error::unavailable(format!("view '{name}': {detail}")));
-            }
-            // Views made later do not take the platform out of service.
-            if was_caught_up {
+            if was_caught_up || status.stopped().is_some() {
                 continue;
             }
             if status.state == "starting" {
@@ -195,6 +193,11 @@ impl Platform {
         Ok(())
     }
 
+    /// Ends the queries that run, and those that come.
+    pub fn stop_queries(&self) {
+        self.inner.compute.stop();
+    }
+
     /// Stops sources, commits every pipeline, ends deliveries and archiving, syncs the log. Nothing
     /// is written after it returned.
     pub async fn shutdown(&self) -> Result<()> {
@@ -202,6 +205,7 @@ impl Platform {
             return Ok(());
         }
         self.inner.closing.send_replace(true);
+        self.stop_queries();
         // A definition being made is finished first; later ones are refused.
         let _texts = self.inner.texts.lock().await;
         let registry = std::mem::take(&mut *self.inner.registry_mut());
@@ -278,9 +282,9 @@ impl Inner {
         let texts = crate::apply::Texts::load(&catalog)?;
         let dead_letters = Arc::new(DeadLetters::open(&kv)?);
         let runtime = runtime(config.query_memory_max.0 as usize)?;
-        let history = tokio::runtime::Handle::try_current()
-            .ok()
-            .map(|handle| Arc::new(History::new(lake.clone(), runtime.clone(), handle)));
+        let compute = Compute::start()?;
+        let handle = compute.handle().clone();
+        let history = Some(Arc::new(History::new(lake.clone(), runtime.clone(), handle)));
         let env = Arc::new(Env {
             kv: kv.clone(),
             feeds: Arc::new(Feeds::open(log.clone(), &kv)?),
@@ -317,6 +321,7 @@ impl Inner {
             producers: Arc::new(Producers::open(&kv)?),
             kv,
             runtime,
+            compute,
             registry: RwLock::default(),
             problems: RwLock::default(),
             dashboards: RwLock::default(),
@@ -351,7 +356,12 @@ impl Inner {
         }
         let registry = self.registry();
         if let Some(view) = registry.views.get(name) {
-            return Some(Arc::new(ViewProvider::new(view.store.clone())));
+            return Some(Arc::new(ViewProvider {
+                name: name.to_string(),
+                store: view.store.clone(),
+                status: view.pipeline.shared.clone(),
+                stopped: self.project.config.query_stopped_views,
+            }));
         }
         let inlet = &registry.topics.get(name)?.inlet;
         Some(Arc::new(TopicProvider::new(

@@ -1,6 +1,7 @@
 //! Runs one statement, of any kind, for every door. The doors differ in when they learn what:
 //! `execute` gathers, `start` gives rows as they come, `prepare` tells parameters and columns
-//! before there are values.
+//! before there are values. Parsing, planning and running is done by the threads of `compute.rs`;
+//! a query ends when its time is over or nobody takes its rows any more.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,11 +13,20 @@ use common::{Error, Place, Result};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use datafusion::scalar::ScalarValue;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use sql::ExplainWhat;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::compute::{EndOnDrop, Interrupt, ended_early};
+use crate::interrupt::interruptible;
 use crate::platform::Platform;
+
+/// Batches that wait for a client that takes its time.
+const BATCHES_WAITING: usize = 2;
 
 /// What a statement gives.
 #[derive(Debug)]
@@ -84,25 +94,40 @@ impl Platform {
         }
     }
 
-    /// Runs one statement. A query may run for `timeout`, and never longer than `query.timeout`.
+    /// Runs one statement. A query may run for `timeout`, and never longer than `query.timeout`;
+    /// what changes something is finished even when nobody waits for it.
     pub async fn start(&self, query: &str, timeout: Option<Duration>) -> Result<Answer> {
         let text: Arc<str> = query.into();
-        match parse_one(&text)? {
-            sql::Statement::Query { text: query, start } => {
-                let state = self.session()?;
-                let whole = Whole { text, start };
-                let plan = sql::plan(&state, &query, |span| whole.place(span)).await?;
-                self.stream(state, plan, whole, timeout).await.map(Answer::Rows)
+        let (what, start, explain) = match self.parse_one(&text).await? {
+            sql::Statement::Query { text: what, start } => (what, start, None),
+            sql::Statement::Explain { what: ExplainWhat::Query { text: what, start }, analyze } => {
+                (what, start, Some(analyze))
             }
-            other => self.direct(&text, other).await.map(Answer::from),
-        }
+            other => {
+                let platform = self.clone();
+                let change = tokio::spawn(async move { platform.direct(other).await });
+                return change.await.unwrap_or_else(|_| Err(ended_early())).map(Answer::from);
+            }
+        };
+        let whole = Whole { text, start };
+        let (platform, place) = (self.clone(), whole.clone());
+        let plan = async move { platform.plan(&what, &place, explain).await };
+        self.rows(plan.boxed(), whole, timeout).await.map(Answer::Rows)
+    }
+
+    async fn plan(&self, query: &str, whole: &Whole, explain: Option<bool>) -> Result<Planned> {
+        let state = self.session()?;
+        let plan = sql::plan(&state, query, |span| whole.place(span)).await?;
+        let Some(analyze) = explain else { return Ok((state, plan)) };
+        let explained = DataFrame::new(state, plan).explain(false, analyze);
+        let explained = explained.map_err(|e| sql::error(e, |span| whole.place(span)))?;
+        Ok(explained.into_parts())
     }
 
     /// Plans one statement. `given` are the types of parameters that the client knows.
     pub async fn prepare(&self, query: &str, given: &[Option<DataType>]) -> Result<Prepared> {
         let text: Arc<str> = query.into();
-        let statement = parse_one(&text)?;
-        let (schema, parameters) = match statement {
+        let (schema, parameters) = match self.parse_one(&text).await? {
             sql::Statement::Create { .. }
             | sql::Statement::AlterTopic { .. }
             | sql::Statement::CreateUser { .. }
@@ -111,16 +136,22 @@ impl Platform {
             | sql::Statement::Drop { .. } => (None, vec![]),
             sql::Statement::Query { text: query, start } => {
                 let whole = Whole { text: text.clone(), start };
-                let state = self.session()?;
-                let planned = sql::prepare(&state, &query, given, |span| whole.place(span)).await?;
+                let (platform, given) = (self.clone(), given.to_vec());
+                let work = async move {
+                    let state = platform.session()?;
+                    sql::prepare(&state, &query, &given, |span| whole.place(span)).await
+                };
+                let planned = self.inner.compute.run(work).await?;
                 (Some(planned.schema), planned.parameters)
             }
-            // Their columns are known by looking: it costs little and changes nothing.
-            sql::Statement::Explain { what, .. } => {
-                let explain = sql::Statement::Explain { what, analyze: false };
-                (self.direct(&text, explain).await?.schema(), vec![])
+            sql::Statement::Explain { what: ExplainWhat::Query { text: query, start }, .. } => {
+                let (platform, whole) = (self.clone(), Whole { text: text.clone(), start });
+                let work = async move { platform.plan(&query, &whole, Some(false)).await };
+                let (_, plan) = self.inner.compute.run(work).await?;
+                (Some(plan.schema().inner().clone()), vec![])
             }
-            other => (self.direct(&text, other).await?.schema(), vec![]),
+            // Their columns are known by looking: it costs little and changes nothing.
+            other => (self.direct(other).await?.schema(), vec![]),
         };
         Ok(Prepared { text, parameters, schema })
     }
@@ -137,7 +168,8 @@ impl Platform {
             let (want, got) = (prepared.parameters.len(), values.len());
             return Err(Error::invalid(format!("{want} parameters are needed, {got} were sent")));
         }
-        let sql::Statement::Query { text: query, start } = parse_one(&prepared.text)? else {
+        let sql::Statement::Query { text: query, start } = self.parse_one(&prepared.text).await?
+        else {
             return self.start(&prepared.text, timeout).await;
         };
         let whole = Whole { text: prepared.text.clone(), start };
@@ -149,15 +181,23 @@ impl Platform {
                     .map_err(|e| e.context(format!("parameter ${}", i + 1)).at(place()))
             })
             .collect::<Result<_>>()?;
-        let given: Vec<_> = values.iter().map(|v| Some(v.data_type())).collect();
-        let state = self.session()?;
-        let planned = sql::prepare(&state, &query, &given, |span| whole.place(span)).await?;
-        let plan = sql::bind(planned.plan, values)?;
-        self.stream(state, plan, whole, timeout).await.map(Answer::Rows)
+        let (platform, place) = (self.clone(), whole.clone());
+        let plan = async move {
+            let given: Vec<_> = values.iter().map(|v| Some(v.data_type())).collect();
+            let state = platform.session()?;
+            let planned = sql::prepare(&state, &query, &given, |span| place.place(span)).await?;
+            Ok((state, sql::bind(planned.plan, values)?))
+        };
+        self.rows(plan.boxed(), whole, timeout).await.map(Answer::Rows)
+    }
+
+    async fn parse_one(&self, text: &Arc<str>) -> Result<sql::Statement> {
+        let text = text.clone();
+        self.inner.compute.run(async move { parse_one(&text) }).await
     }
 
     /// Every statement but a query.
-    async fn direct(&self, text: &Arc<str>, statement: sql::Statement) -> Result<Outcome> {
+    async fn direct(&self, statement: sql::Statement) -> Result<Outcome> {
         match statement {
             sql::Statement::Create { definition, if_not_exists, .. } => {
                 let (kind, name) = (definition.object.kind(), definition.object.name());
@@ -181,11 +221,12 @@ impl Platform {
             }
             sql::Statement::Show(show) => self.show(&show),
             sql::Statement::Describe { name, .. } => self.describe(&name),
-            sql::Statement::Explain { what, analyze } => {
-                let text = sql::Text { file: None, text: text.clone() };
-                self.explain_statement(&text, &what, analyze).await
+            sql::Statement::Explain { what: ExplainWhat::View { name, .. }, .. } => {
+                self.explain(&name).await
             }
-            sql::Statement::Query { .. } => Err(Error::internal("a query is run by its plan")),
+            sql::Statement::Query { .. } | sql::Statement::Explain { .. } => {
+                Err(Error::internal("a query is run by its plan"))
+            }
         }
     }
 
@@ -224,40 +265,90 @@ impl Platform {
         Ok(Outcome::Message(format!("dropped {shown} '{name}'")))
     }
 
-    async fn stream(
+    /// Plans and runs a query on the threads for it.
+    async fn rows(
         &self,
-        state: SessionState,
-        plan: LogicalPlan,
+        plan: BoxFuture<'static, Result<Planned>>,
         whole: Whole,
         timeout: Option<Duration>,
     ) -> Result<Rows> {
         let most = self.inner.project.config.query_timeout.to_std();
         let most = timeout.map_or(most, |t| t.min(most));
         let started = Instant::now();
-        let opening = DataFrame::new(state, plan).execute_stream();
-        let batches = match tokio::time::timeout(most, opening).await {
-            Ok(Ok(batches)) => batches,
-            Ok(Err(e)) => return Err(sql::error(e, |span| whole.place(span))),
+        let interrupt = self.inner.compute.interrupt();
+        let (opening, opened) = oneshot::channel();
+        let (giving, given) = mpsc::channel(BATCHES_WAITING);
+        let work = run(plan, whole.clone(), interrupt.clone(), opening, giving);
+        let task = self.inner.compute.spawn(work).abort_handle();
+        let ends = EndOnDrop { interrupt: Some(interrupt), task };
+        let schema = match tokio::time::timeout(most, opened).await {
+            Ok(Ok(schema)) => schema?,
+            Ok(Err(_)) => return Err(ended_early()),
             Err(_) => return Err(too_long(most, &whole)),
         };
-        let schema = batches.schema();
         // Only waiting for the query counts: a client may take its time with what it has.
         let left = most.saturating_sub(started.elapsed());
-        let batches = stream::try_unfold((batches, left), move |(mut batches, left)| {
+        let batches = stream::try_unfold((given, ends, left), move |(mut given, ends, left)| {
             let whole = whole.clone();
             async move {
                 let asked = Instant::now();
-                let Ok(next) = tokio::time::timeout(left, batches.next()).await else {
-                    return Err(too_long(most, &whole));
+                let batch = match tokio::time::timeout(left, given.recv()).await {
+                    Ok(Some(given)) => given?,
+                    Ok(None) => return Err(ended_early()),
+                    Err(_) => return Err(too_long(most, &whole)),
                 };
-                let Some(batch) = next else { return Ok(None) };
-                let batch = batch.map_err(|e| sql::error(e, |span| whole.place(span)))?;
-                let left = left.saturating_sub(asked.elapsed());
-                Ok(Some((batch, (batches, left))))
+                let Some(batch) = batch else { return Ok(None) };
+                Ok(Some((batch, (given, ends, left.saturating_sub(asked.elapsed())))))
             }
         });
         Ok(Rows { schema, batches: batches.boxed() })
     }
+}
+
+type Planned = (SessionState, LogicalPlan);
+
+/// The work of a query. The last thing it gives is None, or the error that ended it.
+async fn run(
+    plan: BoxFuture<'static, Result<Planned>>,
+    whole: Whole,
+    interrupt: Interrupt,
+    opening: oneshot::Sender<Result<SchemaRef>>,
+    giving: mpsc::Sender<Result<Option<RecordBatch>>>,
+) {
+    let mut batches = match open(plan, &whole, &interrupt).await {
+        Ok(batches) => batches,
+        // Nobody waits for it any more when this fails.
+        Err(e) => return drop(opening.send(Err(e))),
+    };
+    let schema = batches.schema();
+    if opening.send(Ok(schema)).is_err() {
+        return;
+    }
+    loop {
+        let next = match batches.next().await {
+            Some(Ok(batch)) => Ok(Some(batch)),
+            Some(Err(e)) => Err(sql::error(e, |span| whole.place(span))),
+            None => Ok(None),
+        };
+        let last = !matches!(next, Ok(Some(_)));
+        if giving.send(next).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+async fn open(
+    plan: BoxFuture<'static, Result<Planned>>,
+    whole: &Whole,
+    interrupt: &Interrupt,
+) -> Result<SendableRecordBatchStream> {
+    interrupt.check()?;
+    let (state, plan) = plan.await?;
+    let run = async {
+        let plan = state.create_physical_plan(&plan).await?;
+        execute_stream(interruptible(plan, interrupt)?, state.task_ctx())
+    };
+    run.await.map_err(|e| sql::error(e, |span| whole.place(span)))
 }
 
 impl Rows {

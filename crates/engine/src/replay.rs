@@ -32,6 +32,7 @@ use crate::planning::{Checks, Planning, Wrong};
 use crate::rows::{RowDecoder, read_range};
 use crate::subscription::Publisher;
 use crate::tables::concat;
+use crate::uncomputable::OnError;
 use crate::view_store::ViewStore;
 
 /// A clock that stands until it is moved.
@@ -165,6 +166,7 @@ impl Replay {
                     graph: query.graph,
                     topics: query.topics,
                     target: Target::View { store: store.clone(), publisher },
+                    on_error: OnError::of(&view.options),
                 });
                 let runner = Runner::open(spec.clone(), self.env.clone())?;
                 self.runners.insert(view.name.clone(), runner);

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BinaryBuilder, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
-    StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch,
+    RecordBatchOptions, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
@@ -43,6 +43,30 @@ pub struct Rows {
     pub batch: RecordBatch,
     /// The row after each record batch of the log that had some.
     pub ends: Vec<usize>,
+    /// Where each row is in the log.
+    pub offsets: Vec<Offset>,
+}
+
+impl Rows {
+    /// The first `n` rows.
+    pub fn first(&self, n: usize) -> Rows {
+        let mut ends: Vec<usize> = self.ends.iter().copied().filter(|e| *e < n).collect();
+        ends.extend((n > 0).then_some(n));
+        Rows { batch: self.batch.slice(0, n), ends, offsets: self.offsets[..n].to_vec() }
+    }
+
+    /// All but these rows, which ascend.
+    pub fn without(&self, left_out: &[usize]) -> Result<Rows> {
+        let keep: BooleanArray =
+            (0..self.offsets.len()).map(|i| Some(left_out.binary_search(&i).is_err())).collect();
+        let batch = arrow::compute::filter_record_batch(&self.batch, &keep)
+            .map_err(|e| Error::internal(format!("leaving out rows: {e}")))?;
+        let before = |end: &usize| left_out.partition_point(|i| i < end);
+        let ends = self.ends.iter().map(|end| end - before(end)).collect();
+        let kept = |(i, _): &(usize, &Offset)| keep.value(*i);
+        let offsets = self.offsets.iter().enumerate().filter(kept).map(|(_, o)| *o).collect();
+        Ok(Rows { batch, ends, offsets })
+    }
 }
 
 /// Hidden columns as they grow.
@@ -120,7 +144,8 @@ impl RowDecoder {
             ))
             .hint("was the topic's definition changed by hand?"));
         }
-        Ok(Rows { batch: self.finish(partition, &decoded.batch, hidden)?, ends })
+        let offsets = hidden.offsets.iter().copied().map(Offset).collect();
+        Ok(Rows { batch: self.finish(partition, &decoded.batch, hidden)?, ends, offsets })
     }
 
     fn finish(

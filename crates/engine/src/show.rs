@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use catalog::{Object, User};
-use common::{Error, Place, Result};
-use sql::{ExplainWhat, Show};
+use common::{Error, Result};
+use sql::Show;
 
 use crate::platform::Platform;
 use crate::query::Outcome;
@@ -174,32 +174,6 @@ impl Platform {
             ("state", texts(rows.iter().map(|r| r.state.clone()))),
             ("bound", texts(rows.iter().map(|r| r.bound.clone()))),
         ])
-    }
-
-    pub(crate) async fn explain_statement(
-        &self,
-        text: &sql::Text,
-        what: &ExplainWhat,
-        analyze: bool,
-    ) -> Result<Outcome> {
-        match what {
-            ExplainWhat::View { name, .. } => self.explain(name).await,
-            ExplainWhat::Query { text: query, start } => {
-                let place = |span: std::ops::Range<usize>| Place {
-                    file: None,
-                    text: text.text.clone(),
-                    span: start + span.start..start + span.end,
-                };
-                let state = self.session()?;
-                let plan = sql::plan(&state, query, &place).await?;
-                let frame = datafusion::dataframe::DataFrame::new(state, plan);
-                let bad = |e| sql::error(e, place);
-                let frame = frame.explain(false, analyze).map_err(bad)?;
-                let schema: SchemaRef = frame.schema().inner().clone();
-                let batches = frame.collect().await.map_err(bad)?;
-                Ok(Outcome::Rows { schema, batches, omitted: false })
-            }
-        }
     }
 }
 

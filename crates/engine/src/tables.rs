@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
-use common::{Kind, Offset, Partition, Result};
+use common::{Kind, Offset, Partition, Result, StoppedViews};
 use datafusion::catalog::{SchemaProvider, Session, TableProvider};
 use datafusion::datasource::{MemTable, TableType};
 use datafusion::error::{DataFusionError, Result as DfResult};
@@ -20,6 +20,7 @@ use datafusion::physical_plan::union::UnionExec;
 use lake::{Lake, LakeSnapshot};
 
 use crate::feed::Feed;
+use crate::pipeline_status::Shared;
 use crate::platform::Inner;
 use crate::rows::{RowDecoder, full_schema, read_range};
 use crate::view_store::ViewStore;
@@ -144,13 +145,10 @@ impl TableProvider for TopicProvider {
 
 /// A view as a table: what its last epoch left.
 pub struct ViewProvider {
-    store: Arc<ViewStore>,
-}
-
-impl ViewProvider {
-    pub fn new(store: Arc<ViewStore>) -> ViewProvider {
-        ViewProvider { store }
-    }
+    pub name: String,
+    pub store: Arc<ViewStore>,
+    pub status: Arc<Shared>,
+    pub stopped: StoppedViews,
 }
 
 impl fmt::Debug for ViewProvider {
@@ -176,6 +174,7 @@ impl TableProvider for ViewProvider {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        self.status.get().check_readable(&self.name, self.stopped).map_err(external)?;
         let store = self.store.clone();
         let batches = tokio::task::spawn_blocking(move || store.scan(&store.kv().snapshot()?))
             .await

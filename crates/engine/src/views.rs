@@ -40,6 +40,8 @@ pub struct ViewPage {
     pub batch: RecordBatch,
     pub epoch: Epoch,
     pub next: Option<String>,
+    /// Why the view stands still at this epoch, if it does.
+    pub stopped: Option<String>,
 }
 
 /// A raw event.
@@ -53,10 +55,15 @@ pub struct Event {
 }
 
 impl Platform {
-    fn store(&self, view: &str) -> Result<Arc<ViewStore>> {
+    /// The rows of a view, and why it stands still if it does.
+    fn store(&self, view: &str) -> Result<(Arc<ViewStore>, Option<String>)> {
         let registry = self.inner.registry();
         match registry.views.get(view) {
-            Some(v) => Ok(v.store.clone()),
+            Some(v) => {
+                let status = v.pipeline.status();
+                status.check_readable(view, self.inner.project.config.query_stopped_views)?;
+                Ok((v.store.clone(), status.stopped()))
+            }
             None => Err(unknown_view(view, registry.views.keys().map(String::as_str))),
         }
     }
@@ -71,7 +78,7 @@ impl Platform {
 
     /// A page of rows, sorted by the order asked for and then by all columns.
     pub async fn view_rows(&self, view: &str, query: ViewQuery) -> Result<ViewPage> {
-        let store = self.store(view)?;
+        let (store, stopped) = self.store(view)?;
         blocking(move || {
             let snapshot = store.kv().snapshot()?;
             let epoch = store.meta(&snapshot)?.epoch;
@@ -81,14 +88,14 @@ impl Platform {
                 rows = keep_equal(&rows, column, value)?;
             }
             let (batch, next) = page(&rows, &query)?;
-            Ok(ViewPage { schema, batch, epoch, next })
+            Ok(ViewPage { schema, batch, epoch, next, stopped })
         })
         .await
     }
 
     /// Rows whose first key column equals `key`; an error when there are none.
     pub async fn view_key(&self, view: &str, key: &str) -> Result<ViewPage> {
-        let store = self.store(view)?;
+        let (store, stopped) = self.store(view)?;
         let (view, key) = (view.to_string(), key.to_string());
         blocking(move || {
             let schema = store.schema();
@@ -106,13 +113,15 @@ impl Platform {
                 let name = field.name();
                 return Err(Error::not_found(format!("no row of '{view}' has {name} = '{key}'")));
             }
-            Ok(ViewPage { batch: concat(&schema, &batches)?, schema, epoch, next: None })
+            let batch = concat(&schema, &batches)?;
+            Ok(ViewPage { batch, schema, epoch, next: None, stopped })
         })
         .await
     }
 
     /// Live changes of a view, after an epoch when it is still known.
     pub fn subscribe(&self, view: &str, after: Option<Epoch>) -> Result<Subscription> {
+        self.store(view)?;
         let registry = self.inner.registry();
         match registry.views.get(view) {
             Some(v) => Ok(v.publisher.subscribe(v.store.clone(), after)),

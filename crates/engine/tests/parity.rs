@@ -166,8 +166,10 @@ fn blessed(text: &str, rows: &[String]) -> String {
 async fn run(case: &Case, mode: &str, seed: u64) -> Result<Rows, String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let text = format!(
-        "{};\nCREATE MATERIALIZED VIEW the_view AS {}",
+        "{};\nCREATE MATERIALIZED VIEW the_view{} AS {}",
         case.create.trim().trim_end_matches(';'),
+        // Else the faulty row alone is left out.
+        if case.error { " WITH (on_error = 'stop')" } else { "" },
         case.view.trim()
     );
     let texts = [sql::Text { file: None, text: text.as_str().into() }];

@@ -27,6 +27,8 @@ use crate::app::App;
 
 /// Requests that run when a stop is asked for get this long to finish.
 const GRACE: Duration = Duration::from_secs(10);
+/// Queries that run then get this long.
+const QUERY_GRACE: Duration = Duration::from_secs(1);
 
 /// Serves all doors until `shutdown` resolves and the running requests are answered. The platform
 /// stays open: who opened it closes it.
@@ -36,7 +38,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let app = App::new(platform, &listeners.config, stopping.clone());
+    let app = App::new(platform.clone(), &listeners.config, stopping.clone());
     let router = rest::router(app.clone());
     let mut http_stop = stopping.clone();
     let http = axum::serve(listeners.http, router).with_graceful_shutdown(async move {
@@ -56,6 +58,10 @@ pub async fn run(
         ended = &mut http => return ended_early(ended),
     }
     let _ = stop.send(true);
+    tokio::spawn(async move {
+        tokio::time::sleep(QUERY_GRACE).await;
+        platform.stop_queries();
+    });
     if tokio::time::timeout(GRACE, &mut http).await.is_err() {
         tracing::warn!(seconds = GRACE.as_secs(), "requests still running are cut off");
         http.abort();

@@ -10,7 +10,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::tokens::{self, Cursor, Tok};
 use crate::{
-    alter_topic, create_sink, create_source, create_topic, create_view, drop, explain, show, user,
+    alter_topic, create_sink, create_source, create_topic, create_view, drop, explain, nesting,
+    show, user,
 };
 
 /// A text to parse and the file it comes from, none when typed in.
@@ -144,6 +145,7 @@ pub enum ExplainWhat {
 
 /// All statements of a text, or all its faults.
 pub fn parse(text: &Text) -> Result<Vec<Statement>, Vec<Error>> {
+    nesting::check_text(text).map_err(|e| vec![e])?;
     let (tokens, fault) = tokens::tokens(text);
     let mut faults = vec![];
     let mut statements = vec![];
@@ -167,6 +169,7 @@ const STARTS: [&str; 11] = [
 ];
 
 fn statement(text: &Text, tokens: &[Tok], faults: &mut Vec<Error>) -> Result<Statement, Error> {
+    nesting::check(text, tokens)?;
     let mut cursor = Cursor::new(text, tokens);
     if cursor.words(&["CREATE", "USER"]) {
         return user::create(&mut cursor);

@@ -9,29 +9,54 @@ use datafusion::sql::sqlparser::ast::{Expr, Query};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
-use crate::Text;
 use crate::dialect::WatershedDialect;
+use crate::{Text, nesting};
 
 /// Where the lines of a text start: turns a line and a column into a byte position.
 pub(crate) struct Lines<'a> {
     text: &'a str,
-    starts: Vec<usize>,
+    lines: Vec<Line>,
 }
+
+struct Line {
+    start: usize,
+    /// Bytes of every `STEP`th character; none where each character is one byte.
+    characters: Vec<usize>,
+}
+
+/// So many characters at most are counted to find one.
+const STEP: usize = 64;
 
 impl<'a> Lines<'a> {
     pub fn new(text: &'a str) -> Self {
-        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1));
-        Self { text, starts: starts.collect() }
+        let mut lines = vec![];
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let steps = || line.char_indices().map(|(i, _)| i).step_by(STEP);
+            let characters = if line.is_ascii() { vec![] } else { steps().collect() };
+            lines.push(Line { start, characters });
+            start += line.len();
+        }
+        if text.is_empty() || text.ends_with('\n') {
+            lines.push(Line { start, characters: vec![] });
+        }
+        Self { text, lines }
     }
 
     /// Line and column count from 1, the column in characters.
     pub fn byte(&self, line: u64, column: u64) -> usize {
-        let Some(start) = (line as usize).checked_sub(1).and_then(|l| self.starts.get(l)) else {
+        let Some(line) = (line as usize).checked_sub(1).and_then(|l| self.lines.get(l)) else {
             return if line == 0 { 0 } else { self.text.len() };
         };
-        let rest = &self.text[*start..];
         let skip = (column as usize).saturating_sub(1);
-        start + rest.char_indices().nth(skip).map_or(rest.len(), |(i, _)| i)
+        if line.characters.is_empty() {
+            return (line.start + skip).min(self.text.len());
+        }
+        let near = line.characters.get(skip / STEP).or(line.characters.last());
+        let near = line.start + near.copied().unwrap_or_default();
+        let skip = if skip / STEP < line.characters.len() { skip % STEP } else { usize::MAX };
+        let rest = &self.text[near..];
+        near + rest.char_indices().nth(skip).map_or(rest.len(), |(i, _)| i)
     }
 
     pub fn at(&self, location: Location) -> usize {
@@ -297,6 +322,7 @@ fn parse_with<T>(
     tokens: &[Tok],
     parse: impl Fn(&mut Parser) -> Result<T, ParserError>,
 ) -> Result<T, Error> {
+    nesting::check(text, tokens)?;
     check_parentheses(text, tokens)?;
     let run = |list: Vec<TokenWithSpan>| {
         let mut parser = Parser::new(&WatershedDialect).with_tokens_with_locations(list);

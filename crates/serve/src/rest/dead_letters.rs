@@ -9,8 +9,8 @@ use super::parameters::Parameters;
 use crate::app::App;
 use crate::problem::Answer;
 
-const KINDS: [&str; 8] =
-    ["parse", "type", "missing", "check", "too_large", "late", "future", "encoding"];
+const KINDS: [&str; 9] =
+    ["parse", "type", "missing", "check", "too_large", "late", "future", "compute", "encoding"];
 
 pub async fn list(
     State(app): State<App>,

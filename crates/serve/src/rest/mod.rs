@@ -80,7 +80,7 @@ pub const ROUTES: &[Route] = &[
             parameter(
                 "kind",
                 "string",
-                "parse, type, missing, check, too_large, late, future or encoding",
+                "parse, type, missing, check, too_large, late, future, compute or encoding",
             ),
             parameter("limit", "integer", "rows of a page (100)"),
             parameter("after", "string", "`next` of the page before"),

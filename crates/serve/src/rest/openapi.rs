@@ -111,7 +111,7 @@ fn schemas() -> Value {
         ]),
         "Rows": object(&[
             ("columns", list_of("Column")), ("rows", anys()), ("epoch", number()),
-            ("next", optional()),
+            ("next", optional()), ("stopped", optional()),
         ]),
         "Changes": object(&[("epoch", number()), ("changes", anys())]),
         "SqlResult": object(&[

@@ -19,6 +19,8 @@ pub struct Rows {
     rows: Box<RawValue>,
     epoch: common::Epoch,
     next: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
 }
 
 pub async fn list(State(app): State<App>) -> Json<Vec<ViewInfo>> {
@@ -51,6 +53,7 @@ fn page(page: ViewPage) -> Result<Rows> {
         rows: rows::objects(std::slice::from_ref(&page.batch))?,
         epoch: page.epoch,
         next: page.next,
+        stopped: page.stopped,
     })
 }
 
