@@ -7,6 +7,7 @@ mod apply;
 mod archive;
 mod body;
 mod browse;
+pub mod check;
 mod coordination;
 mod dead_letters;
 mod drops;
