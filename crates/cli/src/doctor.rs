@@ -1,4 +1,5 @@
-//! `watershed doctor`: looks at what usually is in the way, and says what to do about it.
+//! `watershed doctor`: looks at what usually is in the way, and says what to do about it. With
+//! `--deep` it reads all that the project has on disk, and changes nothing.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,18 +10,23 @@ use serde_json::{Value, json};
 use sysinfo::Disks;
 
 use crate::client::Target;
-use crate::run::Settings;
+use crate::render::Faults;
+use crate::run::{self, Settings};
 use crate::{Outcome, terminal};
 
 /// Less free space than this is worth a warning.
 const FREE_BYTES_MIN: u64 = 1 << 30;
 
-/// Check ports, disk, rights and versions.
+/// Check ports, disk, rights and versions; with --deep all data.
 #[derive(Args)]
 pub struct Arguments {
     /// The project's folder.
     #[arg(default_value = ".")]
     dir: PathBuf,
+    /// Read and check all of the project's data too: every record batch, table and state. It takes
+    /// as long as reading them, changes nothing, and asks that no platform runs on it.
+    #[arg(long)]
+    deep: bool,
     /// The answer as JSON, for scripts.
     #[arg(long)]
     json: bool,
@@ -34,6 +40,28 @@ struct Finding {
     check: &'static str,
     good: bool,
     says: String,
+    hint: Option<String>,
+    /// How a script sees it: the exit code of its kind.
+    code: u8,
+}
+
+impl Finding {
+    fn new(check: &'static str, good: bool, says: String) -> Finding {
+        Finding { check, good, says, hint: None, code: u8::from(!good) }
+    }
+
+    fn of(check: &'static str, says: common::Result<String>) -> Finding {
+        match says {
+            Ok(says) => Finding::new(check, true, says),
+            Err(e) => Finding {
+                check,
+                good: false,
+                says: e.to_string(),
+                hint: e.hint_text().map(str::to_string),
+                code: e.kind().exit_code(),
+            },
+        }
+    }
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
@@ -43,22 +71,39 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let mut findings = vec![running];
     findings.extend(ports(&project.config, is_running));
     findings.push(disk(&project.dir));
-    findings.push(rights(&project.dir));
     findings.extend(promises(&project));
-    let good = findings.iter().all(|f| f.good);
+    match arguments.deep {
+        // The probe of the rights writes.
+        true => findings.extend(deep(project)?),
+        false => findings.push(rights(&project.dir)),
+    }
     if arguments.json {
         let list: Vec<Value> = findings
             .iter()
-            .map(|f| json!({ "check": f.check, "good": f.good, "says": f.says }))
+            .map(|f| {
+                json!({
+                    "check": f.check, "good": f.good, "says": f.says, "hint": f.hint,
+                })
+            })
             .collect();
         terminal::say(&Value::from(list).to_string());
     } else {
         for f in &findings {
             let mark = if f.good { "ok " } else { "!! " };
             terminal::say(&format!("{mark} {:8} {}", f.check, f.says));
+            if let Some(hint) = &f.hint {
+                terminal::say(&format!("             {hint}"));
+            }
         }
     }
-    Ok(u8::from(!good))
+    // What is damaged says more than what is in the way.
+    Ok(findings.iter().map(|f| f.code).max().unwrap_or(0))
+}
+
+/// What all stores say of themselves.
+fn deep(project: engine::Project) -> Result<Vec<Finding>, Faults> {
+    let found = run::block_on(async move { Ok(engine::check::deep(&project).await?) })?;
+    Ok(found.into_iter().map(|f| Finding::of(f.store, f.says)).collect())
 }
 
 /// A platform that does not run is no fault: `doctor` is for before the start too.
@@ -75,9 +120,9 @@ fn running(target: &Target) -> Finding {
             } else {
                 format!("{} runs version {theirs}, this is {ours}: use the same", target.url)
             };
-            Finding { check, good, says }
+            Finding::new(check, good, says)
         }
-        Err(_) => Finding { check, good: true, says: format!("nothing answers at {}", target.url) },
+        Err(_) => Finding::new(check, true, format!("nothing answers at {}", target.url)),
     }
 }
 
@@ -94,7 +139,7 @@ fn ports(config: &Config, running: bool) -> Vec<Finding> {
             (false, true) => format!("{key} = {port} is in use, by the running platform it seems"),
             (false, false) => format!("{key} = {port} is in use: set {key} to another"),
         };
-        Finding { check: "port", good: free || running, says }
+        Finding::new("port", free || running, says)
     };
     ports.into_iter().filter(|(_, _, port)| *port != 0).map(look).collect()
 }
@@ -113,16 +158,16 @@ fn disk(dir: &Path) -> Finding {
             let free = disk.available_space();
             let good = free >= FREE_BYTES_MIN;
             let more = if good { "" } else { ": free some, writing stops when it is full" };
-            Finding { check, good, says: format!("{} MiB free{more}", free >> 20) }
+            Finding::new(check, good, format!("{} MiB free{more}", free >> 20))
         }
-        None => Finding { check, good: true, says: "free space is unknown".into() },
+        None => Finding::new(check, true, "free space is unknown".into()),
     }
 }
 
 /// What holds for an acknowledged record, and for records counted once.
 fn promises(project: &engine::Project) -> Vec<Finding> {
     let says = engine::external_log::promises(project);
-    says.into_iter().map(|(good, says)| Finding { check: "promise", good, says }).collect()
+    says.into_iter().map(|(good, says)| Finding::new("promise", good, says)).collect()
 }
 
 fn rights(dir: &Path) -> Finding {
@@ -132,10 +177,10 @@ fn rights(dir: &Path) -> Finding {
     let probe = folder.join(format!(".watershed-doctor-{}", std::process::id()));
     let shown = folder.display();
     match std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)) {
-        Ok(()) => Finding { check, good: true, says: format!("'{shown}' can be written") },
+        Ok(()) => Finding::new(check, true, format!("'{shown}' can be written")),
         Err(e) => {
             let says = format!("'{shown}' can't be written ({e}): check its owner and mode");
-            Finding { check, good: false, says }
+            Finding::new(check, false, says)
         }
     }
 }

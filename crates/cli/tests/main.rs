@@ -10,6 +10,7 @@ mod cli_golden;
 mod console;
 mod damage;
 mod dev;
+mod doctor_deep;
 mod external_kafka;
 mod http_golden;
 mod import;

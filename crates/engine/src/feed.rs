@@ -81,8 +81,10 @@ struct Part {
 }
 
 impl Feed {
-    /// The offset after the last one that may be read.
+    /// The offset after the last one that may be read. An error if the log has lost its end: what
+    /// is decided may end before that, and its readers would take it for all there is.
     pub fn end(&self, log: &PartitionLog) -> Result<Offset> {
+        log.check_newest()?;
         let part = self.part(log.id())?;
         let stable = log.last_stable_offset().0;
         if part.decided.load(Ordering::Acquire) < stable {

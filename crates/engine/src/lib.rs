@@ -8,6 +8,7 @@ mod archive;
 mod body;
 mod browse;
 mod compute;
+pub mod check;
 mod coordination;
 mod dead_letters;
 mod drops;

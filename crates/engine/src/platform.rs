@@ -22,7 +22,7 @@ use crate::external_log::ExternalLog;
 use crate::feed::Feeds;
 use crate::history::History;
 use crate::ingest::IngestContext;
-use crate::lock::DataLock;
+use crate::lock::StoreLocks;
 use crate::meta::Meta;
 use crate::once::Producers;
 use crate::pipeline::Env;
@@ -32,9 +32,6 @@ use crate::registry::Registry;
 use crate::screen::Screening;
 use crate::tables::{DeadLettersProvider, PlatformSchema, TopicProvider, ViewProvider};
 use crate::users::Users;
-
-/// Where the copy of an external log is.
-const COPY_DIR: &str = "data/log";
 
 /// A running platform; cheap to clone.
 #[derive(Clone)]
@@ -75,7 +72,7 @@ pub struct Inner {
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
     pub(crate) screening: Screening,
     pub(crate) coordination: crate::coordination::Coordination,
-    _lock: DataLock,
+    _locks: StoreLocks,
 }
 
 impl Platform {
@@ -134,6 +131,7 @@ impl Platform {
     pub fn problems(&self) -> Vec<serde_json::Value> {
         let mut problems =
             self.inner.problems.read().unwrap_or_else(PoisonError::into_inner).clone();
+        problems.extend(self.inner.log.damage().iter().map(Error::to_json));
         let external = self.inner.external.iter().flat_map(|kafka| kafka.troubles());
         problems.extend(external.map(|(topic, why)| match topic.is_empty() {
             true => Error::unavailable(why).to_json(),
@@ -268,11 +266,11 @@ fn report(recovery: &log::Recovery) {
 impl Inner {
     fn open(project: Project, clock: Arc<dyn Clock>) -> Result<Inner> {
         let config = &project.config;
-        let lock = DataLock::take(&project.dir.join("data"))?;
+        let locks = StoreLocks::take(&project)?;
         let disk = Arc::new(SystemDisk);
         let log_config = log_config(config);
-        let is_external = config.log.starts_with(connectors::kafka::SCHEME);
-        let dir = project.path(if is_external { COPY_DIR } else { &config.log });
+        let is_external = project.has_external_log();
+        let dir = project.log_dir();
         let (log, recovery) = log::Log::open(disk.clone(), clock.clone(), &dir, log_config)?;
         report(&recovery);
         let kv = Kv::open(project.path(&config.views), kv::Options::default())?;
@@ -333,7 +331,7 @@ impl Inner {
             applied: AtomicBool::new(false),
             caught_up: AtomicBool::new(false),
             tasks: Mutex::default(),
-            _lock: lock,
+            _locks: locks,
             project,
         })
     }

@@ -10,6 +10,9 @@ use common::{Config, Error, Result};
 use connectors::kafka;
 use serde::{Deserialize, Serialize};
 
+/// Where the copy of an external log is.
+const COPY_DIR: &str = "data/log";
+
 /// A project folder with its settings.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -122,6 +125,16 @@ impl Project {
         Some(e.hint(
             "set kafka.tls.certificate, kafka.tls.key and kafka.sasl, or kafka.insecure = true",
         ))
+    }
+
+    /// Whether the log is a copy of one in another system.
+    pub fn has_external_log(&self) -> bool {
+        self.config.log.starts_with(kafka::SCHEME)
+    }
+
+    /// The log's folder, or that of its copy.
+    pub fn log_dir(&self) -> PathBuf {
+        self.path(if self.has_external_log() { COPY_DIR } else { &self.config.log })
     }
 
     /// The folder behind a `file:` setting.

@@ -118,7 +118,13 @@ pub fn catch_up(inlet: &Inlet, ctx: &IngestContext) -> Result<()> {
 pub fn screen(inlet: &Inlet, ctx: &IngestContext) -> Result<bool> {
     let mut moved = false;
     for log in inlet.log.partitions() {
-        let Some(new) = inlet.feed.undecided(&log)? else { continue };
+        let new = match inlet.feed.undecided(&log) {
+            Ok(Some(new)) => new,
+            Ok(None) => continue,
+            // It has lost its end: readers will meet that themselves, other partitions go on.
+            Err(e) if e.kind() == Kind::Corrupt => continue,
+            Err(e) => return Err(e),
+        };
         match screen_some(inlet, ctx, &log, &new) {
             Ok(next) => moved |= next > new.start,
             // Readers will meet the damage themselves, and say so.

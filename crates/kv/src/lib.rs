@@ -3,11 +3,13 @@
 //! kinds and our promises about full disks and damage. No SQL and no Arrow here. Read `store.rs`.
 
 mod batch;
+mod check;
 mod fault;
 mod marks;
 mod read;
 mod store;
 
 pub use batch::Batch;
+pub use check::{Checked, check};
 pub use read::{Keyspace, Pair, Pairs, Snapshot, Value};
 pub use store::{Kv, Options};

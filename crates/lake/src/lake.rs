@@ -158,7 +158,7 @@ pub(crate) struct Opened {
 }
 
 impl Table {
-    fn new(topic: &str, dir: PathBuf) -> Result<Self> {
+    pub(crate) fn new(topic: &str, dir: PathBuf) -> Result<Self> {
         let bad = || Error::invalid(format!("'{}' cannot hold a table", dir.display()));
         let url = Url::from_directory_path(&dir).map_err(|()| bad())?;
         let log = DeltaTableBuilder::from_url(url.clone()).and_then(|b| b.build_storage());

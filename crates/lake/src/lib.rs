@@ -3,6 +3,7 @@
 //! table version. No streams here. Read `lake.rs`, then `append.rs`.
 
 mod append;
+mod check;
 mod columns;
 mod exact;
 mod fault;
@@ -10,6 +11,7 @@ mod files;
 mod lake;
 mod ranges;
 
+pub use check::Checked;
 pub use columns::{HIDDEN, hidden_fields, with_hidden};
 pub use lake::{Appended, Lake, LakeSnapshot};
 pub use ranges::{Gap, Range};

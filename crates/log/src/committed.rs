@@ -46,6 +46,8 @@ impl PartitionLog {
     /// Aborted transactions with records from `from` on and below `to`, by first offset. `to` is
     /// at most the last stable offset.
     pub fn aborted_between(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>> {
+        // The markers that ended these transactions may be in what is missing.
+        self.check_present_from(from.0)?;
         let mut found = self.over_segments(|segments, _| {
             let first = segments.iter().rposition(|segment| segment.base <= from.0);
             self.aborted_in_some(segments.get(first.unwrap_or(0)..).unwrap_or_default(), from, to)

@@ -160,6 +160,11 @@ impl Log {
         self.topics().iter().flat_map(|t| t.partitions()).map(|p| p.stats()).collect()
     }
 
+    /// Partitions of which segments are missing, as one error each.
+    pub fn damage(&self) -> Vec<Error> {
+        self.topics().iter().flat_map(|t| t.partitions()).filter_map(|p| p.damage()).collect()
+    }
+
     /// Segments that hold an open file.
     pub fn handles(&self) -> usize {
         self.shared.handles.held()
@@ -193,7 +198,7 @@ impl Log {
                 }
                 continue;
             }
-            let meta = Meta::load(&self.shared, &path)?;
+            let meta = Meta::load(disk, &path)?;
             if meta.dropped {
                 finish_drop(&self.shared, &self.dir, &meta)?;
                 recovery.dropped.push(meta.name);

@@ -29,9 +29,10 @@ use crate::flusher::Flusher;
 use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::keys;
-use crate::lock::{lock, write};
+use crate::lock::{lock, read, write};
 use crate::producers::Producers;
 use crate::segment::Segment;
+use crate::segment_list::{self, MissingSegment};
 use crate::settings::Settings;
 use crate::snapshot::{self, AbortedIndex};
 
@@ -60,6 +61,10 @@ pub struct PartitionLog {
     pub(crate) dir: PathBuf,
     pub(crate) shared: Arc<Shared>,
     pub(crate) segments: RwLock<BTreeMap<i64, Arc<Segment>>>,
+    /// The file with the segments' bases. Written under the writer's lock.
+    list: PathBuf,
+    /// Segments that should be there, as found at the opening; a lock that is held for a look only.
+    pub(crate) missing: RwLock<Vec<MissingSegment>>,
     pub(crate) start: AtomicI64,
     /// Retention removes nothing from here on.
     pub(crate) held_from: AtomicI64,
@@ -128,6 +133,8 @@ pub(crate) struct Writer {
 /// What recovery found; the partition is built from it.
 pub(crate) struct Opened {
     pub segments: BTreeMap<i64, Arc<Segment>>,
+    pub list: PathBuf,
+    pub missing: Vec<MissingSegment>,
     pub active: Option<Arc<Segment>>,
     pub extent: Extent,
     pub start: i64,
@@ -164,12 +171,14 @@ impl PartitionLog {
         opened: Opened,
     ) -> Arc<Self> {
         let end = opened.extent.next_offset;
-        Arc::new(Self {
+        let partition = Arc::new(Self {
             topic,
             id,
             dir,
             shared,
             segments: RwLock::new(opened.segments),
+            list: opened.list,
+            missing: RwLock::new(opened.missing),
             start: AtomicI64::new(opened.start),
             held_from: AtomicI64::new(i64::MAX),
             counters: Counters::default(),
@@ -190,7 +199,22 @@ impl PartitionLog {
                 must_rewrite: false,
                 must_roll: false,
             }),
-        })
+        });
+        partition.refuse_appends_without_end();
+        partition
+    }
+
+    /// Without the newest segment nobody knows which offsets were given out.
+    fn refuse_appends_without_end(&self) {
+        if let Err(e) = self.check_newest() {
+            self.stop(&e);
+        }
+    }
+
+    /// An error if the newest segment is missing: then nobody knows where the partition ends.
+    pub fn check_newest(&self) -> Result<()> {
+        let newest = read(&self.missing).last().filter(|m| m.end.is_none()).copied();
+        newest.map_or(Ok(()), |m| Err(m.error(&self.topic, self.id, &self.dir)))
     }
 
     pub fn topic(&self) -> &str {
@@ -328,6 +352,12 @@ impl PartitionLog {
     pub fn appended(&self) -> (u64, u64) {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         (get(&self.counters.records_appended), get(&self.counters.bytes_appended))
+    }
+
+    /// What is wrong with the partition as a whole: the first of its segments that is missing.
+    pub fn damage(&self) -> Option<Error> {
+        let missing = read(&self.missing);
+        missing.first().map(|m| m.error(&self.topic, self.id, &self.dir))
     }
 
     pub fn stats(&self) -> Result<PartitionStats> {
@@ -549,8 +579,21 @@ impl PartitionLog {
         let (disk, handles) = (self.shared.disk.clone(), self.shared.handles.clone());
         let segment = Segment::active(disk, handles, path, Index::new(base), base);
         segment.create().map_err(|e| Error::io(failed, e))?;
+        self.list_segment(base)?;
         write(&self.segments).insert(base, segment.clone());
         Ok(segment)
+    }
+
+    /// Stores that a segment begins at `base`, before anything is written to it.
+    fn list_segment(&self, base: i64) -> Result<()> {
+        let mut bases: Vec<i64> = read(&self.segments).keys().copied().collect();
+        // What is missing stays missing.
+        bases.extend(read(&self.missing).iter().map(|m| m.base.0));
+        bases.push(base);
+        bases.sort_unstable();
+        bases.dedup();
+        segment_list::store(&*self.shared.disk, &self.list, &bases)
+            .map_err(|e| Error::io(format!("write '{}'", self.list.display()), e))
     }
 
     /// Everything up to `target` is synced.

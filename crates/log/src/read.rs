@@ -36,6 +36,7 @@ impl PartitionLog {
     pub fn read_below(&self, from: Offset, end: Offset, bytes_max: usize) -> Result<Vec<Bytes>> {
         let end = end.0.min(self.high_watermark().0);
         self.check_range(from)?;
+        self.check_present(from.0)?;
         let mut batches = vec![];
         if from.0 >= end {
             return Ok(batches);
@@ -44,7 +45,7 @@ impl PartitionLog {
         let mut want = Want { next: from.0, end, bytes, begins: None, before: -1 };
         let mut segment = self.segment_of(from.0);
         if segment.is_none() {
-            return Err(self.missing(from.0));
+            return Err(self.not_there(from.0));
         }
         while let Some(current) = segment {
             match read_segment(&current, &mut want, &mut batches) {
@@ -67,7 +68,7 @@ impl PartitionLog {
             segment = read(&self.segments).range(after).next().map(|(_, s)| s.clone());
         }
         if batches.is_empty() && want.next < want.end {
-            return Err(self.missing(want.next));
+            return Err(self.not_there(want.next));
         }
         let bytes: usize = batches.iter().map(Bytes::len).sum();
         self.counters.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -93,9 +94,26 @@ impl PartitionLog {
         Ok(())
     }
 
-    fn missing(&self, offset: i64) -> Error {
+    /// An error if a missing segment would hide something from who reads at `offset`.
+    fn check_present(&self, offset: i64) -> Result<()> {
+        let missing = read(&self.missing);
+        let first = missing.iter().find(|m| m.concerns(offset));
+        first.map_or(Ok(()), |m| Err(m.error(&self.topic, self.id, &self.dir)))
+    }
+
+    /// An error if anything from `offset` on is missing.
+    pub(crate) fn check_present_from(&self, offset: i64) -> Result<()> {
+        let missing = read(&self.missing);
+        let first = missing.iter().find(|m| m.end.is_none_or(|end| end.0 > offset));
+        first.map_or(Ok(()), |m| Err(m.error(&self.topic, self.id, &self.dir)))
+    }
+
+    fn not_there(&self, offset: i64) -> Error {
         Error::corrupt(format!(
-            "offset {offset} is missing in '{}': its segment was removed or is damaged",
+            "offset {offset} of topic '{}' partition {} is missing in '{}': its segment was \
+             removed or is damaged",
+            self.topic,
+            self.id,
             self.dir.display()
         ))
         .hint("restore the folder from a backup, or read on from a later offset")

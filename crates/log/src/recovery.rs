@@ -2,7 +2,7 @@
 //! others were synced before it began. Its torn tail is cut off and reported; damage in what was
 //! synced is kept, reported, and answered with an error when somebody reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::partition::{Opened, Shared};
 use crate::producers::Producers;
 use crate::scan;
 use crate::segment::Segment;
+use crate::segment_list::{self, MissingSegment};
 use crate::segment_name::Layout;
 use crate::snapshot;
 
@@ -67,6 +68,7 @@ pub(crate) fn open_partition(
     topic: &str,
     partition: Partition,
     dir: &Path,
+    list: &Path,
     start: i64,
 ) -> Result<(Opened, Option<PartitionRecovery>)> {
     let failed = |e| Error::io(format!("open '{}'", dir.display()), e);
@@ -77,29 +79,37 @@ pub(crate) fn open_partition(
     };
     let mut layout = Layout::of(&names);
     layout.remove_rubbish(&*shared.disk, dir).map_err(failed)?;
-    let active_base = layout.pop_active();
+    let listed = listed(shared, list, &layout);
+    let missing = segment_list::missing(&listed, &layout.segments, start);
+    report_missing(topic, partition, dir, &missing);
+    let newest = missing.last().filter(|m| m.end.is_none()).map(|m| m.base.0);
+    let active_base = if newest.is_none() { layout.pop_active() } else { None };
+    let bases = layout.segments.iter().map(|s| s.base).chain(active_base);
+    let bases: BTreeSet<i64> = bases.chain(missing.iter().map(|m| m.base.0)).collect();
     let mut segments = BTreeMap::new();
-    for (i, name) in layout.segments.iter().enumerate() {
-        let next = layout.segments.get(i + 1).map(|next| next.base).or(active_base);
+    for name in &layout.segments {
         let base = name.base;
+        let next = bases.range(base + 1..).next().copied();
         let end = name.compacted.map(|c| c.end).or(next).unwrap_or(base);
         let (disk, handles) = (shared.disk.clone(), shared.handles.clone());
         let segment = Segment::sealed(disk, handles, name.path(dir), base, end);
         segments.insert(base, segment);
     }
     remove_outdated(shared, dir, &mut segments, active_base, start)?;
-    let first = segments.keys().next().copied();
+    let list = list.to_path_buf();
     let Some(active_base) = active_base else {
         let end = segments.values().next_back().map_or(start, |last: &Arc<Segment>| last.end());
-        let start = start.max(first.unwrap_or(start)).min(end);
+        // At least one record more, so that who reads up to the end meets the error.
+        let end = newest.map_or(end, |base| base + 1);
+        let start = start.min(end);
         let (extent, producers) = (Extent::empty(end), Producers::empty(end));
-        return Ok((Opened { segments, active: None, extent, start, producers }, None));
+        let active = None;
+        return Ok((Opened { segments, list, missing, active, extent, start, producers }, None));
     };
     let path = Segment::path_of(dir, active_base);
     let found = recover(shared, dir, &path, &segments, active_base)?;
-    let is_base = |o: &i64| *o == active_base || layout.segments.iter().any(|s| s.base == *o);
     let snapshots = names.iter().filter_map(|(name, _)| offset_in(name, ".producers"));
-    for offset in snapshots.filter(|o| !is_base(o)) {
+    for offset in snapshots.filter(|o| !bases.contains(o)) {
         // Of an earlier clean stop: what is appended now may be cut back below it.
         shared.disk.remove(&snapshot::producers_path(dir, offset)).map_err(failed)?;
     }
@@ -108,9 +118,29 @@ pub(crate) fn open_partition(
     let (disk, handles) = (shared.disk.clone(), shared.handles.clone());
     let active = Segment::active(disk, handles, path, found.scan.index, active_base);
     segments.insert(active_base, active.clone());
-    let start = start.max(first.unwrap_or(active_base)).min(extent.next_offset);
-    let producers = found.producers;
-    Ok((Opened { segments, active: Some(active), extent, start, producers }, report))
+    let start = start.min(extent.next_offset);
+    let (active, producers) = (Some(active), found.producers);
+    Ok((Opened { segments, list, missing, active, extent, start, producers }, report))
+}
+
+/// The segments that were begun. A folder of an earlier release gets its list now.
+fn listed(shared: &Shared, list: &Path, layout: &Layout) -> Vec<i64> {
+    if let Some(listed) = segment_list::load(&*shared.disk, list) {
+        return listed;
+    }
+    let bases: Vec<i64> = layout.segments.iter().map(|s| s.base).collect();
+    if !bases.is_empty()
+        && let Err(e) = segment_list::store(&*shared.disk, list, &bases)
+    {
+        tracing::warn!(file = %list.display(), "the list of segments is not stored: {e}");
+    }
+    bases
+}
+
+fn report_missing(topic: &str, partition: Partition, dir: &Path, missing: &[MissingSegment]) {
+    for m in missing {
+        tracing::error!("{}", m.error(topic, partition, dir));
+    }
 }
 
 /// Retention had persisted the new start, but a crash came before segments below it were removed.

@@ -43,6 +43,7 @@ impl PartitionLog {
     pub(crate) fn forget_before(&self, start: i64) -> Result<usize> {
         let _files = lock(&self.cleaner.files);
         self.start.fetch_max(start, Ordering::AcqRel);
+        write(&self.missing).retain(|m| m.end.is_none_or(|end| end.0 > start));
         let mut removed = 0;
         loop {
             let (first, next_base) = {

@@ -25,6 +25,8 @@ impl PartitionLog {
     /// As `offset_for_time`, with the record's timestamp in milliseconds (KIP-79).
     pub fn record_for_time(&self, timestamp_us: i64) -> Result<Option<(i64, Offset)>> {
         let timestamp_ms = timestamp_us.div_euclid(1000);
+        // The record may be in what is missing.
+        self.damage().map_or(Ok(()), Err)?;
         self.over_segments(|segments, visible| {
             for segment in segments {
                 if segment.extent()?.max_timestamp_ms < timestamp_ms {
@@ -41,6 +43,7 @@ impl PartitionLog {
     /// The largest timestamp of all records (in milliseconds) and the first offset that bears it,
     /// as Kafka answers ListOffsets for -3 (KIP-734); none without records.
     pub fn max_timestamp(&self) -> Result<Option<(i64, Offset)>> {
+        self.damage().map_or(Ok(()), Err)?;
         self.over_segments(|segments, visible| {
             let mut largest: Option<(i64, Offset)> = None;
             for segment in segments {

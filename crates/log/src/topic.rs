@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
-use common::{Error, Offset, Partition, Result, disk};
+use common::{Disk, Error, Offset, Partition, Result, disk};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -17,6 +17,7 @@ use crate::config::{TopicConfig, TopicDurability};
 use crate::lock::{lock, read, write};
 use crate::partition::{PartitionLog, Shared};
 use crate::recovery::{self, Recovery};
+use crate::segment_list;
 use crate::settings::Settings;
 
 /// The newest format of a description, and of the files of its topic.
@@ -85,8 +86,8 @@ impl Meta {
             .map_err(|e| Error::io(format!("write '{}'", path.display()), e))
     }
 
-    pub fn load(shared: &Shared, path: &Path) -> Result<Self> {
-        let bytes = disk::read(&*shared.disk, path)
+    pub fn load(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        let bytes = disk::read(disk, path)
             .map_err(|e| Error::io(format!("read '{}'", path.display()), e))?;
         let damaged = |why: String| {
             Error::corrupt(format!("'{}' does not describe a topic: {why}", path.display()))
@@ -287,6 +288,7 @@ impl Topic {
         let mut meta = lock(&self.meta);
         self.check_not_dropped(&meta)?;
         let log = self.partition(partition)?;
+        log.check_newest()?;
         let end = log.high_watermark();
         let name = format_args!("'{}' partition {partition}", self.name);
         if before.0 < 0 || before > end {
@@ -331,9 +333,10 @@ impl Topic {
         for p in partitions.len()..meta.config.partitions as usize {
             let id = Partition(p as i32);
             let dir = partition_dir(&self.dir, &self.name, p as u32);
+            let list = segment_list::path(&self.dir, &meta.id, p as u32);
             let start = meta.start_offsets.get(p).copied().unwrap_or(0);
             let (opened, mut report) =
-                recovery::open_partition(&self.shared, &self.name, id, &dir, start)?;
+                recovery::open_partition(&self.shared, &self.name, id, &dir, &list, start)?;
             if let Some(report) = &mut report {
                 report.may_be_acknowledged = self.settings.is_page_cache();
             }
@@ -371,6 +374,7 @@ pub(crate) fn finish_drop(shared: &Shared, dir: &Path, meta: &Meta) -> Result<()
     };
     for p in 0..meta.config.partitions {
         remove(&partition_dir(dir, &meta.name, p))?;
+        remove(&segment_list::path(dir, &meta.id, p))?;
     }
     remove(&meta.path(dir))
 }

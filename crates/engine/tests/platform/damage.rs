@@ -1,5 +1,7 @@
 //! Damaged files: said clearly, nothing skipped silently.
 
+use std::path::{Path, PathBuf};
+
 use common::{Error, Kind};
 
 use super::support::*;
@@ -78,6 +80,51 @@ fn a_log_that_lost_its_end_or_is_gone_is_missed() {
     place.start().until_equal();
 }
 
+/// The segments of a partition, oldest first.
+fn segments(log: &Path, partition: &str) -> Vec<PathBuf> {
+    let mut found: Vec<_> = files(&log.join(partition))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "log"))
+        .collect();
+    found.sort();
+    found
+}
+
+/// At the start, in the middle, at the end: never fewer rows without a word.
+#[test]
+fn a_missing_segment_is_said_and_costs_no_other_topic() {
+    let other = "CREATE TOPIC other (id BIGINT);";
+    let place = Place::new(&format!("{EVENTS}{other}"), &[("log.segment_bytes_max", "1 KiB")]);
+    let place = {
+        let bench = place.start();
+        for i in 0..40 {
+            bench.send("events", &events(i * 50..(i + 1) * 50));
+        }
+        bench.send("other", r#"{"id":1}"#);
+        bench.close()
+    };
+    let found = segments(&place.path().join("data/log"), "events-1");
+    assert!(found.len() > 5, "{found:?}");
+    let aside = place.path().join("aside");
+    for lost in [&found[0], &found[found.len() / 2], &found[found.len() - 1]] {
+        std::fs::rename(lost, &aside).unwrap();
+        let bench = place.clone().start();
+        let name = lost.file_name().unwrap().to_string_lossy().into_owned();
+        let base = name.trim_start_matches('0').trim_end_matches(".log").to_string();
+        let e = bench.refused("SELECT count(*) FROM events");
+        assert_kind(&e, Kind::Corrupt, &["'events' partition 1", &name, "offsets", &base]);
+        let problems = serde_json::Value::from(bench.platform.problems()).to_string();
+        assert!(problems.contains(&name), "{problems}");
+        assert_eq!(bench.archive().unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(bench.sql("SELECT count(*) FROM other"), ["1"]);
+        bench.close();
+        std::fs::rename(&aside, lost).unwrap();
+    }
+    let bench = place.start();
+    assert_eq!(bench.sql("SELECT count(*) FROM events"), ["2000"]);
+    assert!(bench.platform.problems().is_empty());
+}
+
 #[test]
 fn an_archive_ahead_of_its_log_hides_no_event() {
     let place = {
@@ -88,6 +135,12 @@ fn an_archive_ahead_of_its_log_hides_no_event() {
     };
     for p in 0..2 {
         std::fs::remove_dir_all(place.path().join(format!("data/log/events-{p}"))).unwrap();
+    }
+    // The lists of segments would tell first.
+    for path in files(&place.path().join("data/log/topics")) {
+        if path.extension().is_some_and(|e| e == "segments") {
+            std::fs::remove_file(path).unwrap();
+        }
     }
     let bench = place.start();
     let e = bench.refused("SELECT count(*) FROM events");

@@ -144,6 +144,10 @@ impl PartitionLog {
         let below = self.compact_below();
         let lag_us = config.min_compaction_lag_us;
         let young_ms = (lag_us > 0).then(|| now_us.saturating_sub(lag_us).div_euclid(1000));
+        // Should a missing segment come back, what removed its records must still be there.
+        if self.damage().is_some() {
+            return Ok(vec![]);
+        }
         let segments: Vec<_> = read(&self.segments).values().cloned().collect();
         let mut cleanable: Vec<Arc<Segment>> = vec![];
         for segment in segments {

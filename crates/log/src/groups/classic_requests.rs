@@ -4,7 +4,6 @@
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::api::{
     HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupMember, MemberIdentity,
@@ -81,7 +80,7 @@ impl ClassicGroup {
         config: &GroupConfig,
     ) {
         let named = request.group_instance_id.as_ref().unwrap_or(&request.client_id);
-        let id = format!("{named}-{}", Uuid::new_v4());
+        let id = format!("{named}-{}", config.member_ids.next_id());
         let instance = request.group_instance_id.as_ref();
         match instance.and_then(|i| self.static_members.get(i).cloned()) {
             Some(old_id) => self.replace_static(&old_id, id, request, to, now_ms, config),

@@ -31,7 +31,7 @@ impl GroupCoordinator {
     ) -> ConsumerGroupHeartbeatResponse {
         if request.member_id.is_empty() && request.member_epoch == 0 {
             // Only a client of version 0 leaves it open.
-            request.member_id = Uuid::new_v4().to_string();
+            request.member_id = self.config.member_ids.next_id().to_string();
         }
         match check(&request).and_then(|()| self.try_heartbeat(&request)) {
             Ok(response) => response,

@@ -20,7 +20,7 @@ mod member_protocol;
 mod offsets;
 
 pub use api::*;
-pub use config::GroupConfig;
+pub use config::{GroupConfig, MemberIds};
 pub use coordinator::GroupCoordinator;
 pub use member_protocol::assigned_partitions;
 pub(crate) use offsets::all_failed;

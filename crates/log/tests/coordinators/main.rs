@@ -14,6 +14,7 @@ mod static_members;
 mod transactions;
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
 use common::{Clock, Error, Result};
@@ -40,6 +41,9 @@ struct StoreState {
     refuses: usize,
     dies_at: Option<(usize, bool)>,
     is_dead: bool,
+    /// A hash of each write that was asked for, over all restarts: two runs that differ anywhere
+    /// differ here.
+    trace: Vec<u64>,
 }
 
 impl Store {
@@ -59,10 +63,15 @@ impl Store {
         self.0.lock().unwrap().commits
     }
 
+    fn trace(&self) -> Vec<u64> {
+        self.0.lock().unwrap().trace.clone()
+    }
+
     /// What a new process finds.
     fn survivor(&self) -> Self {
-        let pairs = self.0.lock().unwrap().pairs.clone();
-        Self(Arc::new(Mutex::new(StoreState { pairs, ..StoreState::default() })))
+        let state = self.0.lock().unwrap();
+        let (pairs, trace) = (state.pairs.clone(), state.trace.clone());
+        Self(Arc::new(Mutex::new(StoreState { pairs, trace, ..StoreState::default() })))
     }
 }
 
@@ -73,6 +82,9 @@ impl CoordinatorStore for Store {
 
     fn commit(&self, changes: Vec<Change>) -> Result<()> {
         let mut state = self.0.lock().unwrap();
+        let mut hasher = DefaultHasher::new();
+        (&changes, state.commits, state.refuses, state.is_dead).hash(&mut hasher);
+        state.trace.push(hasher.finish());
         if state.is_dead {
             return Err(Error::unavailable("the process is dead"));
         }
@@ -140,6 +152,19 @@ impl World {
     fn new() -> Self {
         // The delay has a test of its own.
         Self::with(GroupConfig { initial_rebalance_delay_ms: 0, ..GroupConfig::default() })
+    }
+
+    /// A world that is the same in each run of a seed: ids of members are drawn from it, and
+    /// markers are written one after the other, or they would take refusals in any order.
+    fn seeded(seed: u64) -> Self {
+        let mut world = Self::with(GroupConfig {
+            initial_rebalance_delay_ms: 0,
+            member_ids: MemberIds::seeded(seed),
+            ..GroupConfig::default()
+        });
+        world.transaction_config.marker_threads = 1;
+        world.restart();
+        world
     }
 
     fn with(group_config: GroupConfig) -> Self {
@@ -223,6 +248,34 @@ fn try_open(
         group_config.clone(),
         transaction_config.clone(),
     )
+}
+
+/// What happened how often in a run, and the hashes of its writes.
+type Ran = (BTreeMap<&'static str, usize>, Vec<u64>);
+
+/// Runs all seeds, each twice, and asks that both runs are the same and that each of `kinds`
+/// happened often. `WATERSHED_SEED` runs one seed alone.
+fn all_seeds(count: u64, run: fn(u64) -> Ran, kinds: &[&str]) {
+    let seeds: Vec<u64> = match std::env::var("WATERSHED_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..count).collect(),
+    };
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in &seeds {
+        let Ok((of_run, trace)) = std::panic::catch_unwind(|| run(*seed)) else {
+            panic!("run it again with WATERSHED_SEED={seed}")
+        };
+        let (again, second) = run(*seed);
+        let differs = trace.iter().zip(&second).position(|(a, b)| a != b);
+        assert_eq!(differs, None, "seed {seed}: the first write that differs between two runs");
+        assert_eq!((&of_run, trace.len()), (&again, second.len()), "seed {seed} ran differently");
+        for (what, times) in of_run {
+            *seen.entry(what).or_default() += times;
+        }
+    }
+    for what in kinds.iter().filter(|_| seeds.len() > 1) {
+        assert!(seen.get(what).is_some_and(|n| *n > 100), "{what} are missing: {seen:?}");
+    }
 }
 
 /// The answer, which is there.

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::consumer::Consumer;
-use super::{World, beat, commit, error, fetch, join, leave, offsets, sync};
+use super::{Ran, World, all_seeds, beat, commit, error, fetch, join, leave, offsets, sync};
 
 const CLIENTS: usize = 4;
 const PARTITIONS: i32 = 5;
@@ -49,7 +49,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         Self {
-            world: World::new(),
+            world: World::seeded(seed),
             rng: StdRng::seed_from_u64(seed),
             clients: (0..CLIENTS).map(|_| Client::default()).collect(),
             told: BTreeMap::new(),
@@ -63,7 +63,7 @@ impl Run {
         *self.seen.entry(what).or_default() += 1;
     }
 
-    fn run(mut self) -> BTreeMap<&'static str, usize> {
+    fn run(mut self) -> Ran {
         for _ in 0..STEPS {
             match self.rng.random_range(0..100) {
                 0..2 => {
@@ -72,6 +72,8 @@ impl Run {
                 }
                 2..4 => self.world.store.refuse(1),
                 4..12 => self.world.pass(self.rng.random_range(1..3_000)),
+                // Longer than a session: all who are members are removed.
+                12..13 => self.world.pass(10_001),
                 _ => {
                     let i = self.rng.random_range(0..CLIENTS);
                     self.step(i);
@@ -82,7 +84,7 @@ impl Run {
             }
         }
         self.crash();
-        self.seen
+        (self.seen, self.world.store.trace())
     }
 
     fn crash(&mut self) {
@@ -222,41 +224,17 @@ impl Run {
     }
 }
 
-fn seeds() -> Vec<u64> {
-    match std::env::var("WATERSHED_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..200).collect(),
-    }
-}
-
-/// Runs all seeds and asks that each of these happened often.
-fn all_seeds(run: fn(u64) -> BTreeMap<&'static str, usize>, kinds: &[&str]) {
-    let seeds = seeds();
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for seed in &seeds {
-        let Ok(of_run) = std::panic::catch_unwind(|| run(*seed)) else {
-            panic!("run it again with WATERSHED_SEED={seed}")
-        };
-        for (what, times) in of_run {
-            *seen.entry(what).or_default() += times;
-        }
-    }
-    for what in kinds.iter().filter(|_| seeds.len() > 1) {
-        assert!(seen.get(what).is_some_and(|n| *n > 20), "{what} are missing: {seen:?}");
-    }
-}
-
 #[test]
 fn a_partition_has_one_member_and_committed_offsets_stay_whatever_happens() {
     let kinds = ["crashes", "refused writes", "rebalances", "assignments", "removed", "commits"];
-    all_seeds(|seed| Run::new(seed).run(), &kinds);
+    all_seeds(200, |seed| Run::new(seed).run(), &kinds);
 }
 
 /// Consumers of the new protocol. Each is heard of often enough, or gone.
-fn run_consumers(seed: u64) -> BTreeMap<&'static str, usize> {
+fn run_consumers(seed: u64) -> Ran {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut world = World::new();
+    let mut world = World::seeded(seed);
     world.topic("orders", PARTITIONS);
     let mut consumers: Vec<Consumer> = vec![];
     let mut born = 0;
@@ -323,7 +301,7 @@ fn run_consumers(seed: u64) -> BTreeMap<&'static str, usize> {
         }
     }
     settle(&mut world, &mut consumers, &mut seen);
-    seen
+    (seen, world.store.trace())
 }
 
 /// A heartbeat; who is fenced owns nothing any more and joins again.
@@ -362,5 +340,5 @@ fn settle(world: &mut World, consumers: &mut [Consumer], seen: &mut BTreeMap<&'s
 
 #[test]
 fn consumers_of_the_new_protocol_never_share_a_partition_whatever_happens() {
-    all_seeds(run_consumers, &["crashes", "refused writes", "fenced", "settled"]);
+    all_seeds(200, run_consumers, &["crashes", "refused writes", "fenced", "settled"]);
 }

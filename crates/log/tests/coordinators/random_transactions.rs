@@ -11,7 +11,7 @@ use log::transactions::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Marker, World, error, fetch, offsets};
+use super::{Marker, Ran, World, all_seeds, error, fetch, offsets};
 
 const PRODUCERS: usize = 3;
 const PARTITIONS: i32 = 3;
@@ -55,7 +55,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         Self {
-            world: World::new(),
+            world: World::seeded(seed),
             rng: StdRng::seed_from_u64(seed),
             producers: (0..PRODUCERS).map(|_| Producer::default()).collect(),
             records: vec![],
@@ -70,7 +70,7 @@ impl Run {
         *self.seen.entry(what).or_default() += 1;
     }
 
-    fn run(mut self) -> BTreeMap<&'static str, usize> {
+    fn run(mut self) -> Ran {
         for _ in 0..STEPS {
             match self.rng.random_range(0..100) {
                 0..5 => {
@@ -98,7 +98,7 @@ impl Run {
         }
         self.finish();
         self.check();
-        self.seen
+        (self.seen, self.world.store.trace())
     }
 
     /// The partitions get their markers.
@@ -268,30 +268,15 @@ impl Run {
 
 #[test]
 fn a_transaction_ends_the_same_way_everywhere_whatever_happens() {
-    let seeds: Vec<u64> = match std::env::var("WATERSHED_SEED") {
-        Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..300).collect(),
-    };
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for seed in &seeds {
-        let run = std::panic::catch_unwind(|| Run::new(*seed).run());
-        let Ok(of_run) = run else { panic!("run it again with WATERSHED_SEED={seed}") };
-        for (what, times) in of_run {
-            *seen.entry(what).or_default() += times;
-        }
-    }
-    if seeds.len() > 1 {
-        for what in [
-            "commits",
-            "aborts",
-            "crashes",
-            "timeouts",
-            "fenced",
-            "refused writes",
-            "concurrent transactions",
-            "aborted for the producer",
-        ] {
-            assert!(seen.get(what).is_some_and(|n| *n > 20), "{what} are missing: {seen:?}");
-        }
-    }
+    let kinds = [
+        "commits",
+        "aborts",
+        "crashes",
+        "timeouts",
+        "fenced",
+        "refused writes",
+        "concurrent transactions",
+        "aborted for the producer",
+    ];
+    all_seeds(300, |seed| Run::new(seed).run(), &kinds);
 }

@@ -11,6 +11,7 @@ mod delete_records;
 mod faults;
 mod golden;
 mod keyed;
+mod missing;
 mod page_cache;
 mod producers;
 mod segment_time;

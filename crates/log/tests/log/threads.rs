@@ -91,13 +91,15 @@ fn without_work_no_thread_wakes_up() {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));
     }
-    std::thread::sleep(Duration::from_millis(100));
-    let before = wake_ups();
-    assert!(!before.is_empty(), "the threads are found");
-    std::thread::sleep(Duration::from_millis(400));
-    // Other tests in this process have such threads too, so some may have come, gone or worked.
-    let quiet = wake_ups().iter().filter(|now| before.contains(now)).count();
-    assert!(quiet > 0, "{before:?}");
+    // Other tests in this process have such threads too, so some may have come, gone or worked;
+    // and on a busy machine these ones come to rest late.
+    let is_quiet = || {
+        let before = wake_ups();
+        assert!(!before.is_empty(), "the threads are found");
+        std::thread::sleep(Duration::from_millis(400));
+        wake_ups().iter().any(|now| before.contains(now))
+    };
+    assert!((0..25).any(|_| is_quiet()), "{:?}", wake_ups());
 }
 
 /// Thread ids of flushers with how often they gave up the processor.

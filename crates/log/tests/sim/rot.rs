@@ -53,12 +53,21 @@ pub fn run(rng: &mut SmallRng, broker: &mut Broker, oracle: &mut Oracle) {
 
 /// A name that is the same in each run.
 fn name_of(broker: &Broker, path: &Path) -> String {
-    if path.extension().is_none_or(|extension| extension != "json") {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let (id, part) = match &*ending {
+        "json" => (&*stem, String::new()),
+        // A list of segments: the topic's id and the partition.
+        "segments" => stem.rsplit_once('-').map(|(id, p)| (id, format!("-{p}.segments"))).unwrap(),
+        _ => return path.display().to_string(),
+    };
+    let description = path.with_file_name(format!("{id}.json"));
+    let Ok(text) = common::disk::read(&broker.disk.attach(), &description) else {
         return path.display().to_string();
-    }
-    let text = common::disk::read(&broker.disk.attach(), path).unwrap();
+    };
     let text = String::from_utf8_lossy(&text).into_owned();
-    text.lines().find(|line| line.contains("\"name\"")).unwrap_or_default().to_owned()
+    let name = text.lines().find(|line| line.contains("\"name\"")).unwrap_or_default();
+    format!("{name}{part}")
 }
 
 /// Whether it is in a base offset of a compacted segment: Kafka's checksum does not cover that, and
