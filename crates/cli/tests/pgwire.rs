@@ -16,12 +16,12 @@ fn server() -> (Server, u16) {
 }
 
 /// A message: its tag and its bytes.
-type Message = (u8, Vec<u8>);
+pub type Message = (u8, Vec<u8>);
 
-struct Client(TcpStream);
+pub struct Client(TcpStream);
 
 impl Client {
-    fn connect(port: u16) -> (Client, Vec<Message>) {
+    pub fn connect(port: u16) -> (Client, Vec<Message>) {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut body = 196_608u32.to_be_bytes().to_vec();
@@ -33,13 +33,17 @@ impl Client {
         (client, greeting)
     }
 
-    fn query(&mut self, text: &str) -> Vec<Message> {
+    pub fn query(&mut self, text: &str) -> Vec<Message> {
         let mut message = vec![b'Q'];
         message.extend_from_slice(&(text.len() as u32 + 5).to_be_bytes());
         message.extend_from_slice(text.as_bytes());
         message.push(0);
         self.0.write_all(&message).unwrap();
         self.until_ready()
+    }
+
+    pub fn into_socket(self) -> TcpStream {
+        self.0
     }
 
     /// Describe of a portal, and Sync.
@@ -70,7 +74,7 @@ impl Client {
 }
 
 /// First column of each row as text.
-fn first_column(messages: &[Message]) -> Vec<String> {
+pub fn first_column(messages: &[Message]) -> Vec<String> {
     let rows = messages.iter().filter(|(tag, _)| *tag == b'D');
     rows.map(|(_, body)| {
         let length = u32::from_be_bytes([body[2], body[3], body[4], body[5]]) as usize;
@@ -80,7 +84,7 @@ fn first_column(messages: &[Message]) -> Vec<String> {
 }
 
 /// Fields of the error, by their letter.
-fn error_field(messages: &[Message], letter: u8) -> Option<String> {
+pub fn error_field(messages: &[Message], letter: u8) -> Option<String> {
     let (_, body) = messages.iter().find(|(tag, _)| *tag == b'E')?;
     let field = body.split(|b| *b == 0).find(|f| f.first() == Some(&letter))?;
     Some(String::from_utf8_lossy(&field[1..]).into_owned())

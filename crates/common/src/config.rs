@@ -227,6 +227,16 @@ config! {
     http_requests_max: u32 = "256", "http.requests_max";
     /// Postgres wire protocol; 0 switches it off.
     pg_port: u16 = "4681", "pg.port";
+    /// Postgres connections at once; more are told so and closed.
+    pg_connections_max: u32 = "1000", "pg.connections_max";
+    /// Within this time a Postgres client must have said who it is.
+    pg_startup_timeout: DurationUs = "10 s", "pg.startup_timeout";
+    /// Within this time a message of a Postgres client must be there, from first byte to last.
+    pg_message_timeout: DurationUs = "1 minute", "pg.message_timeout";
+    /// Largest message of a Postgres client: a statement, or the values of one.
+    pg_message_bytes_max: Bytes = "16 MiB", "pg.message_bytes_max";
+    /// Memory for the messages of all Postgres clients together.
+    pg_messages_bytes_max: Bytes = "128 MiB", "pg.messages_bytes_max";
     /// Kafka protocol; 0 switches it off.
     kafka_port: u16 = "4682", "kafka.port";
     /// Address of the Kafka door; empty: `host`. Others than loopback need TLS, and SASL or client

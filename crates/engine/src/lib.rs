@@ -71,7 +71,7 @@ pub use project::{Dashboard, Panel, Project};
 pub use query::{Answer, Outcome, Prepared, Rows};
 pub use reset_offsets::{ResetOffsets, ResetPartition, ResetPlan, ResetRefused};
 pub use shown_record::{Shown, ShownBatch, ShownHeader, ShownRecord};
-pub use sql::split;
+pub use sql::{PostgresStatement, from_postgres};
 pub use status::{
     ArchiveInfo, ColumnInfo, SinkInfo, SourceInfo, Status, TopicInfo, ViewInfo, ViewText,
     resident_bytes,

@@ -9,6 +9,8 @@ use common::Config;
 use engine::Platform;
 use tokio::sync::{Semaphore, watch};
 
+use crate::pgwire::Limits as PgLimits;
+
 /// Request bodies in memory together may take so many times the largest one.
 const BODIES_TOGETHER: u64 = 8;
 /// Granularity of that account.
@@ -29,11 +31,13 @@ pub struct App {
 pub struct Limits {
     pub body_bytes_max: usize,
     pub rows_max: usize,
+    pub query_timeout: Duration,
     pub requests: Arc<Semaphore>,
-    /// Long-lived connections (server-sent events, Postgres), apart from the short requests.
+    /// Long-lived connections (server-sent events), apart from the short requests.
     pub streams: Arc<Semaphore>,
     /// Memory of request bodies, in permits of `BODY_PERMIT_BYTES`.
     pub bodies: Arc<Semaphore>,
+    pub pg: PgLimits,
     pub kafka_connections: usize,
     pub kafka_request_bytes_max: usize,
     pub kafka_auto_create: bool,
@@ -63,9 +67,11 @@ impl App {
         let limits = Limits {
             body_bytes_max: body_bytes_max as usize,
             rows_max: config.query_rows_max as usize,
+            query_timeout: config.query_timeout.to_std(),
             requests: Arc::new(Semaphore::new(requests)),
             streams: Arc::new(Semaphore::new(requests)),
             bodies: Arc::new(Semaphore::new(bodies.min(Semaphore::MAX_PERMITS))),
+            pg: pg_limits(config),
             kafka_connections: config.kafka_connections_max.max(1) as usize,
             // A request that could never be granted its memory would wait for ever.
             kafka_request_bytes_max: (config.kafka_request_bytes_max.0 as usize)
@@ -75,6 +81,21 @@ impl App {
         };
         let counters = Arc::new(Counters::default());
         App { platform, limits, counters, stopping }
+    }
+}
+
+fn pg_limits(config: &Config) -> PgLimits {
+    let message_bytes_max = config.pg_message_bytes_max.0.min(u32::MAX.into()) as usize;
+    // The largest message must find room when no other is there.
+    let together = (config.pg_messages_bytes_max.0 as usize).max(message_bytes_max);
+    let connections = config.pg_connections_max.max(1) as usize;
+    let permits = (together / BODY_PERMIT_BYTES + 1).min(Semaphore::MAX_PERMITS);
+    PgLimits {
+        connections: Arc::new(Semaphore::new(connections)),
+        startup_timeout: config.pg_startup_timeout.to_std(),
+        message_timeout: config.pg_message_timeout.to_std(),
+        message_bytes_max,
+        messages: Arc::new(Semaphore::new(permits)),
     }
 }
 

@@ -7,15 +7,19 @@ use datafusion::error::DataFusionError;
 use datafusion_postgres::pgwire::api::{ClientInfo, ErrorHandler};
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
 
-/// An error of the engine. `before` is what the client sent in front of the statement.
-pub fn refused(e: &Error, before: &str) -> PgWireError {
+use super::sent::Sent;
+
+/// An error of the engine, with its place in what the client sent.
+pub fn refused(e: &Error, sent: Option<&Sent>) -> PgWireError {
     let code = e.kind().sqlstate().to_string();
     let mut info = ErrorInfo::new("ERROR".into(), code, e.message().to_string());
     info.hint = e.hint_text().map(str::to_string);
-    // Characters from 1.
     info.position = e.place().filter(|p| p.file.is_none()).and_then(|place| {
-        let inside = place.text.get(..place.span.start)?;
-        Some((before.chars().count() + inside.chars().count() + 1).to_string())
+        let position = match sent {
+            Some(sent) => sent.position(place.span.start),
+            None => place.text.get(..place.span.start)?.chars().count() + 1,
+        };
+        Some(position.to_string())
     });
     PgWireError::UserError(Box::new(info))
 }
@@ -61,18 +65,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_have_codes_and_places() {
+    fn errors_have_codes_and_places() -> Result<(), PgWireError> {
         let place =
             common::Place {
                 file: None, text: "SELECT é, x".into(), span: "SELECT é, ".len()..12
             };
         let e = Error::not_found("no x").at(place);
-        for (before, position) in [("", "11"), ("SET ü; ", "18")] {
-            let PgWireError::UserError(info) = refused(&e, before) else {
+        let sent = Sent::all("SET ü; SELECT é, x")?.pop();
+        for (sent, position) in [(None, "11"), (sent.as_ref(), "18")] {
+            let PgWireError::UserError(info) = refused(&e, sent) else {
                 unreachable!("a refusal is a user error")
             };
             assert_eq!((info.code.as_str(), info.position.as_deref()), ("42P01", Some(position)));
         }
         assert_eq!(sqlstate(&DataFusionError::NotImplemented("x".into())), "0A000");
+        Ok(())
     }
 }

@@ -1,21 +1,31 @@
 //! What clients ask about a Postgres server (pg_catalog, SET, SHOW, transactions), answered by
-//! `datafusion-postgres` in a session of its own. Only its parts are used: its own handler of the
-//! extended protocol would take all statements, ours too.
+//! `datafusion-postgres`. It gets these statements and no others: it runs what it is given in a
+//! session of its own, past the engine, so that session knows no rows but those of pg_catalog, and
+//! plans that do anything but read are refused. One serves all connections.
 
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
+use common::{Error, Result};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast;
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::{ColumnarValue, LogicalPlan, Volatility, create_udf};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::sqlparser::ast::{self, SetExpr, Visit, Visitor};
 use datafusion_postgres::arrow_pg::datatypes::df;
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
+use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use datafusion_postgres::hooks::HookClient;
 use datafusion_postgres::hooks::set_show::SetShowHook;
 use datafusion_postgres::hooks::transactions::TransactionStatementHook;
-use datafusion_postgres::pgwire::api::portal::Portal;
-use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use datafusion_postgres::pgwire::api::results::Response;
+use datafusion_postgres::pgwire::api::portal::{Format, Portal};
+use datafusion_postgres::pgwire::api::query::ExtendedQueryHandler;
+use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse, Response};
 use datafusion_postgres::pgwire::api::stmt::QueryParser;
 use datafusion_postgres::pgwire::api::store::PortalStore;
 use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, Type};
@@ -23,37 +33,99 @@ use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 use datafusion_postgres::{DfSessionService, Parser, QueryHook};
-use futures::Sink;
+use engine::Platform;
+use futures::{Sink, StreamExt, stream};
+
+use super::SERVER_VERSION;
+use super::errors::fault;
+use super::names::NamesOnly;
+use super::settings::Settings;
 
 /// How the library keeps a statement.
 pub type Known = (String, Option<(ast::Statement, LogicalPlan)>);
 
 pub struct Library {
+    /// Reads pg_catalog and nothing else.
     ctx: Arc<SessionContext>,
+    /// What SET may change: nothing reads it.
+    settings: SessionContext,
+    parser: PostgresCompatibilityParser,
     service: DfSessionService,
     hooks: Vec<Arc<dyn QueryHook>>,
 }
 
 impl Library {
-    pub fn new(ctx: Arc<SessionContext>) -> Library {
+    pub fn new(platform: &Platform) -> Result<Library> {
+        let ctx = Arc::new(context(platform)?);
+        let options = ctx.state().config_options().catalog.clone();
+        let settings = SessionConfig::new()
+            .with_default_catalog_and_schema(options.default_catalog, options.default_schema);
         let hooks: Vec<Arc<dyn QueryHook>> =
-            vec![Arc::new(SetShowHook), Arc::new(TransactionStatementHook)];
+            vec![Arc::new(Settings), Arc::new(SetShowHook), Arc::new(TransactionStatementHook)];
         let service = DfSessionService::new_with_hooks(ctx.clone(), hooks.clone());
-        Library { ctx, service, hooks }
+        let settings = SessionContext::new_with_config(settings);
+        let parser = PostgresCompatibilityParser::new();
+        Ok(Library { ctx, settings, parser, service, hooks })
     }
 
-    pub fn parser(&self) -> Arc<Parser> {
+    fn typed(&self) -> Arc<Parser> {
         self.service.query_parser()
     }
 
-    pub async fn simple<C>(&self, client: &mut C, text: &str) -> PgWireResult<Vec<Response>>
+    /// One statement, if it is one that is answered here.
+    fn read(&self, text: &str) -> PgWireResult<Option<ast::Statement>> {
+        let mut statements = self.parser.parse(text).map_err(failed)?;
+        let Some(statement) = statements.pop() else { return Ok(None) };
+        if !statements.is_empty() {
+            return Err(fault("42601", "statements are sent one by one"));
+        }
+        if answered(&statement) && statement.visit(&mut Writes).is_continue() {
+            return Ok(Some(statement));
+        }
+        let text = statement.to_string();
+        let word = text.split_whitespace().next().unwrap_or("this").to_uppercase();
+        Err(fault("0A000", format!("{word} is not supported")))
+    }
+
+    pub async fn parse<C>(&self, client: &C, text: &str) -> PgWireResult<Option<Known>>
     where
-        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
-        C::PortalStore: PortalStore,
-        C::Error: Debug,
-        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+        C: ClientInfo + Unpin + Send + Sync,
     {
-        SimpleQueryHandler::do_query(&self.service, client, text).await
+        if self.read(text)?.is_none() {
+            return Ok(None);
+        }
+        let known = self.typed().parse_sql(client, text, &[]).await?;
+        if let Some((_, Some((_, plan)))) = &known {
+            reads_only(plan)?;
+        }
+        Ok(known)
+    }
+
+    pub fn parameter_types(&self, known: &Known) -> PgWireResult<Vec<Type>> {
+        self.typed().get_parameter_types(known)
+    }
+
+    pub fn columns(&self, known: &Known, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+        self.typed().get_result_schema(known, format)
+    }
+
+    pub async fn simple(
+        &self,
+        client: &mut dyn HookClient,
+        text: &str,
+        most: Duration,
+    ) -> PgWireResult<Response> {
+        let Some(statement) = self.read(text)? else { return Ok(Response::EmptyQuery) };
+        for hook in &self.hooks {
+            let handled = hook.handle_simple_query(&statement, &self.settings, client).await;
+            if let Some(response) = handled {
+                return response;
+            }
+        }
+        let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
+        let plan = self.ctx.state().statement_to_plan(statement).await.map_err(failed)?;
+        let options = FormatOptions::from_client_metadata(client.metadata());
+        self.rows(plan, &Format::UnifiedText, options, most).await
     }
 
     /// Runs a statement that its parser gave, with the values of the portal.
@@ -62,6 +134,7 @@ impl Library {
         client: &mut C,
         portal: &Portal<S>,
         known: &Known,
+        most: Duration,
     ) -> PgWireResult<Response>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -70,24 +143,121 @@ impl Library {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let Some((statement, plan)) = &known.1 else { return Ok(Response::EmptyQuery) };
-        let wire_types = self.parser().get_parameter_types(known)?;
+        let wire_types = self.parameter_types(known)?;
         let wire_types: Vec<Option<&Type>> = wire_types.iter().map(Some).collect();
         let inferred = inferred_types(plan)?;
         let inferred: Vec<Option<&DataType>> = inferred.iter().map(Option::as_ref).collect();
         let values = df::deserialize_parameters_with_server_types(portal, &inferred, &wire_types)?;
         for hook in &self.hooks {
             let handled =
-                hook.handle_extended_query(statement, plan, &values, &self.ctx, client).await;
+                hook.handle_extended_query(statement, plan, &values, &self.settings, client).await;
             if let Some(response) = handled {
                 return response;
             }
         }
         let plan = plan.clone().replace_params_with_values(&values).map_err(failed)?;
-        let frame = self.ctx.execute_logical_plan(plan).await.map_err(failed)?;
-        let options = Arc::new(FormatOptions::from_client_metadata(client.metadata()));
-        let rows = df::encode_dataframe(frame, &portal.result_column_format, Some(options)).await?;
-        Ok(Response::Query(rows))
+        let options = FormatOptions::from_client_metadata(client.metadata());
+        self.rows(plan, &portal.result_column_format, options, most).await
     }
+
+    async fn rows(
+        &self,
+        plan: LogicalPlan,
+        format: &Format,
+        options: FormatOptions,
+        most: Duration,
+    ) -> PgWireResult<Response> {
+        reads_only(&plan)?;
+        let until = tokio::time::Instant::now() + most;
+        let opening = async {
+            let frame = self.ctx.execute_logical_plan(plan).await.map_err(failed)?;
+            df::encode_dataframe(frame, format, Some(Arc::new(options))).await
+        };
+        let opened = tokio::time::timeout_at(until, opening).await;
+        let QueryResponse { row_schema, data_rows, .. } = opened.map_err(|_| too_long())??;
+        let rows = stream::unfold(Some(data_rows), move |rows| async move {
+            let mut rows = rows?;
+            match tokio::time::timeout_at(until, rows.next()).await {
+                Ok(row) => row.map(|row| (row, Some(rows))),
+                Err(_) => Some((Err(too_long()), None)),
+            }
+        });
+        Ok(Response::Query(QueryResponse::new(row_schema, rows)))
+    }
+}
+
+/// Statements that are answered here. All that read or write data are the engine's.
+fn answered(statement: &ast::Statement) -> bool {
+    use ast::Statement as S;
+    matches!(
+        statement,
+        S::Query(_)
+            | S::Set(_)
+            | S::ShowVariable { .. }
+            | S::ShowCatalogs { .. }
+            | S::StartTransaction { .. }
+            | S::Commit { .. }
+            | S::Rollback { .. }
+            | S::Reset(_)
+            | S::Discard { .. }
+            | S::UNLISTEN { .. }
+    )
+}
+
+/// Finds queries that do more than read: what DataFusion does not plan, it passes over.
+struct Writes;
+
+impl Visitor for Writes {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        if writes(&query.body) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+fn writes(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.into.is_some(),
+        SetExpr::SetOperation { left, right, .. } => writes(left) || writes(right),
+        SetExpr::Query(query) => writes(&query.body),
+        SetExpr::Values(_) | SetExpr::Table(_) => false,
+        _ => true,
+    }
+}
+
+fn reads_only(plan: &LogicalPlan) -> PgWireResult<()> {
+    let options =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    options.verify_plan(plan).map_err(|e| fault("0A000", e.strip_backtrace()))
+}
+
+fn too_long() -> PgWireError {
+    fault("57014", "canceling statement due to statement timeout")
+}
+
+/// The tables in it are live, but have no rows.
+fn context(platform: &Platform) -> Result<SessionContext> {
+    let state = platform.session()?;
+    let options = state.config_options().catalog.clone();
+    let ctx = SessionContext::new_with_state(state);
+    let broken = |e: &dyn std::fmt::Display| Error::internal(format!("setting up pg_catalog: {e}"));
+    let catalog = ctx
+        .catalog(&options.default_catalog)
+        .ok_or_else(|| broken(&"the session has no catalog"))?;
+    let tables = catalog
+        .schema(&options.default_schema)
+        .ok_or_else(|| broken(&"the session has no schema"))?;
+    catalog
+        .register_schema(&options.default_schema, Arc::new(NamesOnly(tables)))
+        .map_err(|e| broken(&e))?;
+    setup_pg_catalog(&ctx, &options.default_catalog, EmptyContextProvider)
+        .map_err(|e| broken(&e))?;
+    // SQLAlchemy refuses servers whose version() does not look like Postgres' own.
+    let version = ScalarValue::Utf8(Some(format!("PostgreSQL {SERVER_VERSION}")));
+    let answer = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(version.clone()));
+    let stable = Volatility::Stable;
+    ctx.register_udf(create_udf("version", vec![], DataType::Utf8, stable, Arc::new(answer)));
+    Ok(ctx)
 }
 
 /// Types of `$1`, `$2`, … in their order.
@@ -102,6 +272,6 @@ fn inferred_types(plan: &LogicalPlan) -> PgWireResult<Vec<Option<DataType>>> {
     Ok(types.into_iter().map(|(_, t)| t).collect())
 }
 
-fn failed(e: DataFusionError) -> PgWireError {
-    PgWireError::ApiError(Box::new(e))
+fn failed(e: impl Into<DataFusionError>) -> PgWireError {
+    PgWireError::ApiError(Box::new(e.into()))
 }

@@ -1,54 +1,59 @@
 //! The Postgres door, on loopback only: psql and drivers connect with any user and password.
 //! Statements go to the engine, as from every other door, in the simple protocol and in the
 //! extended one (`session.rs`); what clients ask about the server itself (pg_catalog, SET,
-//! transactions) is answered by `datafusion-postgres`. `route.rs` tells the two apart.
+//! transactions) is answered by `datafusion-postgres` (`library.rs`), which `route.rs` tells apart.
+//! `connection.rs` and `frames.rs` read what comes, within limits.
 
+mod connection;
 mod cursor;
 mod errors;
+mod frames;
 mod library;
+mod names;
 mod numeric;
 mod parameters;
 mod route;
 mod rows;
+mod sent;
 mod session;
+mod settings;
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use common::Error;
-use datafusion::arrow::datatypes::DataType;
-use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
-use datafusion::prelude::SessionContext;
-use datafusion::scalar::ScalarValue;
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
-use datafusion_postgres::pgwire::api::auth::StartupHandler;
 use datafusion_postgres::pgwire::api::auth::noop::NoopStartupHandler;
-use datafusion_postgres::pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
-use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use datafusion_postgres::pgwire::api::{
-    ClientInfo, ConnectionManager, ErrorHandler, PgWireServerHandlers,
-};
+use datafusion_postgres::pgwire::api::cancel::DefaultCancelHandler;
+use datafusion_postgres::pgwire::api::{ClientInfo, ConnectionManager};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::startup::ParameterStatus;
 use datafusion_postgres::pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
-use datafusion_postgres::pgwire::tokio::process_socket;
 use engine::Platform;
 use futures::{Sink, SinkExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
 
 use crate::app::{App, Gauge};
-use errors::Codes;
+pub use connection::Limits;
+use library::Library;
 use session::Session;
+
+/// So many clients that find no room are told so at once; others are just closed.
+const REFUSALS_AT_ONCE: usize = 16;
 
 /// What clients parse to learn which SQL they may send.
 const SERVER_VERSION: &str = concat!("16.6 (watershed ", env!("CARGO_PKG_VERSION"), ")");
 
 /// Takes connections until the process stops.
 pub async fn serve(app: App, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
-    let manager = Arc::new(ConnectionManager::new());
+    let door = Arc::new(Door {
+        platform: app.platform.clone(),
+        query_timeout: app.limits.query_timeout,
+        manager: Arc::new(ConnectionManager::new()),
+        library: Mutex::default(),
+    });
+    let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     loop {
         let accepted = tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,
@@ -63,70 +68,61 @@ pub async fn serve(app: App, listener: TcpListener, mut stopping: watch::Receive
                 continue;
             }
         };
-        let Ok(permit) = app.limits.streams.clone().try_acquire_owned() else {
-            tracing::warn!("a Postgres connection is refused: too many are open");
+        let (app, door) = (app.clone(), door.clone());
+        let Ok(permit) = app.limits.pg.connections.clone().try_acquire_owned() else {
+            let Ok(permit) = refusals.clone().try_acquire_owned() else { continue };
+            tracing::debug!("a Postgres connection is refused: too many are open");
+            tokio::spawn(async move {
+                let _permit = permit;
+                let cancel = DefaultCancelHandler::new(door.manager.clone());
+                let _ = connection::no_room(socket, &app.limits.pg, &cancel).await;
+            });
             continue;
         };
-        let (app, manager) = (app.clone(), manager.clone());
         tokio::spawn(async move {
             let _permit = permit;
             let _gauge = Gauge::up(&app.counters, |c| &c.pg_connections);
-            if let Err(e) = connection(&app.platform, socket, manager).await {
+            let handlers = Handlers {
+                session: Arc::new(Session::new(door.clone())),
+                startup: Arc::new(Startup { manager: door.manager.clone() }),
+            };
+            if let Err(e) = connection::serve(socket, &app.limits.pg, handlers).await {
                 tracing::debug!(error = %e, "a Postgres connection ended");
             }
         });
     }
 }
 
-async fn connection(
-    platform: &Platform,
-    socket: TcpStream,
+/// What all connections share.
+pub struct Door {
+    platform: Platform,
+    query_timeout: Duration,
     manager: Arc<ConnectionManager>,
-) -> common::Result<()> {
-    let session = Arc::new(Session::new(platform.clone(), Arc::new(context(platform)?)));
-    let handlers = Handlers { session, startup: Arc::new(Startup { manager }) };
-    process_socket(socket, None, handlers).await.map_err(|e| Error::io("serving Postgres", e))
+    /// Made for the first who asks about the server: it takes megabytes.
+    library: Mutex<Option<Arc<Library>>>,
 }
 
-/// A session of its own for each connection; the tables in it are live.
-fn context(platform: &Platform) -> common::Result<SessionContext> {
-    let state = platform.session()?;
-    let catalog = state.config_options().catalog.default_catalog.clone();
-    let ctx = SessionContext::new_with_state(state);
-    setup_pg_catalog(&ctx, &catalog, EmptyContextProvider)
-        .map_err(|e| Error::internal(format!("setting up pg_catalog: {e}")))?;
-    // SQLAlchemy refuses servers whose version() does not look like Postgres' own.
-    let version = ScalarValue::Utf8(Some(format!("PostgreSQL {SERVER_VERSION}")));
-    let answer = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(version.clone()));
-    let stable = Volatility::Stable;
-    ctx.register_udf(create_udf("version", vec![], DataType::Utf8, stable, Arc::new(answer)));
-    Ok(ctx)
+impl Door {
+    fn library(&self) -> common::Result<Arc<Library>> {
+        let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(library) = library.as_ref() {
+            return Ok(library.clone());
+        }
+        let made = Arc::new(Library::new(&self.platform)?);
+        *library = Some(made.clone());
+        Ok(made)
+    }
 }
 
+/// What answers the messages of a connection.
 struct Handlers {
     session: Arc<Session>,
     startup: Arc<Startup>,
 }
 
-impl PgWireServerHandlers for Handlers {
-    fn simple_query_handler(&self) -> Arc<impl SimpleQueryHandler> {
-        self.session.clone()
-    }
-
-    fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
-        self.session.clone()
-    }
-
-    fn startup_handler(&self) -> Arc<impl StartupHandler> {
-        self.startup.clone()
-    }
-
-    fn error_handler(&self) -> Arc<impl ErrorHandler> {
-        Arc::new(Codes)
-    }
-
-    fn cancel_handler(&self) -> Arc<impl CancelHandler> {
-        Arc::new(DefaultCancelHandler::new(self.startup.manager.clone()))
+impl Handlers {
+    fn cancel(&self) -> DefaultCancelHandler {
+        DefaultCancelHandler::new(self.startup.manager.clone())
     }
 }
 

@@ -64,7 +64,7 @@ pub fn values<S: Clone>(portal: &Portal<S>, prepared: &Prepared) -> PgWireResult
         let kind = declared.filter(|t| *t != Type::UNKNOWN).unwrap_or_else(|| wire_type(data_type));
         let Some(bytes) = bytes else {
             return ScalarValue::try_from(data_type)
-                .map_err(|e| refused(&Error::internal(e.to_string()), ""));
+                .map_err(|e| refused(&Error::internal(e.to_string()), None));
         };
         let value = match portal.parameter_format.is_binary(i) {
             true => binary(&kind, bytes),

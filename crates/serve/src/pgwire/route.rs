@@ -1,22 +1,26 @@
 //! Who answers a statement: the engine, or the library that knows what Postgres clients ask about
-//! a server.
+//! a server. The library refuses what is not its own, so a wrong guess here costs an answer and
+//! nothing else.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Query, Statement, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use engine::PostgresStatement;
+
+use super::sent::Sent;
 
 /// First words of statements about the session; everything else, nonsense too, is the engine's.
-const SESSION_WORDS: [&str; 22] = [
+const SESSION_WORDS: [&str; 14] = [
     "abort",
-    "analyze",
     "begin",
     "commit",
-    "copy",
     "deallocate",
     "discard",
     "end",
-    "execute",
     "listen",
-    "lock",
-    "move",
-    "notify",
-    "prepare",
     "release",
     "reset",
     "rollback",
@@ -24,8 +28,10 @@ const SESSION_WORDS: [&str; 22] = [
     "set",
     "start",
     "unlisten",
-    "vacuum",
 ];
+
+/// First words of queries: only these can ask about the server.
+const QUERY_WORDS: [&str; 4] = ["select", "with", "values", "table"];
 
 /// Names that only a question about the server has in it.
 const SERVER_NAMES: [&str; 8] = [
@@ -40,12 +46,13 @@ const SERVER_NAMES: [&str; 8] = [
 ];
 
 /// What `SHOW` shows of the platform; `SHOW search_path` is about the session.
-const SHOWN: [&str; 9] = [
+const SHOWN: [&str; 10] = [
     "topics",
     "sources",
     "views",
     "sinks",
     "tables",
+    "users",
     "create",
     "materialized",
     "pipelines",
@@ -53,57 +60,70 @@ const SHOWN: [&str; 9] = [
 ];
 
 /// Whether a statement means the platform and not the server behind the protocol.
-pub fn for_engine(statement: &str) -> bool {
-    let words = words(statement);
-    match words.first().map(String::as_str) {
-        None => !statement.trim().is_empty(),
-        Some("show") => words.get(1).is_some_and(|what| SHOWN.contains(&what.as_str())),
-        Some(first) if SESSION_WORDS.contains(&first) => false,
-        Some(_) => {
-            let about_server =
-                |w: &String| w.starts_with("pg_") || SERVER_NAMES.contains(&w.as_str());
-            let version = words.iter().any(|w| w == "version")
-                && statement.to_ascii_lowercase().contains("version()");
-            !version && !words.iter().any(about_server)
+pub fn for_engine(sent: &Sent) -> bool {
+    let statement = sent.statement();
+    let mut words = statement.first_words.iter().map(String::as_str);
+    match (words.next(), words.next()) {
+        (Some("show"), what) => what.is_some_and(|w| SHOWN.contains(&w)),
+        (Some(first), _) if SESSION_WORDS.contains(&first) => false,
+        (Some(first), _) if QUERY_WORDS.contains(&first) => {
+            !about_server(statement) || reads_tables(sent.as_sent())
         }
+        _ => true,
     }
 }
 
-/// The words of a statement in lower case, without those in strings and comments.
-fn words(statement: &str) -> Vec<String> {
-    let (mut words, mut word, mut rest) = (vec![], String::new(), statement);
-    while let Some(c) = rest.chars().next() {
-        let skipped = match c {
-            '\'' => Some(quoted(rest)),
-            '-' if rest.starts_with("--") => Some(rest.find('\n').unwrap_or(rest.len())),
-            '/' if rest.starts_with("/*") => Some(rest.find("*/").map_or(rest.len(), |i| i + 2)),
-            _ => None,
+fn about_server(statement: &PostgresStatement) -> bool {
+    let server = |w: &String| w.starts_with("pg_") || SERVER_NAMES.contains(&w.as_str());
+    let version = || {
+        statement.words.contains("version")
+            && statement.text.to_ascii_lowercase().contains("version()")
+    };
+    statement.words.iter().any(server) || version()
+}
+
+/// Whether a query reads tables other than those about the server.
+fn reads_tables(query: &str) -> bool {
+    let Ok(statements) = Parser::parse_sql(&PostgreSqlDialect {}, query) else {
+        return false;
+    };
+    let mut tables = Tables::default();
+    let _ = statements.iter().try_for_each(|s: &Statement| s.visit(&mut tables));
+    tables.read.difference(&tables.named).next().is_some()
+}
+
+#[derive(Default)]
+struct Tables {
+    /// Tables of the platform, by all it can tell.
+    read: BTreeSet<String>,
+    /// Names given by WITH.
+    named: BTreeSet<String>,
+}
+
+impl Visitor for Tables {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let ctes = query.with.iter().flat_map(|w| &w.cte_tables);
+        self.named.extend(ctes.map(|c| c.alias.name.value.to_lowercase()));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        let TableFactor::Table { name, args: None, .. } = factor else {
+            return ControlFlow::Continue(());
         };
-        if skipped.is_none() && (c.is_alphanumeric() || c == '_') {
-            word.extend(c.to_lowercase());
-        } else if !word.is_empty() {
-            words.push(std::mem::take(&mut word));
+        let parts = name.0.iter().filter_map(|p| p.as_ident());
+        let parts: Vec<String> = parts.map(|i| i.value.to_lowercase()).collect();
+        let server =
+            |p: &String| p.starts_with("pg_") || p == "information_schema" || p == "current_user";
+        if let Some(last) = parts.last()
+            && !parts.iter().any(server)
+        {
+            self.read.insert(last.clone());
         }
-        rest = &rest[skipped.unwrap_or(c.len_utf8())..];
+        ControlFlow::Continue(())
     }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
-}
-
-/// Length of the string at the start; `''` and `\'` are quotes inside of it.
-fn quoted(text: &str) -> usize {
-    let mut escaped = false;
-    for (i, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '\'' => return i + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 /// `CREATE TOPIC`, as the command tag of a statement without rows.
@@ -119,6 +139,7 @@ pub fn tag(statement: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -128,7 +149,7 @@ mod tests {
             ("select version()", false),
             ("SELECT version FROM releases", true),
             ("SELECT c.oid FROM pg_catalog.pg_class c", false),
-            ("SELECT 'pg_class', 'it\\'s current_user' FROM t", true),
+            ("SELECT 'pg_class', E'it\\'s current_user' FROM t", true),
             ("SELECT 1 -- pg_class", true),
             ("SELECT /* pg_class */ current_user", false),
             ("SHOW TOPICS", true),
@@ -137,10 +158,25 @@ mod tests {
             ("SET client_encoding TO 'UTF8'", false),
             ("BEGIN", false),
             ("CREATE TOPIC t (a INT)", true),
-            ("", false),
+            // A name of the server beside tables of the platform.
+            ("SELECT pg_size FROM discs", true),
+            ("SELECT x FROM (SELECT pg_size AS x FROM discs) d", true),
+            ("WITH c AS (SELECT oid FROM pg_class) SELECT * FROM c", false),
+            ("SELECT a FROM generate_series(1, 2) AS g(a), pg_type", false),
+            ("CREATE MATERIALIZED VIEW v AS SELECT pg_size FROM discs", true),
+            ("EXPLAIN SELECT pg_size FROM discs", true),
+            // What could do more than read.
+            ("COPY (SELECT 1) TO 'x'", true),
+            ("(COPY (SELECT 1) TO 'x')", true),
+            ("CREATE EXTERNAL TABLE pg_x STORED AS CSV LOCATION 'x'", true),
+            ("PREPARE p AS SELECT pg_x", true),
+            ("EXECUTE pg_p", true),
+            ("INSERT INTO pg_class VALUES (1)", true),
         ] {
-            assert_eq!(for_engine(statement), engine, "{statement}");
+            let sent = Sent::all(statement).unwrap().remove(0);
+            assert_eq!(for_engine(&sent), engine, "{statement}");
         }
+        assert!(Sent::all("").unwrap().is_empty());
         assert_eq!(tag("create topic t (a int)"), "CREATE TOPIC");
         assert_eq!(tag("DROP MATERIALIZED VIEW v"), "DROP MATERIALIZED VIEW");
     }

@@ -24,6 +24,7 @@ use futures::{FutureExt, StreamExt, stream};
 
 use super::errors::{fault, refused};
 use super::numeric;
+use super::sent::Sent;
 
 pub type Fields = Arc<Vec<FieldInfo>>;
 /// Resolves when the client cancels what runs.
@@ -81,19 +82,19 @@ pub fn response(
     fields: Fields,
     batches: BoxStream<'static, Result<RecordBatch>>,
     cancelled: Cancelled,
-    before: String,
+    sent: Option<Sent>,
 ) -> QueryResponse {
     let encoded = fields.clone();
-    let state = (batches, cancelled, before, encoded);
-    let rows = stream::try_unfold(state, |(mut batches, cancelled, before, fields)| async move {
+    let state = (batches, cancelled, sent, encoded);
+    let rows = stream::try_unfold(state, |(mut batches, cancelled, sent, fields)| async move {
         let next = tokio::select! {
             () = cancelled.clone() => return Err(PgWireError::QueryCanceled),
             next = batches.next() => next,
         };
         let Some(batch) = next else { return Ok(None) };
-        let batch = batch.and_then(|b| wide(&b)).map_err(|e| refused(&e, &before))?;
+        let batch = batch.and_then(|b| wide(&b)).map_err(|e| refused(&e, sent.as_ref()))?;
         let rows = stream::iter(Encoder::new(batch, fields.clone()));
-        Ok(Some((rows, (batches, cancelled, before, fields))))
+        Ok(Some((rows, (batches, cancelled, sent, fields))))
     });
     QueryResponse::new(fields, flatten(rows.boxed()))
 }
@@ -202,14 +203,14 @@ fn json(column: &ArrayRef, field: &Field, row: usize) -> PgWireResult<String> {
     let cell = RecordBatch::try_new(schema, vec![column.slice(row, 1)])
         .map_err(|e| internal(e.to_string()))?;
     let mut out = vec![];
-    write_rows(&cell, Shape::Arrays, &mut out).map_err(|e| refused(&e, ""))?;
+    write_rows(&cell, Shape::Arrays, &mut out).map_err(|e| refused(&e, None))?;
     let text = String::from_utf8(out).map_err(|e| internal(e.to_string()))?;
     // A row of one value: `[…]`.
     Ok(text.get(1..text.len().saturating_sub(1)).unwrap_or("null").to_string())
 }
 
 fn internal(message: String) -> PgWireError {
-    refused(&Error::internal(message), "")
+    refused(&Error::internal(message), None)
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::prelude::SessionContext;
 use datafusion_postgres::pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use datafusion_postgres::pgwire::api::query::{
     ExtendedQueryHandler, SimpleQueryHandler, send_describe_response, send_query_response,
@@ -25,34 +24,35 @@ use datafusion_postgres::pgwire::messages::extendedquery::{
     Describe, Execute, TARGET_TYPE_BYTE_PORTAL,
 };
 use datafusion_postgres::pgwire::messages::response::TransactionStatus;
-use engine::{Answer, Platform, Prepared, Rows};
+use engine::{Answer, Prepared, Rows};
 use futures::{FutureExt, Sink};
 use tokio::sync::Mutex;
 
 use super::cursor::{Command, Cursors};
 use super::errors::{Codes, fault, refused};
 use super::library::{Known, Library};
-use super::{parameters, route, rows};
+use super::sent::Sent;
+use super::{Door, parameters, route, rows};
 
 /// Where the library keeps what `SET statement_timeout` said.
-const STATEMENT_TIMEOUT: &str = "statement_timeout_ms";
+pub const STATEMENT_TIMEOUT: &str = "statement_timeout_ms";
 
 /// A statement that was parsed and waits for its values.
 #[derive(Clone)]
 pub enum Statement {
-    Engine(Arc<Prepared>),
+    Engine(Arc<Prepared>, Sent),
     /// With the columns it gives.
-    Cursor(String, Command, Option<SchemaRef>),
-    Library(Box<Known>),
+    Cursor(Sent, Command, Option<SchemaRef>),
+    Library(Box<Known>, Arc<Library>),
 }
 
 impl Statement {
     /// Whether it is one of ours and gives rows.
     fn gives_rows(&self) -> bool {
         match self {
-            Statement::Engine(prepared) => prepared.schema.is_some(),
+            Statement::Engine(prepared, _) => prepared.schema.is_some(),
             Statement::Cursor(_, _, schema) => schema.is_some(),
-            Statement::Library(_) => false,
+            Statement::Library(..) => false,
         }
     }
 }
@@ -63,21 +63,19 @@ pub struct Session {
 
 /// What both protocols use.
 pub struct Shared {
-    platform: Platform,
-    library: Library,
+    door: Arc<Door>,
     cursors: Mutex<Cursors>,
 }
 
 /// The answer to one statement.
 enum Said {
     Done(Response),
-    Rows { rows: Rows, tag: &'static str, before: String },
+    Rows { rows: Rows, tag: &'static str, sent: Sent },
 }
 
 impl Session {
-    pub fn new(platform: Platform, ctx: Arc<SessionContext>) -> Session {
-        let library = Library::new(ctx);
-        Session { shared: Arc::new(Shared { platform, library, cursors: Mutex::default() }) }
+    pub fn new(door: Arc<Door>) -> Session {
+        Session { shared: Arc::new(Shared { door, cursors: Mutex::default() }) }
     }
 }
 
@@ -90,15 +88,14 @@ impl SimpleQueryHandler for Session {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let statements = engine::split(query);
+        let statements = Sent::all(query)?;
         if statements.is_empty() {
             return Ok(vec![Response::EmptyQuery]);
         }
         let mut said = vec![];
-        for span in statements {
-            let (before, statement) = (&query[..span.start], &query[span]);
-            match self.shared.simple(client, before, statement).await {
-                Ok(more) => said.extend(more),
+        for statement in statements {
+            match self.shared.simple(client, &statement).await {
+                Ok(more) => said.push(more),
                 Err(e) if said.is_empty() => return Err(e),
                 Err(mut e) => {
                     // What went before is answered; nothing behind the fault runs.
@@ -196,28 +193,26 @@ impl ExtendedQueryHandler for Session {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let said = match &portal.statement.statement {
-            Statement::Library(known) => {
-                let response = self.shared.library.run(client, portal, known).await?;
+            Statement::Library(known, library) => {
+                let most = self.shared.most(client);
+                let response = library.run(client, portal, known, most).await?;
                 if ends(&response) {
                     self.shared.cursors.lock().await.transaction_ended();
                 }
                 return Ok(response);
             }
-            Statement::Cursor(text, command, _) => {
+            Statement::Cursor(sent, command, _) => {
                 not_failed(client)?;
-                self.shared.cursor(client, "", text, command).await?
+                self.shared.cursor(client, sent, command).await?
             }
-            Statement::Engine(prepared) => {
+            Statement::Engine(prepared, sent) => {
                 not_failed(client)?;
                 let values = parameters::values(portal, prepared)?;
-                let shared = &self.shared;
-                let answer = shared
-                    .platform
-                    .start_prepared(prepared, values, timeout(client))
-                    .await
-                    .map_err(|e| refused(&e, ""))?;
+                let platform = &self.shared.door.platform;
+                let answer = platform.start_prepared(prepared, values, timeout(client)).await;
+                let answer = answer.map_err(|e| refused(&e, Some(sent)))?;
                 same_columns(&answer, prepared)?;
-                said(answer, prepared.text(), "")
+                said(answer, sent)
             }
         };
         let cancelled = cancelled(client).await;
@@ -238,41 +233,41 @@ impl QueryParser for Shared {
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
-        let mut statements = engine::split(sql);
-        let Some(span) = statements.pop() else { return Ok(None) };
+        let mut statements = Sent::all(sql)?;
+        let Some(sent) = statements.pop() else { return Ok(None) };
         if !statements.is_empty() {
             return Err(fault("42601", "a prepared statement is one statement"));
         }
-        let statement = &sql[span];
-        if let Some(command) = Command::parse(statement) {
+        if let Some(command) = Command::parse(sent.text()) {
             not_failed(client)?;
-            let command = command.map_err(|e| refused(&e, ""))?;
+            let command = command.map_err(|e| refused(&e, Some(&sent)))?;
             let schema = match &command {
                 Command::Fetch { name, skip: false, .. } => {
                     let schema = self.cursors.lock().await.schema(name);
-                    Some(schema.map_err(|e| refused(&e, ""))?)
+                    Some(schema.map_err(|e| refused(&e, Some(&sent)))?)
                 }
                 _ => None,
             };
-            return Ok(Some(Statement::Cursor(statement.to_string(), command, schema)));
+            return Ok(Some(Statement::Cursor(sent, command, schema)));
         }
-        if route::for_engine(statement) {
+        if route::for_engine(&sent) {
             not_failed(client)?;
             let given: Vec<_> =
                 types.iter().map(|t| t.as_ref().and_then(parameters::declared)).collect();
-            let prepared = self.platform.prepare(sql, &given).await;
-            let prepared = prepared.map_err(|e| refused(&e, ""))?;
-            return Ok(Some(Statement::Engine(Arc::new(prepared))));
+            let prepared = self.door.platform.prepare(sent.text(), &given).await;
+            let prepared = prepared.map_err(|e| refused(&e, Some(&sent)))?;
+            return Ok(Some(Statement::Engine(Arc::new(prepared), sent)));
         }
-        let known = self.library.parser().parse_sql(client, statement, types).await?;
-        Ok(known.map(|k| Statement::Library(Box::new(k))))
+        let library = self.door.library().map_err(|e| refused(&e, None))?;
+        let known = library.parse(client, sent.as_sent()).await?;
+        Ok(known.map(|k| Statement::Library(Box::new(k), library)))
     }
 
     fn get_parameter_types(&self, statement: &Statement) -> PgWireResult<Vec<Type>> {
         match statement {
-            Statement::Engine(p) => Ok(p.parameters().map(parameters::wire_type).collect()),
+            Statement::Engine(p, _) => Ok(p.parameters().map(parameters::wire_type).collect()),
             Statement::Cursor(..) => Ok(vec![]),
-            Statement::Library(known) => self.library.parser().get_parameter_types(known),
+            Statement::Library(known, library) => library.parameter_types(known),
         }
     }
 
@@ -282,11 +277,9 @@ impl QueryParser for Shared {
         format: Option<&Format>,
     ) -> PgWireResult<Vec<FieldInfo>> {
         let schema = match statement {
-            Statement::Engine(p) => p.schema.as_ref(),
+            Statement::Engine(p, _) => p.schema.as_ref(),
             Statement::Cursor(_, _, schema) => schema.as_ref(),
-            Statement::Library(known) => {
-                return self.library.parser().get_result_schema(known, format);
-            }
+            Statement::Library(known, library) => return library.columns(known, format),
         };
         let Some(schema) = schema else { return Ok(vec![]) };
         let fields = rows::fields(schema, format.unwrap_or(&Format::UnifiedText))?;
@@ -295,50 +288,50 @@ impl QueryParser for Shared {
 }
 
 impl Shared {
-    async fn simple<C>(
-        &self,
-        client: &mut C,
-        before: &str,
-        statement: &str,
-    ) -> PgWireResult<Vec<Said>>
+    /// How long a statement may run that the engine does not watch.
+    fn most<C: ClientInfo>(&self, client: &C) -> Duration {
+        let most = self.door.query_timeout;
+        timeout(client).map_or(most, |t| t.min(most))
+    }
+
+    async fn simple<C>(&self, client: &mut C, sent: &Sent) -> PgWireResult<Said>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::PortalStore: PortalStore,
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        if let Some(command) = Command::parse(statement) {
+        if let Some(command) = Command::parse(sent.text()) {
             not_failed(client)?;
-            let command = command.map_err(|e| refused(&e, before))?;
-            return Ok(vec![self.cursor(client, before, statement, &command).await?]);
+            let command = command.map_err(|e| refused(&e, Some(sent)))?;
+            return self.cursor(client, sent, &command).await;
         }
-        if route::for_engine(statement) {
+        if route::for_engine(sent) {
             not_failed(client)?;
-            let answer = self.platform.start(statement, timeout(client)).await;
-            let answer = answer.map_err(|e| refused(&e, before))?;
-            return Ok(vec![said(answer, statement, before)]);
+            let answer = self.door.platform.start(sent.text(), timeout(client)).await;
+            return Ok(said(answer.map_err(|e| refused(&e, Some(sent)))?, sent));
         }
-        let responses = self.library.simple(client, statement).await?;
-        if responses.iter().any(ends) {
+        let library = self.door.library().map_err(|e| refused(&e, None))?;
+        let most = self.most(client);
+        let response = library.simple(client, sent.as_sent(), most).await?;
+        if ends(&response) {
             self.cursors.lock().await.transaction_ended();
         }
-        Ok(responses.into_iter().map(Said::Done).collect())
+        Ok(Said::Done(response))
     }
 
     async fn cursor<C: ClientInfo>(
         &self,
         client: &C,
-        before: &str,
-        statement: &str,
+        sent: &Sent,
         command: &Command,
     ) -> PgWireResult<Said> {
         let mut cursors = self.cursors.lock().await;
         let done = match command {
             Command::Declare { name, hold, query } => {
-                let before = format!("{before}{}", statement.get(..*query).unwrap_or(""));
-                let query = statement.get(*query..).unwrap_or("");
-                let answer = self.platform.start(query, timeout(client)).await;
-                match answer.map_err(|e| refused(&e, &before))? {
+                let query = sent.behind(*query);
+                let answer = self.door.platform.start(query.text(), timeout(client)).await;
+                match answer.map_err(|e| refused(&e, Some(&query)))? {
                     Answer::Rows(rows) => cursors.open(name.clone(), *hold, rows),
                     Answer::Message(_) => {
                         return Err(fault("42601", "a cursor is for a query that gives rows"));
@@ -346,17 +339,17 @@ impl Shared {
                 }
             }
             Command::Fetch { name, rows, skip: false } => {
-                let rows = cursors.fetch(name, *rows).await.map_err(|e| refused(&e, before))?;
-                return Ok(Said::Rows { rows, tag: "FETCH", before: before.to_string() });
+                let rows = cursors.fetch(name, *rows).await.map_err(|e| refused(&e, Some(sent)))?;
+                return Ok(Said::Rows { rows, tag: "FETCH", sent: sent.clone() });
             }
             Command::Fetch { name, rows, skip: true } => {
-                let rows = cursors.fetch(name, *rows).await.map_err(|e| refused(&e, before))?;
-                let skipped = skip(rows).await.map_err(|e| refused(&e, before))?;
+                let rows = cursors.fetch(name, *rows).await.map_err(|e| refused(&e, Some(sent)))?;
+                let skipped = skip(rows).await.map_err(|e| refused(&e, Some(sent)))?;
                 return Ok(Said::Done(Response::Execution(Tag::new("MOVE").with_rows(skipped))));
             }
             Command::Close { name } => cursors.close(name.as_deref()),
         };
-        done.map_err(|e| refused(&e, before))?;
+        done.map_err(|e| refused(&e, Some(sent)))?;
         Ok(Said::Done(Response::Execution(Tag::new(command.tag()))))
     }
 }
@@ -370,19 +363,19 @@ async fn skip(rows: Rows) -> common::Result<usize> {
     rows.batches.try_fold(0, |n, batch| async move { Ok(n + batch.num_rows()) }).await
 }
 
-fn said(answer: Answer, statement: &str, before: &str) -> Said {
+fn said(answer: Answer, sent: &Sent) -> Said {
     match answer {
-        Answer::Message(_) => Said::Done(Response::Execution(Tag::new(&route::tag(statement)))),
-        Answer::Rows(rows) => Said::Rows { rows, tag: "SELECT", before: before.to_string() },
+        Answer::Message(_) => Said::Done(Response::Execution(Tag::new(&route::tag(sent.text())))),
+        Answer::Rows(rows) => Said::Rows { rows, tag: "SELECT", sent: sent.clone() },
     }
 }
 
 fn response(said: Said, format: &Format, cancelled: &rows::Cancelled) -> PgWireResult<Response> {
     Ok(match said {
         Said::Done(response) => response,
-        Said::Rows { rows: found, tag, before } => {
+        Said::Rows { rows: found, tag, sent } => {
             let fields = rows::fields(&found.schema, format)?;
-            let mut answer = rows::response(fields, found.batches, cancelled.clone(), before);
+            let mut answer = rows::response(fields, found.batches, cancelled.clone(), Some(sent));
             answer.set_command_tag(tag);
             Response::Query(answer)
         }
