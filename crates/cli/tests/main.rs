@@ -25,5 +25,6 @@ mod kafka_tools;
 mod pgwire;
 mod pgwire_prepared;
 mod process;
+mod queries;
 mod shell;
 mod sse;
