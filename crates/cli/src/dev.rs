@@ -43,7 +43,7 @@ pub fn run(arguments: Arguments) -> Outcome {
             let host = project.config.kafka_host();
             terminal::say(&format!("  kafka     bootstrap.servers={host}:{port}"));
         }
-        show(&report, "loaded");
+        show(&report, "loaded", opened.platform.definitions_running());
         if !arguments.no_open && terminal::interactive() {
             open_browser(&url);
         }
@@ -58,7 +58,10 @@ pub fn run(arguments: Arguments) -> Outcome {
 async fn follow(platform: Platform, mut watch: Watch) {
     while let Some(change) = watch.next().await {
         match change {
-            Change::Definitions => show(&platform.apply_project().await, "reloaded"),
+            Change::Definitions => {
+                let report = platform.apply_project().await;
+                show(&report, "reloaded", platform.definitions_running());
+            }
             Change::Settings => {
                 terminal::complain("watershed.toml was changed: start again to use it");
             }
@@ -66,14 +69,28 @@ async fn follow(platform: Platform, mut watch: Watch) {
     }
 }
 
-fn show(report: &Result<ApplyReport, Vec<common::Error>>, done: &str) {
+/// `runs` definitions run now.
+fn show(report: &Result<ApplyReport, Vec<common::Error>>, done: &str, runs: usize) {
     match report {
-        Ok(report) => terminal::say(&format!("  {done}{}", summary(report))),
+        Ok(report) => {
+            terminal::say(&format!("  {done}{}", summary(report)));
+            for topic in &report.left_over {
+                terminal::say(&format!(
+                    "  nothing defines topic '{topic}' any more; its events stay on disk until \
+                     you type: DROP TOPIC {topic}"
+                ));
+            }
+        }
         Err(faults) => {
             let shown: Vec<serde_json::Value> = faults.iter().map(common::Error::to_json).collect();
             let problem = serde_json::json!({ "problems": shown });
             terminal::complain(&Faults::from_problem(problem).render());
-            terminal::complain("  the last good version goes on running; save to try again");
+            terminal::complain(&match runs {
+                0 => "  nothing runs yet; save to try again".to_string(),
+                n => format!(
+                    "  the last good version goes on running ({n} definitions); save to try again"
+                ),
+            });
         }
     }
 }

@@ -51,6 +51,30 @@ fn resident_mib(server: &Server) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
+/// Each would cost gigabytes if all refusals or rows were kept at once.
+#[test]
+fn millions_of_short_lines_cost_no_memory() {
+    let topic = "CREATE TOPIC free (a INT, CHECK (a > 0)) WITH (partitions = 1);\n";
+    let server = Project::new(&format!("{READINGS}{topic}")).serve(&[]);
+    let lines = |line: &str| line.repeat((16 << 20) / line.len()).into_bytes();
+    for (path, line, taken) in [
+        ("/api/topics/readings", "x\n", false),
+        ("/api/topics/free", "{}\n", true),
+        ("/api/topics/free", "{\"a\":0}\n", false),
+    ] {
+        let body = lines(line);
+        let n = (body.len() / line.len()) as u64;
+        let answer = server.send("POST", path, &[("content-encoding", "gzip")], &gzip(&body));
+        let json = answer.json();
+        let counted = if taken { &json["accepted"] } else { &json["refused"] };
+        assert_eq!(counted.as_u64(), Some(n), "{line}: {}", &answer.text()[..200]);
+        assert!(answer.text().len() < 100_000, "{}", answer.text().len());
+    }
+    let kept = server.sql("SELECT count(*) FROM dead_letters")[0][0].as_i64().unwrap();
+    assert_eq!(kept, 20_002, "the first of each request, and how many more there were");
+    assert!(resident_mib(&server) < 1_000, "{} MiB", resident_mib(&server));
+}
+
 #[test]
 fn a_line_of_100_mb_is_refused_and_the_program_lives() {
     let server = Project::new(READINGS).serve(&[]);

@@ -28,6 +28,7 @@ mod pgwire_hostile;
 mod pgwire_prepared;
 mod pgwire_values;
 mod process;
+mod queries;
 mod shell;
 mod sql_doors;
 mod sse;

@@ -305,6 +305,8 @@ config! {
     query_rows_max: u32 = "100000", "query.rows_max";
     /// How long dead letters are kept.
     dead_letters_retention: DurationUs = "30 days", "dead_letters.retention";
+    /// Dead letters kept of one request; more refused records are only counted.
+    dead_letters_request_rows_max: u32 = "10000", "dead_letters.request_rows_max";
     /// Of more dead letters the oldest are removed.
     dead_letters_rows_max: u32 = "1000000", "dead_letters.rows_max";
 }

@@ -1,30 +1,18 @@
-//! Makes definitions run. Everything is parsed, ordered and planned first; only when nothing is
-//! wrong are running things changed, and only those whose definition did change. A fault leaves
-//! the last good version running.
+//! What is to run: the project's files and statements typed at run time. Everything is parsed,
+//! ordered and planned first; only when nothing is wrong is it put into effect (`changes.rs`), and
+//! only where a definition did change. A fault leaves the last good version running.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use catalog::store::{CatalogFile, Stored};
 use catalog::{Definition, Object};
-use common::{Epoch, Error, Result, nearest};
-use datafusion::physical_expr::PhysicalExpr;
+use common::{Error, Result, nearest};
 use log::{CleanupPolicy, TimestampType, TopicConfig, TopicDurability};
 use serde::Serialize;
 
-use crate::drops::remove_retired;
-use crate::ingest::Inlet;
-use crate::meta::{Meta, PipelineId, TopicRecord};
-use crate::outbox::Outbox;
-use crate::pipeline::{Pipeline, Spec, Target};
-use crate::planning::{PlannedQuery, Planning, Wrong};
-use crate::platform::{Inner, Platform, blocking};
-use crate::registry::{SinkEntry, SourceEntry, TopicEntry, ViewEntry};
-use crate::sinks::SinkRunner;
-use crate::sources::SourceRunner;
-use crate::subscription::Publisher;
-use crate::uncomputable::OnError;
-use crate::view_store::ViewStore;
+use crate::meta::{Meta, TopicRecord};
+use crate::planning::{Checks, PlannedQuery, Planning, Wrong};
+use crate::platform::Platform;
 
 /// What is defined: the project's files, and statements typed into a running platform.
 #[derive(Clone, Debug, Default)]
@@ -52,17 +40,21 @@ pub struct ApplyReport {
     pub changed: Vec<String>,
     pub dropped: Vec<String>,
     pub kept: Vec<String>,
+    /// Topics that nothing defines any more; their events stay until DROP TOPIC.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_over: Vec<String>,
 }
 
-enum Planned {
-    Topic { definition: Definition, checks: Vec<(String, Arc<dyn PhysicalExpr>)> },
+/// A definition that can run.
+pub(crate) enum Planned {
+    Topic { definition: Definition, checks: Checks },
     Source(Definition),
     View { definition: Definition, query: PlannedQuery },
     Sink { definition: Definition, query: PlannedQuery },
 }
 
 impl Planned {
-    fn definition(&self) -> &Definition {
+    pub(crate) fn definition(&self) -> &Definition {
         match self {
             Planned::Topic { definition, .. }
             | Planned::Source(definition)
@@ -77,7 +69,8 @@ impl Platform {
     pub async fn apply(&self, texts: &[sql::Text]) -> Result<ApplyReport, Vec<Error>> {
         let mut now = self.inner.texts.lock().await;
         self.check_open().map_err(|e| vec![e])?;
-        let wanted = Texts { files: texts.to_vec(), typed: now.typed.clone() };
+        let typed = taken_over(texts, &now.typed);
+        let wanted = Texts { files: texts.to_vec(), typed };
         match self.apply_texts(&wanted).await {
             Ok(report) => {
                 *now = wanted;
@@ -91,8 +84,32 @@ impl Platform {
         }
     }
 
-    /// Reads the project's files and applies them, dashboards included.
+    /// Reads the project's files and applies them, dashboards included. When they have faults and
+    /// nothing runs yet, what ran last runs again, from the catalog.
     pub async fn apply_project(&self) -> Result<ApplyReport, Vec<Error>> {
+        let applied = self.apply_files().await;
+        if applied.is_err()
+            && self.inner.registry().definitions().is_empty()
+            && let Err(e) = self.apply_stored().await
+        {
+            tracing::error!("what ran before can't run from the catalog either: {}", first(e));
+        }
+        applied
+    }
+
+    /// Makes run what the catalog has: the last good version.
+    async fn apply_stored(&self) -> Result<(), Vec<Error>> {
+        let mut now = self.inner.texts.lock().await;
+        let stored = self.inner.catalog.load().map_err(|e| vec![e])?;
+        let of_file = |s: Stored| s.file.map(|f| sql::Text::new(Some(&f), &s.statement));
+        let files = stored.into_iter().filter_map(of_file).collect();
+        let wanted = Texts { files, typed: now.typed.clone() };
+        self.apply_texts(&wanted).await?;
+        *now = wanted;
+        Ok(())
+    }
+
+    async fn apply_files(&self) -> Result<ApplyReport, Vec<Error>> {
         let read = self.inner.project.sql_texts().map_err(|e| vec![e]);
         let boards = self.inner.project.dashboards();
         let texts = match (read, &boards) {
@@ -156,9 +173,8 @@ impl Platform {
         let (platform, texts) = (self.clone(), wanted.all());
         let plan = async move { Ok(platform.plan_texts(&texts).await) };
         let planned = self.inner.compute.run(plan).await.map_err(|e| vec![e])??;
-        let report = self.execute_plan(planned).await.map_err(|e| vec![e])?;
-        self.save_catalog(wanted).map_err(|e| vec![e])?;
-        Ok(report)
+        let save = |definitions: &[&Definition]| self.save_catalog(wanted, definitions);
+        self.put_into_effect(planned, &save).await.map_err(|e| vec![e])
     }
 
     async fn plan_texts(&self, texts: &[sql::Text]) -> Result<Vec<Planned>, Vec<Error>> {
@@ -243,207 +259,23 @@ impl Platform {
         }
     }
 
-    async fn execute_plan(&self, planned: Vec<Planned>) -> Result<ApplyReport> {
-        let mut report = ApplyReport::default();
-        let names: HashSet<&str> = planned.iter().map(|p| p.definition().object.name()).collect();
-        self.drop_missing(&names, &mut report).await?;
-        for p in planned {
-            let name = p.definition().object.name().to_string();
-            let existed = self.inner.registry().definition(&name).is_some();
-            let changed = match p {
-                Planned::Topic { definition, checks } => self.run_topic(definition, checks)?,
-                Planned::Source(definition) => self.run_source(definition).await?,
-                Planned::View { definition, query } => self.run_view(definition, query).await?,
-                Planned::Sink { definition, query } => self.run_sink(definition, query).await?,
-            };
-            match (existed, changed) {
-                (false, _) => report.created.push(name),
-                (true, true) => report.changed.push(name),
-                (true, false) => report.kept.push(name),
-            }
-        }
-        Ok(report)
-    }
-
-    /// Stops what is no longer defined. A topic's events stay on disk until DROP TOPIC is typed.
-    async fn drop_missing(&self, wanted: &HashSet<&str>, report: &mut ApplyReport) -> Result<()> {
-        let gone = |name: &String| !wanted.contains(name.as_str());
-        let (sources, sinks, views) = {
-            let mut registry = self.inner.registry_mut();
-            let sources: Vec<_> = registry.sources.extract_if(.., |n, _| gone(n)).collect();
-            let sinks: Vec<_> = registry.sinks.extract_if(.., |n, _| gone(n)).collect();
-            let views: Vec<_> = registry.views.extract_if(.., |n, _| gone(n)).collect();
-            let topics: Vec<_> = registry.topics.extract_if(.., |n, _| gone(n)).collect();
-            report.dropped.extend(topics.into_iter().map(|(n, _)| n));
-            (sources, sinks, views)
-        };
-        for (name, source) in sources {
-            source.runner.stop().await;
-            self.inner.producers.forget(&crate::sources::producer(&name))?;
-            report.dropped.push(name);
-        }
-        for (name, sink) in sinks {
-            sink.runner.stop().await;
-            self.forget(&name, sink.pipeline).await?;
-            report.dropped.push(name);
-        }
-        for (name, view) in views {
-            self.forget(&name, view.pipeline).await?;
-            report.dropped.push(name);
-        }
-        Ok(())
-    }
-
-    fn run_topic(
-        &self,
-        definition: Definition,
-        checks: Vec<(String, Arc<dyn PhysicalExpr>)>,
-    ) -> Result<bool> {
-        let Object::Topic(topic) = definition.object.clone() else { return Ok(false) };
-        if let Some(entry) = self.inner.registry_mut().topics.get_mut(&topic.name)
-            && entry.inlet.topic == topic
-        {
-            entry.definition = definition;
-            return Ok(false);
-        }
-        let external = &self.inner.external;
-        if let Some(kafka) = external {
-            kafka.create(&topic.name, &log_config(&topic))?;
-        }
-        let log = self.open_log(&topic.name, log_config(&topic))?;
-        let meta = Meta::new(&self.inner.kv)?;
-        let mut record = TopicRecord::of(&topic);
-        if let Some(old) = meta.topic(&topic.name)?.filter(|_| !is_empty(&log)) {
-            record.nullable.extend(old.nullable);
-        }
-        record.log_id = Some(log.id().to_string());
-        if meta.topic(&topic.name)?.as_ref() != Some(&record) {
-            meta.put_topic(&record)?;
-        }
-        let name = topic.name.clone();
-        let feed = self.inner.env.feeds.topic(&topic.name)?;
-        let inlet = Arc::new(Inlet::new(topic, log, feed, checks, external.clone()));
-        crate::screen::catch_up(&inlet, &self.inner.ingest)?;
-        self.inner.screening.watch(&inlet);
-        if let Some(kafka) = external {
-            kafka.follow(&inlet.log);
-        }
-        self.inner.registry_mut().topics.insert(name, TopicEntry { definition, inlet });
-        Ok(true)
-    }
-
-    /// The topic's log, made when it is not there.
-    fn open_log(&self, name: &str, config: TopicConfig) -> Result<Arc<log::Topic>> {
-        let log = match self.inner.log.topic(name) {
-            Ok(log) => log,
-            Err(_) => return self.inner.log.create_topic(name, config),
-        };
-        if config.partitions < log.config().partitions && is_empty(&log) {
-            self.inner.log.drop_topic(name)?;
-            return self.inner.log.create_topic(name, config);
-        }
-        if log.config() != config {
-            self.inner.log.alter(name, config)?;
-        }
-        Ok(log)
-    }
-
-    async fn run_source(&self, definition: Definition) -> Result<bool> {
-        let Object::Source(source) = definition.object.clone() else { return Ok(false) };
-        let old = {
-            let mut registry = self.inner.registry_mut();
-            let same_topic = |e: &SourceEntry| {
-                registry.topics.get(&source.into).map(|t| Arc::as_ptr(&t.inlet))
-                    == Some(e.runner.inlet_ptr())
-            };
-            match registry.sources.get(&source.name) {
-                Some(e) if e.definition.object == definition.object && same_topic(e) => {
-                    if let Some(e) = registry.sources.get_mut(&source.name) {
-                        e.definition = definition;
-                    }
-                    return Ok(false);
-                }
-                _ => registry.sources.remove(&source.name),
-            }
-        };
-        if let Some(old) = old {
-            old.runner.stop().await;
-        }
-        let runner = SourceRunner::start(self, &source)?;
-        let entry = SourceEntry { definition, runner };
-        self.inner.registry_mut().sources.insert(source.name, entry);
-        Ok(true)
-    }
-
-    async fn run_view(&self, definition: Definition, mut query: PlannedQuery) -> Result<bool> {
-        self.inner.name_logs(&mut query)?;
-        let name = definition.object.name().to_string();
-        let old = {
-            let mut registry = self.inner.registry_mut();
-            match registry.views.get_mut(&name) {
-                Some(e) if e.fingerprint == query.fingerprint => {
-                    e.definition = definition;
-                    e.plan = query.plan;
-                    return Ok(false);
-                }
-                _ => registry.views.remove(&name),
-            }
-        };
-        let inner = self.inner.clone();
-        let entry = blocking(move || {
-            if let Some(old) = old {
-                drop(old.pipeline);
-            }
-            start_view(&inner, definition, query)
-        })
-        .await?;
-        self.inner.registry_mut().views.insert(name, entry);
-        Ok(true)
-    }
-
-    async fn run_sink(&self, definition: Definition, mut query: PlannedQuery) -> Result<bool> {
-        self.inner.name_logs(&mut query)?;
-        let Object::Sink(sink) = definition.object.clone() else { return Ok(false) };
-        let fingerprint = format!("{}\n{:?}", query.fingerprint, (&sink.connector, &sink.options));
-        let old = {
-            let mut registry = self.inner.registry_mut();
-            match registry.sinks.get_mut(&sink.name) {
-                Some(e) if e.fingerprint == fingerprint => {
-                    e.definition = definition;
-                    return Ok(false);
-                }
-                _ => registry.sinks.remove(&sink.name),
-            }
-        };
-        if let Some(old) = old {
-            old.runner.stop().await;
-            let pipeline = old.pipeline;
-            blocking(move || {
-                drop(pipeline);
-                Ok(())
-            })
-            .await?;
-        }
-        let (inner, fp) = (self.inner.clone(), fingerprint.clone());
-        let schema = query.graph.output.schema.clone();
-        let name = sink.name.clone();
-        let (pipeline, outbox, committed) =
-            blocking(move || start_sink_pipeline(&inner, &name, &fp, query)).await?;
-        let runner = SinkRunner::start(self, &sink, schema, outbox, committed)?;
-        let entry = SinkEntry { definition, fingerprint, pipeline, runner };
-        self.inner.registry_mut().sinks.insert(sink.name, entry);
-        Ok(true)
-    }
-
-    fn save_catalog(&self, texts: &Texts) -> Result<()> {
+    fn save_catalog(&self, texts: &Texts, definitions: &[&Definition]) -> Result<()> {
+        let before = self.inner.catalog.load()?;
         let mut stored = vec![];
-        for definition in self.inner.registry().definitions() {
+        for definition in definitions {
+            let (name, statement) = (definition.object.name(), definition.origin.statement());
+            let old = before.iter().find(|s| s.name == name);
+            let version = match old {
+                Some(old) if old.statement == statement => old.version,
+                Some(old) => common::Version(old.version.0 + 1),
+                None => common::Version(1),
+            };
             stored.push(Stored {
                 kind: definition.object.kind().to_string(),
-                name: definition.object.name().to_string(),
-                statement: definition.origin.statement().to_string(),
+                name: name.to_string(),
+                statement: statement.to_string(),
                 file: definition.origin.file.clone(),
-                version: common::Version(1),
+                version,
             });
         }
         // Statements that define nothing by themselves any more are not kept.
@@ -456,85 +288,12 @@ impl Platform {
     }
 }
 
-impl Inner {
-    /// State belongs to the very topics it was made from, not to later ones of their names.
-    fn name_logs(&self, query: &mut PlannedQuery) -> Result<()> {
-        for name in query.topics.keys() {
-            let id = self.log.topic(name)?.id();
-            query.fingerprint.push_str(&format!("\n{name} {id}"));
-        }
-        Ok(())
-    }
-}
-
-fn is_empty(log: &log::Topic) -> bool {
+pub(crate) fn is_empty(log: &log::Topic) -> bool {
     log.partitions().iter().all(|p| p.end_offset().0 == 0)
 }
 
-fn start_view(
-    inner: &Arc<Inner>,
-    definition: Definition,
-    query: PlannedQuery,
-) -> Result<ViewEntry> {
-    let name = definition.object.name().to_string();
-    let PipelineId { id, first_epoch } =
-        Meta::new(&inner.kv)?.pipeline_id(&name, &query.fingerprint)?;
-    remove_retired(inner)?;
-    let schema = query.graph.output.schema.clone();
-    let key = query.graph.output.key.clone();
-    let store = Arc::new(ViewStore::open(&inner.kv, &id, schema.clone(), key)?);
-    let publisher = Arc::new(Publisher::default());
-    let spec = Arc::new(Spec {
-        id,
-        name,
-        fingerprint: query.fingerprint.clone(),
-        first_epoch,
-        graph: query.graph,
-        topics: query.topics,
-        target: Target::View { store: store.clone(), publisher: publisher.clone() },
-        on_error: match &definition.object {
-            Object::View(view) => OnError::of(&view.options),
-            _ => OnError::default(),
-        },
-    });
-    let pipeline = Pipeline::start(spec, inner.env.clone())?;
-    Ok(ViewEntry {
-        definition,
-        fingerprint: query.fingerprint,
-        plan: query.plan,
-        schema,
-        store,
-        publisher,
-        pipeline,
-    })
-}
-
-fn start_sink_pipeline(
-    inner: &Arc<Inner>,
-    name: &str,
-    fingerprint: &str,
-    query: PlannedQuery,
-) -> Result<(Pipeline, Arc<Outbox>, Epoch)> {
-    let PipelineId { id, .. } = Meta::new(&inner.kv)?.pipeline_id(name, fingerprint)?;
-    remove_retired(inner)?;
-    let outbox = Arc::new(Outbox::open(&inner.kv, &id)?);
-    let committed = state::load_checkpoint(&inner.kv, &id)?.map_or(Epoch(0), |c| c.epoch);
-    let spec = Arc::new(Spec {
-        id,
-        name: name.to_string(),
-        fingerprint: fingerprint.to_string(),
-        // A target that shows its epochs must see that these are not its own.
-        first_epoch: Epoch(0),
-        graph: query.graph,
-        topics: query.topics,
-        target: Target::Sink(outbox.clone()),
-        on_error: OnError::default(),
-    });
-    Ok((Pipeline::start(spec, inner.env.clone())?, outbox, committed))
-}
-
 /// How the log is to keep a topic.
-fn log_config(topic: &catalog::Topic) -> TopicConfig {
+pub(crate) fn log_config(topic: &catalog::Topic) -> TopicConfig {
     let storage = &topic.storage;
     TopicConfig {
         partitions: topic.partitions as u32,
@@ -560,6 +319,17 @@ fn log_config(topic: &catalog::Topic) -> TopicConfig {
             false => TopicDurability::Synced,
         },
     }
+}
+
+/// Typed statements without those that a file now has in the same words: the file takes them over.
+fn taken_over(files: &[sql::Text], typed: &[String]) -> Vec<String> {
+    let in_files = parse_all(files).unwrap_or_default();
+    let is_in_file = |statement: &String| {
+        let text = sql::Text { file: None, text: statement.as_str().into() };
+        let typed = parse_all(&[text]).unwrap_or_default();
+        !typed.is_empty() && typed.iter().all(|t| in_files.iter().any(|d| d.object == t.object))
+    };
+    typed.iter().filter(|s| !is_in_file(s)).cloned().collect()
 }
 
 /// Every definition of all texts; all faults at once.

@@ -1,4 +1,5 @@
-//! A request body into rows of a topic, each with its line and the value that the log keeps.
+//! A request body into rows of a topic, each with its line and the value that the log keeps. It is
+//! decoded in pieces: of millions of short lines only some are in memory as rows or refusals.
 
 use std::sync::Arc;
 
@@ -9,44 +10,97 @@ use catalog::{Format, Topic};
 use common::{Error, Result};
 use formats::{BadLine, BodyKind, csv, json, raw};
 
-/// The good rows of a body and what was refused.
-pub struct Body {
+/// Records and refusals of a piece.
+const RECORDS_MAX: usize = 16_384;
+/// Bytes of the records of a piece, unless one alone is larger.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Line, from 1, and value.
+pub type Row = (u64, Bytes);
+
+/// Good rows of a body and what was refused among them.
+pub struct Piece {
     pub batch: RecordBatch,
-    /// Line and value of each row.
-    pub rows: Vec<(u64, Bytes)>,
+    pub rows: Vec<Row>,
     pub refused: Vec<BadLine>,
 }
 
-/// Decodes a whole body.
-pub fn decode(body: &Bytes, kind: BodyKind, topic: &Topic, event_bytes_max: usize) -> Result<Body> {
+/// Takes a piece.
+pub type Take<'a> = &'a mut dyn FnMut(Piece) -> Result<()>;
+
+/// Decodes a whole body, piece by piece.
+pub fn decode(
+    body: &Bytes,
+    kind: BodyKind,
+    topic: &Topic,
+    event_bytes_max: usize,
+    take: Take<'_>,
+) -> Result<()> {
     let schema = topic.schema();
     match (topic.format, kind) {
-        (Format::Json, BodyKind::Json(kind)) => decode_json(body, kind, &schema, event_bytes_max),
-        (Format::Json, BodyKind::Octets) => {
-            decode_json(body, json::ContentKind::Ndjson, &schema, event_bytes_max)
+        (Format::Json, BodyKind::Json(kind)) => {
+            decode_json(body, kind, &schema, event_bytes_max, take)
         }
-        (Format::Json, BodyKind::Csv) => decode_csv(body, &schema, event_bytes_max),
+        (Format::Json, BodyKind::Octets) => {
+            decode_json(body, json::ContentKind::Ndjson, &schema, event_bytes_max, take)
+        }
+        (Format::Json, BodyKind::Csv) => decode_csv(body, &schema, event_bytes_max, take),
         (Format::Raw, BodyKind::Octets) => {
-            decode_raw(body, raw::ContentKind::Whole, schema, event_bytes_max)
+            decode_raw(body, raw::ContentKind::Whole, &schema, event_bytes_max, take)
         }
         (Format::Raw, BodyKind::Json(_) | BodyKind::Csv) => {
-            decode_raw(body, raw::ContentKind::Lines, schema, event_bytes_max)
+            decode_raw(body, raw::ContentKind::Lines, &schema, event_bytes_max, take)
         }
+    }
+}
+
+/// Records with their lines, gathered up to the limits of a piece.
+struct Gathered<T> {
+    records: Vec<T>,
+    refused: Vec<BadLine>,
+    bytes: usize,
+}
+
+impl<T> Gathered<T> {
+    fn new() -> Gathered<T> {
+        Gathered { records: vec![], refused: vec![], bytes: 0 }
+    }
+
+    fn full(&self) -> bool {
+        self.records.len() + self.refused.len() >= RECORDS_MAX || self.bytes >= BYTES_MAX
     }
 }
 
 fn decode_raw(
     body: &Bytes,
     kind: raw::ContentKind,
-    schema: SchemaRef,
+    schema: &SchemaRef,
     event_bytes_max: usize,
-) -> Result<Body> {
-    let (records, refused) = raw::split(body, kind, event_bytes_max);
-    let values = BinaryArray::from_iter_values(records.iter().map(|(_, bytes)| bytes));
-    let batch = RecordBatch::try_new(schema, vec![Arc::new(values)])
-        .map_err(|e| Error::internal(format!("raw records as rows: {e}")))?;
-    let row = |(line, bytes): &raw::Record<'_>| (*line, body.slice_ref(bytes));
-    Ok(Body { batch, rows: records.iter().map(row).collect(), refused })
+    take: Take<'_>,
+) -> Result<()> {
+    let finish = |gathered: Gathered<raw::Record<'_>>, take: Take<'_>| {
+        let records = gathered.records;
+        let values = BinaryArray::from_iter_values(records.iter().map(|(_, bytes)| bytes));
+        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(values)])
+            .map_err(|e| Error::internal(format!("raw records as rows: {e}")))?;
+        let row = |(line, bytes): &raw::Record<'_>| (*line, body.slice_ref(bytes));
+        let rows = records.iter().map(row).collect();
+        take(Piece { batch, rows, refused: gathered.refused })
+    };
+    let mut gathered = Gathered::new();
+    for record in raw::split(body, kind, event_bytes_max) {
+        match record {
+            Ok(record) => {
+                gathered.bytes += record.1.len();
+                gathered.records.push(record);
+            }
+            Err(bad) => gathered.refused.push(bad),
+        }
+        if gathered.full() {
+            finish(std::mem::replace(&mut gathered, Gathered::new()), take)?;
+        }
+    }
+    finish(gathered, take)
 }
 
 fn decode_json(
@@ -54,44 +108,65 @@ fn decode_json(
     kind: json::ContentKind,
     schema: &SchemaRef,
     event_bytes_max: usize,
-) -> Result<Body> {
-    let mut refused = vec![];
-    let mut records = vec![];
+    take: Take<'_>,
+) -> Result<()> {
+    let mut decoder = json::Decoder::new(schema.clone(), None)?;
+    let mut finish = |gathered: Gathered<json::Record<'_>>, take: Take<'_>| {
+        let Gathered { records, mut refused, .. } = gathered;
+        let values: Vec<&[u8]> = records.iter().map(|r| r.bytes).collect();
+        let decoded = decoder.decode(&values)?;
+        for r in decoded.refused {
+            let record = &records[r.record as usize];
+            refused.push(BadLine {
+                line: record.line,
+                column: r.column,
+                kind: r.kind,
+                reason: r.reason,
+                raw: record.bytes.to_vec(),
+            });
+        }
+        let row = |i: &u32| {
+            let record = &records[*i as usize];
+            (record.line, body.slice_ref(record.bytes))
+        };
+        let rows = decoded.kept.iter().map(row).collect();
+        take(Piece { rows, batch: decoded.batch, refused })
+    };
+    let mut gathered = Gathered::new();
     for record in json::split(body, kind, event_bytes_max) {
         match record {
-            Ok(record) => records.push(record),
-            Err(bad) => refused.push(bad),
+            Ok(record) => {
+                gathered.bytes += record.bytes.len();
+                gathered.records.push(record);
+            }
+            Err(bad) => gathered.refused.push(bad),
+        }
+        if gathered.full() {
+            finish(std::mem::replace(&mut gathered, Gathered::new()), take)?;
         }
     }
-    let values: Vec<&[u8]> = records.iter().map(|r| r.bytes).collect();
-    let decoded = json::Decoder::new(schema.clone(), None)?.decode(&values)?;
-    for r in decoded.refused {
-        let record = &records[r.record as usize];
-        refused.push(BadLine {
-            line: record.line,
-            column: r.column,
-            kind: r.kind,
-            reason: r.reason,
-            raw: record.bytes.to_vec(),
-        });
-    }
-    let row = |i: &u32| {
-        let record = &records[*i as usize];
-        (record.line, body.slice_ref(record.bytes))
-    };
-    Ok(Body { rows: decoded.kept.iter().map(row).collect(), batch: decoded.batch, refused })
+    finish(gathered, take)
 }
 
-fn decode_csv(body: &Bytes, schema: &SchemaRef, event_bytes_max: usize) -> Result<Body> {
+fn decode_csv(
+    body: &Bytes,
+    schema: &SchemaRef,
+    event_bytes_max: usize,
+    take: Take<'_>,
+) -> Result<()> {
     let options = csv::Options { record_bytes_max: event_bytes_max, ..csv::Options::default() };
     let mut reader = csv::Reader::new(schema.clone(), options)?;
-    let parts = [reader.feed(body)?, reader.finish()?];
-    let batches: Vec<&RecordBatch> = parts.iter().map(|p| &p.batch).collect();
-    let batch = arrow::compute::concat_batches(schema, batches)
-        .map_err(|e| Error::internal(format!("joining rows: {e}")))?;
-    let encoded = json::encode(&batch)?;
-    let lines = parts.iter().flat_map(|p| p.lines.iter().copied());
-    let rows = lines.zip(encoded.iter().map(Bytes::copy_from_slice)).collect();
-    let refused = parts.into_iter().flat_map(|p| p.refused).collect();
-    Ok(Body { batch, rows, refused })
+    let mut give = |part: csv::Rows| {
+        let encoded = json::encode(&part.batch)?;
+        let rows = part.lines.iter().copied().zip(encoded.iter().map(Bytes::copy_from_slice));
+        take(Piece { rows: rows.collect(), batch: part.batch, refused: part.refused })
+    };
+    // As short as lines may be, these are not many.
+    for chunk in body.chunks(CSV_BYTES) {
+        give(reader.feed(chunk)?)?;
+    }
+    give(reader.finish()?)
 }
+
+/// Bytes of CSV decoded at a time.
+const CSV_BYTES: usize = 256 << 10;

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::{Error, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -21,6 +21,7 @@ pub struct Compute {
     /// Taken when the platform goes.
     runtime: Option<Runtime>,
     stopping: Arc<AtomicBool>,
+    running: Arc<AtomicU64>,
 }
 
 impl Compute {
@@ -34,7 +35,8 @@ impl Compute {
             .build()
             .map_err(|e| Error::io("starting threads for queries", e))?;
         let handle = runtime.handle().clone();
-        Ok(Compute { handle, runtime: Some(runtime), stopping: Arc::default() })
+        let (stopping, running) = Default::default();
+        Ok(Compute { handle, runtime: Some(runtime), stopping, running })
     }
 
     pub fn handle(&self) -> &Handle {
@@ -58,6 +60,17 @@ impl Compute {
         task.await.unwrap_or_else(|_| Err(ended_early()))
     }
 
+    /// Queries whose work has not ended.
+    pub fn running(&self) -> u64 {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// Counts as a running query while it lives.
+    pub fn count(&self) -> Counted {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Counted(self.running.clone())
+    }
+
     /// What a query asks whether it may go on.
     pub fn interrupt(&self) -> Interrupt {
         Interrupt { stopped: Arc::default(), stopping: self.stopping.clone() }
@@ -66,6 +79,15 @@ impl Compute {
     /// Ends the queries that run; later ones end at once.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+/// See `Compute::count`.
+pub struct Counted(Arc<AtomicU64>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// Raw bytes kept of one letter; what is longer is cut and said so in the reason.
 const RAW_BYTES_MAX: usize = 64 << 10;
+/// Letters added in one write, when nothing else depends on them.
+const WRITTEN_AT_ONCE: usize = 1_000;
 /// Letters removed in one write.
 const EXPIRED_AT_ONCE: usize = 10_000;
 
@@ -115,13 +117,12 @@ impl DeadLetters {
 
     /// Writes letters durably on their own.
     pub fn write(&self, letters: &[DeadLetter]) -> Result<()> {
-        if letters.is_empty() {
-            return Ok(());
+        for some in letters.chunks(WRITTEN_AT_ONCE) {
+            let mut batch = self.kv.batch();
+            self.stage(&mut batch, some)?;
+            batch.commit_durable()?;
+            self.committed(some.len());
         }
-        let mut batch = self.kv.batch();
-        self.stage(&mut batch, letters)?;
-        batch.commit_durable()?;
-        self.committed(letters.len());
         Ok(())
     }
 
@@ -164,12 +165,10 @@ impl DeadLetters {
         };
         let mut rows = vec![];
         let mut next = None;
-        for entry in self.letters.prefix(b"")?.rev() {
+        let end = after.unwrap_or(u64::MAX).to_be_bytes();
+        for entry in self.letters.range(..&end[..])?.rev() {
             let (key, value) = entry?;
             let id = id_of(&key)?;
-            if after.is_some_and(|a| id >= a) {
-                continue;
-            }
             let letter = parse(&value)?;
             let wanted = query.topic.as_ref().is_none_or(|t| *t == letter.topic)
                 && query.kind.as_ref().is_none_or(|k| *k == letter.kind);
@@ -185,44 +184,80 @@ impl DeadLetters {
         Ok(DeadLetterPage { rows, next, total: self.total() })
     }
 
-    /// All letters as the table `dead_letters`.
-    pub fn batch(&self) -> Result<RecordBatch> {
-        let mut ids = Int64Builder::new();
-        let mut at = TimestampMicrosecondBuilder::new().with_timezone("UTC");
-        let (mut topic, mut view) = (StringBuilder::new(), StringBuilder::new());
-        let (mut column, mut kind) = (StringBuilder::new(), StringBuilder::new());
-        let (mut partition, mut offset) = (Int32Builder::new(), Int64Builder::new());
-        let mut line = Int64Builder::new();
-        let (mut reason, mut raw) = (StringBuilder::new(), BinaryBuilder::new());
-        for entry in self.letters.prefix(b"")? {
-            let (key, value) = entry?;
-            let l = parse(&value)?;
-            ids.append_value(id_of(&key)? as i64);
-            at.append_value(l.at);
-            topic.append_value(&l.topic);
-            view.append_option(l.view);
-            partition.append_option(l.partition);
-            offset.append_option(l.offset);
-            line.append_option(l.line.map(|n| n as i64));
-            column.append_option(l.column);
-            kind.append_value(&l.kind);
-            reason.append_value(&l.reason);
-            raw.append_value(&l.raw);
+    /// All letters as the table `dead_letters`, some at a time.
+    pub fn read(&self, take: &mut dyn FnMut(RecordBatch) -> Result<bool>) -> Result<()> {
+        let mut letters = self.letters.prefix(b"")?;
+        loop {
+            let mut some = Columns::default();
+            while !some.full() {
+                let Some(entry) = letters.next() else { break };
+                let (key, value) = entry?;
+                some.push(id_of(&key)?, parse(&value)?);
+            }
+            if some.rows == 0 || !take(some.finish()?)? {
+                return Ok(());
+            }
         }
+    }
+}
+
+/// Rows of the table `dead_letters` in the making.
+#[derive(Default)]
+struct Columns {
+    rows: usize,
+    bytes: usize,
+    id: Int64Builder,
+    at: TimestampMicrosecondBuilder,
+    topic: StringBuilder,
+    view: StringBuilder,
+    partition: Int32Builder,
+    offset: Int64Builder,
+    line: Int64Builder,
+    column: StringBuilder,
+    kind: StringBuilder,
+    reason: StringBuilder,
+    raw: BinaryBuilder,
+}
+
+impl Columns {
+    const ROWS_MAX: usize = 8192;
+    const BYTES_MAX: usize = 8 << 20;
+
+    fn full(&self) -> bool {
+        self.rows >= Self::ROWS_MAX || self.bytes >= Self::BYTES_MAX
+    }
+
+    fn push(&mut self, id: u64, l: DeadLetter) {
+        self.rows += 1;
+        self.bytes += l.raw.len() + l.reason.len();
+        self.id.append_value(id as i64);
+        self.at.append_value(l.at);
+        self.topic.append_value(&l.topic);
+        self.view.append_option(l.view);
+        self.partition.append_option(l.partition);
+        self.offset.append_option(l.offset);
+        self.line.append_option(l.line.map(|n| n as i64));
+        self.column.append_option(l.column);
+        self.kind.append_value(&l.kind);
+        self.reason.append_value(&l.reason);
+        self.raw.append_value(&l.raw);
+    }
+
+    fn finish(mut self) -> Result<RecordBatch> {
         RecordBatch::try_new(
             schema(),
             vec![
-                Arc::new(ids.finish()),
-                Arc::new(at.finish()),
-                Arc::new(topic.finish()),
-                Arc::new(view.finish()),
-                Arc::new(partition.finish()),
-                Arc::new(offset.finish()),
-                Arc::new(line.finish()),
-                Arc::new(column.finish()),
-                Arc::new(kind.finish()),
-                Arc::new(reason.finish()),
-                Arc::new(raw.finish()),
+                Arc::new(self.id.finish()),
+                Arc::new(self.at.finish().with_timezone("UTC")),
+                Arc::new(self.topic.finish()),
+                Arc::new(self.view.finish()),
+                Arc::new(self.partition.finish()),
+                Arc::new(self.offset.finish()),
+                Arc::new(self.line.finish()),
+                Arc::new(self.column.finish()),
+                Arc::new(self.kind.finish()),
+                Arc::new(self.reason.finish()),
+                Arc::new(self.raw.finish()),
             ],
         )
         .map_err(|e| Error::internal(format!("building the table dead_letters: {e}")))

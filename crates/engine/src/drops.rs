@@ -10,7 +10,6 @@ use common::{Error, Result, fail_point};
 use crate::apply::{Texts, defines, first};
 use crate::meta::Meta;
 use crate::outbox::Outbox;
-use crate::pipeline::Pipeline;
 use crate::platform::{Inner, Platform, blocking};
 use crate::view_store::ViewStore;
 
@@ -78,18 +77,6 @@ impl Platform {
     async fn remove_topic(&self, name: &str) -> Result<()> {
         let _archiving = self.inner.archive.turn().await;
         remove_topic(&self.inner, name).await
-    }
-
-    /// Ends a pipeline and removes its state and rows.
-    pub(crate) async fn forget(&self, name: &str, pipeline: Pipeline) -> Result<()> {
-        let inner = self.inner.clone();
-        let name = name.to_string();
-        blocking(move || {
-            drop(pipeline);
-            Meta::new(&inner.kv)?.retire_pipeline(&name)?;
-            remove_retired(&inner)
-        })
-        .await
     }
 
     /// Finishes the removals that a crash cut short.

@@ -13,10 +13,12 @@ use common::{Clock, Error, Offset, Partition, Result};
 use formats::BodyKind;
 use serde::{Deserialize, Serialize};
 
+use crate::body::Row;
 use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::external_log::ExternalLog;
 use crate::feed::Feed;
 use crate::planning::Checks;
+use crate::platform::blocking;
 use crate::rules;
 
 /// Errors listed in one answer; the dead letters have all.
@@ -53,6 +55,8 @@ pub struct IngestContext {
     pub dead_letters: Arc<DeadLetters>,
     pub event_bytes_max: usize,
     pub future_max_us: i64,
+    /// Letters kept of one request.
+    pub refused_max: usize,
 }
 
 /// Answer to an ingest.
@@ -90,13 +94,42 @@ pub struct RefusedLine {
 pub struct Checked {
     pub partitions: BTreeMap<Partition, Vec<Bytes>>,
     pub accepted: u64,
-    pub letters: Vec<DeadLetter>,
+    pub refused: Refused,
 }
 
-struct Row {
-    /// Line in the body, from 1.
-    line: u64,
-    value: Bytes,
+/// What was refused of a request: how many records, and letters of the first of them.
+#[derive(Default)]
+pub struct Refused {
+    pub count: u64,
+    pub letters: Vec<DeadLetter>,
+    bytes: usize,
+}
+
+/// Raw bytes kept of what one request has refused.
+const REFUSED_BYTES_MAX: usize = 32 << 20;
+
+impl Refused {
+    pub fn push(&mut self, letter: DeadLetter, ctx: &IngestContext) {
+        self.count += 1;
+        if self.letters.len() < ctx.refused_max && self.bytes < REFUSED_BYTES_MAX {
+            self.bytes += letter.raw.len();
+            self.letters.push(letter);
+        }
+    }
+
+    /// What is not kept is at least counted where it would be looked for.
+    pub fn finish(&mut self, inlet: &Inlet, ctx: &IngestContext) {
+        let omitted = self.count - self.letters.len() as u64;
+        if omitted > 0 {
+            let reason = format!(
+                "{omitted} more records of the request were refused and are not kept: \
+                 dead_letters.request_rows_max"
+            );
+            let last = self.letters.last().and_then(|l| l.line).unwrap_or_default();
+            let letter = inlet.letter(ctx, last + 1, None, "omitted", reason, vec![]);
+            self.letters.push(letter);
+        }
+    }
 }
 
 impl Inlet {
@@ -140,7 +173,8 @@ impl Inlet {
         self.log.partitions().iter().filter_map(arrived).max()
     }
 
-    /// Decodes and checks a body.
+    /// Decodes and checks a body, some records at a time: what waits to be appended is all that is
+    /// kept of them.
     pub fn check_body(
         &self,
         ctx: &IngestContext,
@@ -148,16 +182,19 @@ impl Inlet {
         kind: BodyKind,
         mark: Option<&str>,
     ) -> Result<Checked> {
-        let split = crate::body::decode(body, kind, &self.topic, ctx.event_bytes_max)?;
-        let mut letters: Vec<DeadLetter> = split
-            .refused
-            .into_iter()
-            .map(|r| self.letter(ctx, r.line, r.column, r.kind.name(), r.reason, r.raw))
-            .collect();
-        let rows: Vec<Row> =
-            split.rows.into_iter().map(|(line, value)| Row { line, value }).collect();
-        let keep = self.check_rows(ctx, &split.batch, &rows, &mut letters)?;
-        self.gather(ctx, &split.batch, &rows, keep.as_ref(), letters, mark)
+        let mut refused = Refused::default();
+        let mut gathered = Gathered::new(self, ctx, mark);
+        crate::body::decode(body, kind, &self.topic, ctx.event_bytes_max, &mut |piece| {
+            for r in piece.refused {
+                let letter = self.letter(ctx, r.line, r.column, r.kind.name(), r.reason, r.raw);
+                refused.push(letter, ctx);
+            }
+            let keep = self.check_rows(ctx, &piece.batch, &piece.rows, &mut refused)?;
+            gathered.push(self, &piece.batch, &piece.rows, keep.as_ref())
+        })?;
+        refused.finish(self, ctx);
+        let (partitions, accepted) = gathered.finish();
+        Ok(Checked { partitions, accepted, refused })
     }
 
     pub(crate) fn letter(
@@ -187,59 +224,16 @@ impl Inlet {
         ctx: &IngestContext,
         batch: &RecordBatch,
         rows: &[Row],
-        letters: &mut Vec<DeadLetter>,
+        refused: &mut Refused,
     ) -> Result<Option<BooleanArray>> {
         let (now, future) = (ctx.clock.now_us(), ctx.future_max_us);
         let verdict = rules::check(&self.topic, &self.checks, batch, now, future)?;
-        letters.extend(verdict.broken.into_iter().map(|b| {
-            let row = &rows[b.row];
-            self.letter(ctx, row.line, b.column, b.kind, b.reason, row.value.to_vec())
-        }));
+        for b in verdict.broken {
+            let (line, value) = &rows[b.row];
+            let letter = self.letter(ctx, *line, b.column, b.kind, b.reason, value.to_vec());
+            refused.push(letter, ctx);
+        }
         Ok(verdict.keep)
-    }
-
-    /// Builds the log batches, one or more per partition.
-    fn gather(
-        &self,
-        ctx: &IngestContext,
-        batch: &RecordBatch,
-        rows: &[Row],
-        keep: Option<&BooleanArray>,
-        letters: Vec<DeadLetter>,
-        mark: Option<&str>,
-    ) -> Result<Checked> {
-        let keys = self.keys(batch)?;
-        let now = ctx.clock.now_us();
-        let n = self.topic.partitions.max(1);
-        // Without a key a request stays together; a repeat of a marked one must choose the same.
-        let unkeyed = match mark {
-            Some(mark) => partition_of(mark.as_bytes(), n),
-            None => self.turn(n),
-        };
-        let headers: Vec<(&str, &[u8])> =
-            mark.iter().map(|m| (MARK_HEADER, m.as_bytes())).collect();
-        let mut open: BTreeMap<Partition, log::BatchBuilder> = BTreeMap::new();
-        let mut done: BTreeMap<Partition, Vec<Bytes>> = BTreeMap::new();
-        let mut accepted = 0;
-        for (i, row) in rows.iter().enumerate() {
-            if keep.is_some_and(|k| !k.value(i)) {
-                continue;
-            }
-            accepted += 1;
-            let key = keys.as_ref().and_then(|k| k.get(i));
-            let partition = key.map_or(unkeyed, |k| partition_of(k, n));
-            let builder = open.entry(partition).or_insert_with(|| log::BatchBuilder::new(now));
-            builder.push(now, key, Some(&row.value), &headers);
-            if builder.bytes() >= BATCH_BYTES
-                && let Some(full) = open.remove(&partition)
-            {
-                done.entry(partition).or_default().push(full.checked().build());
-            }
-        }
-        for (partition, builder) in open {
-            done.entry(partition).or_default().push(builder.checked().build());
-        }
-        Ok(Checked { partitions: done, accepted, letters })
     }
 
     /// The partition whose turn it is to get what has no key.
@@ -264,7 +258,7 @@ impl Inlet {
         checked: Checked,
         mark: Option<&str>,
     ) -> Result<Ingested> {
-        let Checked { partitions, accepted, letters } = checked;
+        let Checked { partitions, accepted, refused } = checked;
         let topic = &self.topic.name;
         let ranges = match (&self.external, mark) {
             _ if partitions.is_empty() => vec![],
@@ -278,7 +272,7 @@ impl Inlet {
         if self.external.is_none() {
             self.events.fetch_add(accepted, Ordering::Relaxed);
         }
-        self.answer(ctx, accepted, ranges, letters).await
+        self.answer(ctx, accepted, ranges, refused).await
     }
 
     /// The answer, once what was refused is with the dead letters.
@@ -287,18 +281,15 @@ impl Inlet {
         ctx: &IngestContext,
         accepted: u64,
         partitions: Vec<PartitionRange>,
-        letters: Vec<DeadLetter>,
+        refused: Refused,
     ) -> Result<Ingested> {
-        if !letters.is_empty() {
-            let store = ctx.dead_letters.clone();
-            let copy = letters.clone();
-            tokio::task::spawn_blocking(move || store.write(&copy))
-                .await
-                .map_err(|e| Error::internal(format!("writing dead letters: {e}")))??;
-        }
-        self.count_refused(letters.len());
         let mut answer = Ingested { accepted, partitions, ..Ingested::default() };
-        answer.set_refused(&letters);
+        answer.set_refused(&refused);
+        if !refused.letters.is_empty() {
+            let store = ctx.dead_letters.clone();
+            blocking(move || store.write(&refused.letters)).await?;
+        }
+        self.count_refused(answer.refused);
         Ok(answer)
     }
 
@@ -333,16 +324,83 @@ impl Inlet {
         Ok(ranges)
     }
 
-    pub fn count_refused(&self, n: usize) {
-        self.refused.fetch_add(n as u64, Ordering::Relaxed);
+    pub fn count_refused(&self, n: u64) {
+        self.refused.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// Rows on their way into log batches, one or more for each partition.
+struct Gathered<'a> {
+    now: i64,
+    partitions: i32,
+    /// Where rows without a key go.
+    unkeyed: Partition,
+    headers: Vec<(&'a str, &'a [u8])>,
+    open: BTreeMap<Partition, log::BatchBuilder>,
+    done: BTreeMap<Partition, Vec<Bytes>>,
+    accepted: u64,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(inlet: &Inlet, ctx: &IngestContext, mark: Option<&'a str>) -> Gathered<'a> {
+        let partitions = inlet.topic.partitions.max(1);
+        Gathered {
+            now: ctx.clock.now_us(),
+            partitions,
+            // Without a key a request stays together; a repeat of a marked one must choose the same.
+            unkeyed: match mark {
+                Some(mark) => partition_of(mark.as_bytes(), partitions),
+                None => inlet.turn(partitions),
+            },
+            headers: mark.iter().map(|m| (MARK_HEADER, m.as_bytes())).collect(),
+            open: BTreeMap::new(),
+            done: BTreeMap::new(),
+            accepted: 0,
+        }
+    }
+
+    fn push(
+        &mut self,
+        inlet: &Inlet,
+        batch: &RecordBatch,
+        rows: &[Row],
+        keep: Option<&BooleanArray>,
+    ) -> Result<()> {
+        let keys = inlet.keys(batch)?;
+        for (i, (_, value)) in rows.iter().enumerate() {
+            if keep.is_some_and(|k| !k.value(i)) {
+                continue;
+            }
+            self.accepted += 1;
+            let key = keys.as_ref().and_then(|k| k.get(i));
+            let partition = key.map_or(self.unkeyed, |k| partition_of(k, self.partitions));
+            let now = self.now;
+            let builder = self.open.entry(partition).or_insert_with(|| log::BatchBuilder::new(now));
+            builder.push(now, key, Some(value), &self.headers);
+            if builder.bytes() >= BATCH_BYTES
+                && let Some(full) = self.open.remove(&partition)
+            {
+                self.done.entry(partition).or_default().push(full.checked().build());
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> (BTreeMap<Partition, Vec<Bytes>>, u64) {
+        for (partition, builder) in self.open {
+            self.done.entry(partition).or_default().push(builder.checked().build());
+        }
+        (self.done, self.accepted)
     }
 }
 
 impl Ingested {
     /// Says what was refused; of many only the first lines.
-    pub fn set_refused(&mut self, letters: &[DeadLetter]) {
-        let mut errors: Vec<RefusedLine> = letters
+    pub fn set_refused(&mut self, refused: &Refused) {
+        let mut errors: Vec<RefusedLine> = refused
+            .letters
             .iter()
+            .filter(|l| l.kind != "omitted")
             .map(|l| RefusedLine {
                 line: l.line.unwrap_or_default(),
                 column: l.column.clone(),
@@ -351,9 +409,9 @@ impl Ingested {
             })
             .collect();
         errors.sort_by_key(|e| e.line);
-        self.errors_omitted = errors.len().saturating_sub(ERRORS_MAX) as u64;
         errors.truncate(ERRORS_MAX);
-        (self.refused, self.errors) = (letters.len() as u64, errors);
+        self.errors_omitted = refused.count.saturating_sub(errors.len() as u64);
+        (self.refused, self.errors) = (refused.count, errors);
     }
 }
 

@@ -24,6 +24,17 @@ struct PipelineRecord {
     epochs: u64,
 }
 
+/// A pipeline that is to take the place of another.
+pub struct NewPipeline {
+    name: String,
+    record: PipelineRecord,
+    old: Option<PipelineRecord>,
+}
+
+/// The old one goes on while the new one is prepared: no reader shall find its next epoch among the
+/// new ones.
+const EPOCHS_APART: u64 = 1_000_000;
+
 /// Under which id a pipeline keeps its state, and where its epochs begin.
 pub struct PipelineId {
     pub id: String,
@@ -110,40 +121,49 @@ impl Meta {
         Ok(Meta { kv: kv.clone(), keys: kv.keyspace("meta")? })
     }
 
-    /// The id under which a pipeline keeps its state; a changed fingerprint gets a new one. What
-    /// the old one kept is then among `retired`.
-    pub fn pipeline_id(&self, name: &str, fingerprint: &str) -> Result<PipelineId> {
-        let key = format!("pipeline\0{name}");
-        let record = match self.get::<PipelineRecord>(&key)? {
-            Some(r) if r.fingerprint == fingerprint => r,
-            old => {
-                let mut batch = self.kv.batch();
-                let mut new = PipelineRecord { version: 1, fingerprint: String::new(), epochs: 0 };
-                if let Some(old) = old {
-                    new.version = old.version + 1;
-                    // One is left out, so that no reader finds its next epoch among the new ones.
-                    new.epochs = self.epochs(name, &old)? + 1;
-                    self.stage(&mut batch, &retired_key(name, &old), &())?;
-                }
-                new.fingerprint = fingerprint.to_string();
-                self.stage(&mut batch, &key, &new)?;
-                batch.commit_durable()?;
-                new
+    /// The id under which a pipeline keeps its state. A changed fingerprint gets a new one, which is
+    /// among `retired` until `commit_pipelines`: a crash before that leaves no waste.
+    pub fn prepare_pipeline(
+        &self,
+        name: &str,
+        fingerprint: &str,
+    ) -> Result<(PipelineId, Option<NewPipeline>)> {
+        let old = match self.get::<PipelineRecord>(&pipeline_key(name))? {
+            Some(r) if r.fingerprint == fingerprint => {
+                let id = PipelineId { id: id_of(name, &r), first_epoch: Epoch(r.epochs) };
+                return Ok((id, None));
             }
+            old => old,
         };
-        Ok(PipelineId { id: id_of(name, &record), first_epoch: Epoch(record.epochs) })
+        let (version, epochs) = match &old {
+            Some(old) => (old.version + 1, self.epochs(name, old)? + EPOCHS_APART),
+            None => (1, 0),
+        };
+        let record = PipelineRecord { version, fingerprint: fingerprint.to_string(), epochs };
+        self.put(&retired_key(name, &record), &())?;
+        let id = PipelineId { id: id_of(name, &record), first_epoch: Epoch(epochs) };
+        Ok((id, Some(NewPipeline { name: name.to_string(), record, old })))
     }
 
-    /// Nothing of this name is defined any more.
-    pub fn retire_pipeline(&self, name: &str) -> Result<()> {
-        let key = format!("pipeline\0{name}");
-        let Some(old) = self.get::<PipelineRecord>(&key)? else { return Ok(()) };
-        let epochs = self.epochs(name, &old)?;
+    /// New pipelines take the place of their predecessors, and `gone` are defined no longer. What
+    /// the old ones kept is then among `retired`.
+    pub fn commit_pipelines(&self, new: &[NewPipeline], gone: &[String]) -> Result<()> {
         let mut batch = self.kv.batch();
-        // The version goes on, so that a later view of this name never meets old state.
-        let new = PipelineRecord { fingerprint: String::new(), epochs, ..old.clone() };
-        self.stage(&mut batch, &key, &new)?;
-        self.stage(&mut batch, &retired_key(name, &old), &())?;
+        for NewPipeline { name, record, old } in new {
+            self.stage(&mut batch, &pipeline_key(name), record)?;
+            batch.delete(&self.keys, retired_key(name, record).as_bytes());
+            if let Some(old) = old {
+                self.stage(&mut batch, &retired_key(name, old), &())?;
+            }
+        }
+        for name in gone {
+            let Some(old) = self.get::<PipelineRecord>(&pipeline_key(name))? else { continue };
+            let epochs = self.epochs(name, &old)?;
+            // The version goes on, so that a later view of this name never meets old state.
+            let new = PipelineRecord { fingerprint: String::new(), epochs, ..old.clone() };
+            self.stage(&mut batch, &pipeline_key(name), &new)?;
+            self.stage(&mut batch, &retired_key(name, &old), &())?;
+        }
         batch.commit_durable()
     }
 
@@ -243,6 +263,10 @@ impl Meta {
 
 const RETIRED: &str = "retired\0";
 const DROPPING: &str = "dropping\0";
+
+fn pipeline_key(name: &str) -> String {
+    format!("pipeline\0{name}")
+}
 
 fn id_of(name: &str, record: &PipelineRecord) -> String {
     format!("{name}@{}", record.version)

@@ -66,6 +66,8 @@ impl Platform {
             let family = ("process_resident_memory_bytes", "gauge", "Resident memory.");
             page.one(family, bytes as f64);
         }
+        let running = self.inner.compute.running();
+        page.one(("watershed_queries_running", "gauge", "Queries that run now."), running as f64);
         self.topic_metrics(&mut page);
         self.inner.log_metrics(&mut page);
         self.view_metrics(&mut page);

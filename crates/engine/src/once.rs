@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dead_letters::DeadLetter;
 use crate::ingest::{Checked, IngestContext, Ingested, Inlet, MARK_HEADER, ranges};
+use crate::platform::blocking;
 use crate::rows::{for_each_record, next_offset};
 
 /// What is known of one producer.
@@ -73,7 +74,7 @@ impl Producers {
         producer: &str,
         sequence: u64,
         position: Option<String>,
-        check: impl FnOnce(&str) -> Result<Checked>,
+        check: impl FnOnce(&str) -> Result<Checked> + Send + 'static,
     ) -> Result<Ingested> {
         let _turn = self.turn.lock().await;
         let last = self.get(inlet, producer)?;
@@ -91,7 +92,8 @@ impl Producers {
             _ => false,
         };
         let mark = format!("{producer};{sequence}");
-        let mut checked = check(&mark)?;
+        let for_check = mark.clone();
+        let mut checked = blocking(move || check(&for_check)).await?;
         let mut there = None;
         let mut record = match last {
             Some(record) if repeat => {
@@ -119,15 +121,15 @@ impl Producers {
             }
         };
         fail_point("once.begun");
-        let letters = std::mem::take(&mut checked.letters);
+        let refused = std::mem::take(&mut checked.refused);
         let mut answer = inlet.append(ctx, checked, Some(&mark)).await?;
         answer.partitions.extend(there.map(ranges).unwrap_or_default());
         fail_point("once.appended");
-        answer.set_refused(&letters);
+        answer.set_refused(&refused);
         record.answer = Some(answer.clone());
         // In one write, so that a repeat adds none of the letters again.
-        self.put(producer, &record, ctx, &letters)?;
-        inlet.count_refused(letters.len());
+        self.put(producer, &record, ctx, &refused.letters)?;
+        inlet.count_refused(refused.count);
         fail_point("once.recorded");
         Ok(answer)
     }

@@ -121,6 +121,10 @@ impl Platform {
         self.inner.dashboards.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub fn definitions_running(&self) -> usize {
+        self.inner.registry().definitions().len()
+    }
+
     /// Faults of the project's files; the last good version goes on running beside them.
     pub fn set_problems(&self, problems: &[Error]) {
         let mut now = self.inner.problems.write().unwrap_or_else(PoisonError::into_inner);
@@ -207,7 +211,7 @@ impl Platform {
         // A definition being made is finished first; later ones are refused.
         let _texts = self.inner.texts.lock().await;
         let registry = std::mem::take(&mut *self.inner.registry_mut());
-        for (_, source) in registry.sources {
+        for (_, mut source) in registry.sources {
             source.runner.stop().await;
         }
         let tasks =
@@ -225,7 +229,7 @@ impl Platform {
             Ok(())
         })
         .await?;
-        for delivery in deliveries {
+        for mut delivery in deliveries {
             delivery.stop().await;
         }
         let inner = self.inner.clone();
@@ -299,6 +303,7 @@ impl Inner {
             dead_letters: dead_letters.clone(),
             event_bytes_max: config.event_bytes_max.0 as usize,
             future_max_us: config.future_max.0,
+            refused_max: config.dead_letters_request_rows_max.max(1) as usize,
         });
         Ok(Inner {
             external: match is_external {

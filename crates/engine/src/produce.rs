@@ -8,9 +8,8 @@ use bytes::Bytes;
 use common::{Error, Kind, Partition, Result};
 use log::{BatchBuilder, CleanupPolicy, ErrorCode, Refusal};
 
-use crate::dead_letters::DeadLetter;
 use crate::ingest::{
-    BATCH_BYTES, IngestContext, Ingested, Inlet, PartitionRange, partition_of, ranges,
+    BATCH_BYTES, IngestContext, Ingested, Inlet, PartitionRange, Refused, partition_of, ranges,
 };
 use crate::platform::{Platform, blocking};
 use crate::screen::misfits;
@@ -34,7 +33,7 @@ pub struct ProducerRecord {
 struct Batches {
     partitions: BTreeMap<Partition, Vec<Bytes>>,
     accepted: u64,
-    letters: Vec<DeadLetter>,
+    refused: Refused,
 }
 
 impl Platform {
@@ -47,30 +46,38 @@ impl Platform {
         let ctx = self.inner.ingest.clone();
         let (inlet2, ctx2) = (inlet.clone(), ctx.clone());
         let checked = blocking(move || check(&inlet2, &ctx2, &records)).await?;
-        let Batches { partitions, accepted, letters } = checked;
+        let Batches { partitions, accepted, refused } = checked;
         let appended = match &inlet.external {
             _ if partitions.is_empty() => vec![],
             Some(kafka) => ranges(kafka.append(topic, &partitions).await?),
             None => append(&inlet, partitions).await?,
         };
-        inlet.answer(&ctx, accepted, appended, letters).await
+        inlet.answer(&ctx, accepted, appended, refused).await
     }
 }
 
+/// Records of one call: each costs some memory, however short it is.
+const RECORDS_MAX: usize = 500_000;
+
 /// Chooses partitions, and takes out what is no row of the topic.
 fn check(inlet: &Inlet, ctx: &IngestContext, records: &[ProducerRecord]) -> Result<Batches> {
+    if records.len() > RECORDS_MAX {
+        let n = records.len();
+        return Err(Error::too_large(format!("{n} records at once; {RECORDS_MAX} is the limit"))
+            .hint("send them in several requests"));
+    }
     let config = inlet.log.config();
     let count = i32::try_from(config.partitions).unwrap_or(i32::MAX);
     let needs_key = config.cleanup_policy != CleanupPolicy::Delete;
     let largest = (inlet.log.message_bytes_max() as usize).min(ctx.event_bytes_max);
     let values: Vec<Option<&[u8]>> = records.iter().map(|r| r.value.as_deref()).collect();
-    let mut letters = vec![];
-    let mut refused = BTreeSet::new();
+    let mut refused = Refused::default();
+    let mut faulty = BTreeSet::new();
     let mut refuse = |i: usize, column, kind: &str, reason| {
         let (line, raw) = (i as u64 + 1, values[i].unwrap_or_default().to_vec());
         // One fault of a record is enough.
-        if refused.insert(i) {
-            letters.push(inlet.letter(ctx, line, column, kind, reason, raw));
+        if faulty.insert(i) {
+            refused.push(inlet.letter(ctx, line, column, kind, reason, raw), ctx);
         }
     };
     for (i, record) in records.iter().enumerate() {
@@ -96,7 +103,7 @@ fn check(inlet: &Inlet, ctx: &IngestContext, records: &[ProducerRecord]) -> Resu
             (None, Some(key)) => partition_of(key, count),
             (None, None) => unkeyed,
         };
-        if refused.contains(&i) {
+        if faulty.contains(&i) {
             continue;
         }
         let full = BATCH_BYTES.min(largest);
@@ -114,7 +121,8 @@ fn check(inlet: &Inlet, ctx: &IngestContext, records: &[ProducerRecord]) -> Resu
     for (partition, builder) in open {
         partitions.entry(partition).or_default().push(builder.build());
     }
-    Ok(Batches { partitions, accepted: (records.len() - refused.len()) as u64, letters })
+    refused.finish(inlet, ctx);
+    Ok(Batches { partitions, accepted: (records.len() - faulty.len()) as u64, refused })
 }
 
 /// Appends as a client's batches are: the screening looks at them, and counts them.

@@ -278,7 +278,12 @@ impl Platform {
         let interrupt = self.inner.compute.interrupt();
         let (opening, opened) = oneshot::channel();
         let (giving, given) = mpsc::channel(BATCHES_WAITING);
+        let counted = self.inner.compute.count();
         let work = run(plan, whole.clone(), interrupt.clone(), opening, giving);
+        let work = async move {
+            let _counted = counted;
+            work.await;
+        };
         let task = self.inner.compute.spawn(work).abort_handle();
         let ends = EndOnDrop { interrupt: Some(interrupt), task };
         let schema = match tokio::time::timeout(most, opened).await {

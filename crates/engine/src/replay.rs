@@ -93,6 +93,7 @@ impl Replay {
             dead_letters,
             event_bytes_max: 1 << 20,
             future_max_us: i64::MAX / 4,
+            refused_max: usize::MAX,
         });
         let mut replay = Replay {
             clock,

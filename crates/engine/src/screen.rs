@@ -166,7 +166,7 @@ fn screen_some(
         ctx.dead_letters.stage(&mut batch, &letters)?;
         batch.commit_durable()?;
         ctx.dead_letters.committed(letters.len());
-        inlet.count_refused(letters.len());
+        inlet.count_refused(letters.len() as u64);
         inlet.feed.saved(log.id(), next, true)?;
     }
     inlet.feed.decided(log.id(), next)?;

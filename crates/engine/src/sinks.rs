@@ -12,7 +12,7 @@ use connector::{Context, Delivery, Health, Sink};
 use tokio::sync::watch;
 
 use crate::outbox::{Outbox, Waiting};
-use crate::platform::{Platform, blocking};
+use crate::platform::{Inner, blocking};
 
 /// A running sink.
 pub struct SinkRunner {
@@ -39,15 +39,20 @@ impl SinkShared {
     }
 }
 
+/// A sink whose connector is made and that delivers nothing yet.
+pub struct SinkMade {
+    sink: Box<dyn Sink>,
+    run: Run,
+}
+
 impl SinkRunner {
-    pub fn start(
-        platform: &Platform,
+    pub fn make(
+        inner: &Inner,
         sink: &Definition,
         schema: SchemaRef,
         outbox: Arc<Outbox>,
         committed: Epoch,
-    ) -> Result<SinkRunner> {
-        let inner = &platform.inner;
+    ) -> Result<SinkMade> {
         let health = Arc::new(Health::default());
         let context = Context {
             name: sink.name.clone(),
@@ -59,23 +64,29 @@ impl SinkRunner {
         let asked = sink.options.get("delivery").map(String::as_str);
         let delivery = connectors::delivery(&sink.connector, asked)?;
         let made = connectors::sink(&sink.connector, &sink.options, context)?;
-        let shared = Arc::new(SinkShared { health, ..SinkShared::default() });
-        let (stop, stopped) = watch::channel(false);
         let run = Run {
             name: sink.name.clone(),
             schema,
-            outbox: outbox.clone(),
-            shared: shared.clone(),
+            outbox,
+            shared: Arc::new(SinkShared { health, ..SinkShared::default() }),
             delivery,
             committed: AtomicU64::new(committed.0),
         };
-        let task = tokio::spawn(run.forever(made, stopped));
-        Ok(SinkRunner { shared, outbox, delivery, stop, task })
+        Ok(SinkMade { sink: made, run })
     }
 
-    pub async fn stop(self) {
+    pub fn start(made: SinkMade) -> SinkRunner {
+        let SinkMade { sink, run } = made;
+        let (shared, outbox, delivery) = (run.shared.clone(), run.outbox.clone(), run.delivery);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(run.forever(sink, stopped));
+        SinkRunner { shared, outbox, delivery, stop, task }
+    }
+
+    /// Delivers no more from here on. To be called once.
+    pub async fn stop(&mut self) {
         let _ = self.stop.send(true);
-        let _ = self.task.await;
+        let _ = (&mut self.task).await;
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::ingest::{IngestContext, Ingested, Inlet};
 use crate::once::Producers;
-use crate::platform::Platform;
+use crate::platform::{Inner, blocking};
 
 const NDJSON: BodyKind = BodyKind::Json(ContentKind::Ndjson);
 
@@ -45,15 +45,14 @@ impl SourceShared {
     }
 }
 
+/// A source whose connector is made and that reads nothing yet.
+pub struct SourceMade {
+    source: Box<dyn Source>,
+    run: Run,
+}
+
 impl SourceRunner {
-    pub fn start(platform: &Platform, source: &Definition) -> Result<SourceRunner> {
-        let inner = &platform.inner;
-        let inlet = inner
-            .registry()
-            .topics
-            .get(&source.into)
-            .map(|t| t.inlet.clone())
-            .ok_or_else(|| Error::internal(format!("source '{}' has no topic", source.name)))?;
+    pub fn make(inner: &Inner, source: &Definition, inlet: Arc<Inlet>) -> Result<SourceMade> {
         let health = Arc::new(Health::default());
         let context = Context {
             name: source.name.clone(),
@@ -63,26 +62,32 @@ impl SourceRunner {
             clock: inner.clock.clone(),
         };
         let made = connectors::source(&source.connector, &source.options, context)?;
-        let shared = Arc::new(SourceShared { health, ..SourceShared::default() });
-        let (stop, stopped) = watch::channel(false);
         let run = Run {
             name: source.name.clone(),
-            inlet: inlet.clone(),
+            inlet,
             ingest: inner.ingest.clone(),
             producers: inner.producers.clone(),
-            shared: shared.clone(),
+            shared: Arc::new(SourceShared { health, ..SourceShared::default() }),
         };
-        let task = tokio::spawn(run.forever(made, stopped));
-        Ok(SourceRunner { inlet, shared, stop, task })
+        Ok(SourceMade { source: made, run })
+    }
+
+    pub fn start(made: SourceMade) -> SourceRunner {
+        let SourceMade { source, run } = made;
+        let (inlet, shared) = (run.inlet.clone(), run.shared.clone());
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(run.forever(source, stopped));
+        SourceRunner { inlet, shared, stop, task }
     }
 
     pub fn inlet_ptr(&self) -> *const Inlet {
         Arc::as_ptr(&self.inlet)
     }
 
-    pub async fn stop(self) {
+    /// Takes nothing more from here on. To be called once.
+    pub async fn stop(&mut self) {
         let _ = self.stop.send(true);
-        let _ = self.task.await;
+        let _ = (&mut self.task).await;
     }
 }
 
@@ -139,7 +144,9 @@ impl Run {
             let body = self.body(rows)?;
             let answer = match position {
                 None => {
-                    let checked = self.inlet.check_body(&self.ingest, &body, NDJSON, None)?;
+                    let (inlet, ingest) = (self.inlet.clone(), self.ingest.clone());
+                    let check = move || inlet.check_body(&ingest, &body, NDJSON, None);
+                    let checked = blocking(check).await?;
                     self.inlet.append(&self.ingest, checked, None).await?
                 }
                 Some(position) => {
@@ -167,7 +174,8 @@ impl Run {
         position: &str,
         body: &Bytes,
     ) -> Result<Ingested> {
-        let check = |mark: &str| self.inlet.check_body(&self.ingest, body, NDJSON, Some(mark));
+        let (inlet, ingest, body) = (self.inlet.clone(), self.ingest.clone(), body.clone());
+        let check = move |mark: &str| inlet.check_body(&ingest, &body, NDJSON, Some(mark));
         let position = Some(position.to_string());
         self.producers.append(&self.inlet, &self.ingest, producer, sequence, position, check).await
     }

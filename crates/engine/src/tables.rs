@@ -6,24 +6,27 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
 use async_trait::async_trait;
-use common::{Kind, Offset, Partition, Result, StoppedViews};
+use common::{Error, Kind, Offset, Partition, Result, StoppedViews};
 use datafusion::catalog::{SchemaProvider, Session, TableProvider};
-use datafusion::datasource::{MemTable, TableType};
+use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result as DfResult};
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use lake::{Lake, LakeSnapshot};
+use stream::OutputKey;
 
 use crate::feed::Feed;
+use crate::lazy_scan::lazy;
 use crate::pipeline_status::Shared;
 use crate::platform::Inner;
 use crate::rows::{RowDecoder, full_schema, read_range};
-use crate::view_store::ViewStore;
+use crate::view_store::{ReadFrom, ViewStore};
 
 const READ_BYTES: usize = 4 << 20;
 /// How often a query that retention overtook looks at the archive again.
@@ -45,10 +48,10 @@ impl TopicProvider {
         TopicProvider { topic, feed, lake, schema }
     }
 
-    /// The archive, and the rows of the log that are not in it. Archiving and retention go on
+    /// The archive, and the stretches of the log that are not in it. Archiving and retention go on
     /// meanwhile: when the log has lost what this version of the archive does not have yet, a newer
     /// version has it.
-    async fn read(&self) -> Result<(Option<LakeSnapshot>, Vec<RecordBatch>)> {
+    async fn read(&self) -> Result<(Option<LakeSnapshot>, Vec<Stretch>)> {
         let mut before = None;
         for _ in 0..ATTEMPTS {
             // Archive first: an offset archived in between is then read from the log, never twice.
@@ -64,39 +67,87 @@ impl TopicProvider {
             }
             before = Some(archived);
         }
-        let name = &self.topic.name;
-        Err(common::Error::unavailable(format!("retention of '{name}' overtakes this query"))
-            .hint("try again, or give the topic a longer retention"))
+        Err(overtaken(&self.topic.name))
     }
 
-    /// Rows of the log from these offsets on; None when it begins later and `gaps` do not count.
+    /// What of the log is read from these offsets on; None when it begins later and `gaps` do not
+    /// count.
     async fn tail(
         &self,
         archived: BTreeMap<Partition, Offset>,
         gaps: bool,
-    ) -> Result<Option<Vec<RecordBatch>>> {
-        let (topic, feed) = (self.topic.clone(), self.feed.clone());
-        tokio::task::spawn_blocking(move || {
+    ) -> Result<Option<Vec<Stretch>>> {
+        let (archives, feed) = (self.topic.archive, self.feed.clone());
+        crate::platform::blocking(move || {
             crate::archive::within_log(&feed.log, &archived)?;
-            let mut decoder = RowDecoder::new(&topic)?;
-            let mut rows = vec![];
+            let mut stretches = vec![];
             for p in feed.log.partitions() {
                 let archived = archived.get(&p.id()).copied().unwrap_or_default();
                 let from = archived.max(p.start_offset());
-                if from > archived && topic.archive && !gaps {
+                if from > archived && archives && !gaps {
                     return Ok(None);
                 }
-                let to = feed.end(&p)?;
-                read_range(&feed, &mut decoder, p.id(), from, to, READ_BYTES, |batch, _| {
-                    rows.push(batch);
-                    Ok(true)
-                })?;
+                stretches.push(Stretch { partition: p.id(), from, to: feed.end(&p)? });
             }
-            Ok(Some(rows))
+            Ok(Some(stretches))
         })
         .await
-        .map_err(|e| common::Error::internal(format!("reading the log: {e}")))?
     }
+
+    /// Reads stretches of the log while the query takes them, and only the columns it asks for.
+    fn scan_tail(
+        &self,
+        stretches: Vec<Stretch>,
+        projection: Option<&Vec<usize>>,
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema.project(columns)?),
+            None => self.schema.clone(),
+        };
+        let (topic, feed, wanted) = (self.topic.clone(), self.feed.clone(), schema.clone());
+        lazy(schema, limit, move |take| {
+            let names: Vec<&str> = wanted.fields().iter().map(|f| f.name().as_str()).collect();
+            let mut decoder = RowDecoder::of_columns(&topic, &names)?;
+            let have = decoder.schema();
+            let place = |name: &&str| have.index_of(name);
+            let places: Vec<usize> =
+                names.iter().map(place).collect::<Result<_, _>>().map_err(lost)?;
+            let mut more = true;
+            for Stretch { partition, from, to } in &stretches {
+                let read = |batch: RecordBatch, _| {
+                    more = take(batch.project(&places).map_err(lost)?)?;
+                    Ok(more)
+                };
+                read_range(&feed, &mut decoder, *partition, *from, *to, READ_BYTES, read).map_err(
+                    |e| match e.kind() {
+                        Kind::NotFound => overtaken(&topic.name),
+                        _ => e,
+                    },
+                )?;
+                if !more {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Offsets of a partition.
+struct Stretch {
+    partition: Partition,
+    from: Offset,
+    to: Offset,
+}
+
+fn overtaken(topic: &str) -> Error {
+    Error::unavailable(format!("retention of '{topic}' overtakes this query"))
+        .hint("try again, or give the topic a longer retention")
+}
+
+fn lost(e: ArrowError) -> Error {
+    Error::internal(format!("columns of a topic: {e}"))
 }
 
 impl fmt::Debug for TopicProvider {
@@ -130,8 +181,7 @@ impl TableProvider for TopicProvider {
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let (snapshot, tail) = self.read().await.map_err(external)?;
-        let tail = MemTable::try_new(self.schema.clone(), vec![tail])?;
-        let mut inputs = vec![tail.scan(state, projection, &[], None).await?];
+        let mut inputs = vec![self.scan_tail(tail, projection, limit)?];
         if let Some(snapshot) = snapshot {
             // The archive has the same columns, with NULL for those added since.
             inputs.insert(0, snapshot.provider.scan(state, projection, filters, limit).await?);
@@ -167,20 +217,72 @@ impl TableProvider for ViewProvider {
         TableType::View
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        let of = |f: &&Expr| match self.key_value(f) {
+            Some(_) => TableProviderFilterPushDown::Inexact,
+            None => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(of).collect())
+    }
+
     async fn scan(
         &self,
-        state: &dyn Session,
+        _state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
+        filters: &[Expr],
+        limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         self.status.get().check_readable(&self.name, self.stopped).map_err(external)?;
-        let store = self.store.clone();
-        let batches = tokio::task::spawn_blocking(move || store.scan(&store.kv().snapshot()?))
-            .await
-            .map_err(external)?
-            .map_err(external)?;
-        scan_batches(state, self.schema(), batches, projection).await
+        let from = self.from(filters).map_err(external)?;
+        let snapshot = self.store.kv().snapshot().map_err(external)?;
+        let (store, columns) = (self.store.clone(), projection.cloned());
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema().project(columns)?),
+            None => self.schema(),
+        };
+        lazy(schema, limit, move |take| {
+            store.read(&snapshot, &from, &mut |batch, _| match &columns {
+                Some(columns) => take(batch.project(columns).map_err(lost)?),
+                None => take(batch),
+            })
+        })
+    }
+}
+
+impl ViewProvider {
+    /// The first column of the key.
+    fn first_key(&self) -> Option<usize> {
+        match self.store.key() {
+            OutputKey::Columns(columns) => columns.first().copied(),
+            OutputKey::Append | OutputKey::Rows => None,
+        }
+    }
+
+    /// The value that a filter asks of the first column of the key, if it does.
+    fn key_value(&self, filter: &Expr) -> Option<ArrayRef> {
+        let schema = self.schema();
+        let field = schema.field(self.first_key()?);
+        let Expr::BinaryExpr(e) = filter else { return None };
+        let (Expr::Column(column), Expr::Literal(value, _)) = (&*e.left, &*e.right) else {
+            return None;
+        };
+        let fits = e.op == Operator::Eq
+            && column.name == *field.name()
+            && value.data_type() == *field.data_type()
+            && !value.is_null()
+            // -0.0 equals 0.0, but its bytes are others.
+            && !field.data_type().is_floating();
+        if fits { value.to_array().ok() } else { None }
+    }
+
+    fn from(&self, filters: &[Expr]) -> Result<ReadFrom> {
+        match filters.iter().find_map(|f| self.key_value(f)) {
+            Some(value) => self.store.read_first_key(&value),
+            None => Ok(self.store.read_all()),
+        }
     }
 }
 
@@ -205,23 +307,23 @@ impl TableProvider for DeadLettersProvider {
 
     async fn scan(
         &self,
-        state: &dyn Session,
+        _state: &dyn Session,
         projection: Option<&Vec<usize>>,
         _filters: &[Expr],
-        _limit: Option<usize>,
+        limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let batch = self.0.batch().map_err(external)?;
-        scan_batches(state, self.schema(), vec![batch], projection).await
+        let (letters, columns) = (self.0.clone(), projection.cloned());
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema().project(columns)?),
+            None => self.schema(),
+        };
+        lazy(schema, limit, move |take| {
+            letters.read(&mut |batch| match &columns {
+                Some(columns) => take(batch.project(columns).map_err(lost)?),
+                None => take(batch),
+            })
+        })
     }
-}
-
-async fn scan_batches(
-    state: &dyn Session,
-    schema: SchemaRef,
-    batches: Vec<RecordBatch>,
-    projection: Option<&Vec<usize>>,
-) -> DfResult<Arc<dyn ExecutionPlan>> {
-    MemTable::try_new(schema, vec![batches])?.scan(state, projection, &[], None).await
 }
 
 fn external(e: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
@@ -262,6 +364,5 @@ impl SchemaProvider for PlatformSchema {
 
 /// One batch of all.
 pub fn concat(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
-    concat_batches(schema, batches)
-        .map_err(|e| common::Error::internal(format!("joining batches: {e}")))
+    concat_batches(schema, batches).map_err(|e| Error::internal(format!("joining batches: {e}")))
 }

@@ -38,6 +38,23 @@ pub struct ViewMeta {
     pub rows: u64,
 }
 
+/// Where a row of a view stands: its key, and which of several equal ones it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowPlace {
+    key: kv::Value,
+    copies: u64,
+}
+
+/// What to read.
+pub struct ReadFrom {
+    prefix: Vec<u8>,
+    pub after: Option<RowPlace>,
+    pub rows_per_batch: usize,
+}
+
+/// Takes rows and their places; false when no more are wanted.
+pub type TakeRows<'a> = &'a mut dyn FnMut(RecordBatch, &[RowPlace]) -> Result<bool>;
+
 impl ViewStore {
     pub fn open(kv: &Arc<Kv>, pipeline: &str, schema: SchemaRef, key: OutputKey) -> Result<Self> {
         let fields: Vec<SortField> =
@@ -163,20 +180,94 @@ impl ViewStore {
         Ok(())
     }
 
+    /// Rows in the order of their keys, a batch at a time, with the place of each.
+    pub fn read(&self, snapshot: &Snapshot, from: &ReadFrom, take: TakeRows<'_>) -> Result<()> {
+        let counted = matches!(self.key, OutputKey::Rows);
+        let entries = match &from.after {
+            None => snapshot.prefix(&self.rows, &from.prefix)?,
+            Some(after) => snapshot.range(&self.rows, &*after.key..)?,
+        };
+        let mut some = vec![];
+        for entry in entries {
+            let (key, value) = entry?;
+            if !key.starts_with(&from.prefix) {
+                break;
+            }
+            let copies = if counted { count_of(&value)?.max(0) as u64 } else { 1 };
+            let after = from.after.as_ref().filter(|a| a.key == key);
+            // Of equal rows there may be more than memory holds.
+            let mut given = after.map_or(0, |a| a.copies);
+            while given < copies {
+                given += 1;
+                let place = RowPlace { key: key.clone(), copies: given };
+                some.push((place, value.clone()));
+                if some.len() >= from.rows_per_batch && !self.give(&mut some, counted, take)? {
+                    return Ok(());
+                }
+            }
+        }
+        self.give(&mut some, counted, take).map(|_| ())
+    }
+
+    fn give(
+        &self,
+        some: &mut Vec<(RowPlace, kv::Value)>,
+        counted: bool,
+        take: TakeRows<'_>,
+    ) -> Result<bool> {
+        if some.is_empty() {
+            return Ok(true);
+        }
+        let parser = self.converter.parser();
+        let rows = some.iter().map(|(_, v)| parser.parse(if counted { &v[8..] } else { v }));
+        let columns = self
+            .converter
+            .convert_rows(rows)
+            .map_err(|e| Error::corrupt(format!("rows of a view do not decode: {e}")))?;
+        let batch = to_batch(&self.schema, columns)?;
+        let places: Vec<RowPlace> = some.drain(..).map(|(place, _)| place).collect();
+        take(batch, &places)
+    }
+
     /// All rows, in the order of their keys.
     pub fn scan(&self, snapshot: &Snapshot) -> Result<Vec<RecordBatch>> {
-        self.scan_prefix(snapshot, &self.prefix)
+        let mut batches = vec![];
+        self.read(snapshot, &self.read_all(), &mut |batch, _| {
+            batches.push(batch);
+            Ok(true)
+        })?;
+        Ok(batches)
+    }
+
+    pub fn read_all(&self) -> ReadFrom {
+        ReadFrom { prefix: self.prefix.clone(), after: None, rows_per_batch: ROWS_PER_BATCH }
     }
 
     /// Rows whose first key column equals the one value of `first`.
-    pub fn scan_first_key(
-        &self,
-        snapshot: &Snapshot,
-        first: &ArrayRef,
-    ) -> Result<Vec<RecordBatch>> {
+    pub fn read_first_key(&self, first: &ArrayRef) -> Result<ReadFrom> {
         let fields = vec![SortField::new(first.data_type().clone())];
         let one = self.convert(&converter(fields)?, std::slice::from_ref(first))?;
-        self.scan_prefix(snapshot, &self.full_key(one.row(0).as_ref()))
+        Ok(ReadFrom { prefix: self.full_key(one.row(0).as_ref()), ..self.read_all() })
+    }
+
+    /// A place as clients keep it, and back.
+    pub fn token(&self, place: &RowPlace) -> String {
+        let key = place.key.get(self.prefix.len()..).unwrap_or_default();
+        let key: String = key.iter().map(|b| format!("{b:02x}")).collect();
+        if place.copies > 1 { format!("{key}.{}", place.copies) } else { key }
+    }
+
+    pub fn place(&self, token: &str) -> Option<RowPlace> {
+        let (key, copies) = match token.split_once('.') {
+            Some((key, copies)) => (key, copies.parse().ok()?),
+            None => (token, 1),
+        };
+        if !key.is_ascii() || !key.len().is_multiple_of(2) {
+            return None;
+        }
+        let byte = |i| u8::from_str_radix(&key[i..i + 2], 16).ok();
+        let key: Vec<u8> = (0..key.len()).step_by(2).map(byte).collect::<Option<_>>()?;
+        Some(RowPlace { key: self.full_key(&key).into(), copies })
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -185,39 +276,6 @@ impl ViewStore {
 
     pub fn key(&self) -> &OutputKey {
         &self.key
-    }
-
-    fn scan_prefix(&self, snapshot: &Snapshot, prefix: &[u8]) -> Result<Vec<RecordBatch>> {
-        let parser = self.converter.parser();
-        let counted = matches!(self.key, OutputKey::Rows);
-        let mut batches = vec![];
-        let mut values: Vec<(Vec<u8>, i64)> = vec![];
-        let mut flush = |values: &mut Vec<(Vec<u8>, i64)>| -> Result<()> {
-            if values.is_empty() {
-                return Ok(());
-            }
-            let rows = values.iter().flat_map(|(bytes, n)| {
-                let row = if counted { &bytes[8..] } else { &bytes[..] };
-                std::iter::repeat_n(parser.parse(row), *n as usize)
-            });
-            let columns = self
-                .converter
-                .convert_rows(rows)
-                .map_err(|e| Error::corrupt(format!("rows of a view do not decode: {e}")))?;
-            batches.push(to_batch(&self.schema, columns)?);
-            values.clear();
-            Ok(())
-        };
-        for entry in snapshot.prefix(&self.rows, prefix)? {
-            let (_, value) = entry?;
-            let n = if counted { count_of(&value)? } else { 1 };
-            values.push((value.to_vec(), n));
-            if values.len() >= ROWS_PER_BATCH {
-                flush(&mut values)?;
-            }
-        }
-        flush(&mut values)?;
-        Ok(batches)
     }
 
     fn full_key(&self, key: &[u8]) -> Vec<u8> {

@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
-use arrow::compute::{SortOptions, filter_record_batch, kernels::cmp};
-use arrow::datatypes::{DataType, SchemaRef};
-use arrow::row::{RowConverter, SortField};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use common::{Epoch, Error, Offset, Partition, Result};
 use formats::BodyKind;
@@ -18,7 +16,6 @@ use crate::ingest::{Ingested, Inlet};
 use crate::platform::{Platform, blocking};
 use crate::rows::for_each_record;
 use crate::subscription::Subscription;
-use crate::tables::concat;
 use crate::view_store::ViewStore;
 
 /// What to read of a view.
@@ -76,25 +73,14 @@ impl Platform {
         }
     }
 
-    /// A page of rows, sorted by the order asked for and then by all columns.
+    /// A page of rows: in the order asked for and then by all columns, or by their keys.
     pub async fn view_rows(&self, view: &str, query: ViewQuery) -> Result<ViewPage> {
         let (store, stopped) = self.store(view)?;
-        blocking(move || {
-            let snapshot = store.kv().snapshot()?;
-            let epoch = store.meta(&snapshot)?.epoch;
-            let schema = store.schema();
-            let mut rows = concat(&schema, &store.scan(&snapshot)?)?;
-            for (column, value) in &query.filters {
-                rows = keep_equal(&rows, column, value)?;
-            }
-            let (batch, next) = page(&rows, &query)?;
-            Ok(ViewPage { schema, batch, epoch, next, stopped })
-        })
-        .await
+        blocking(move || crate::view_page::read(&store, &query, None, stopped)).await
     }
 
-    /// Rows whose first key column equals `key`; an error when there are none.
-    pub async fn view_key(&self, view: &str, key: &str) -> Result<ViewPage> {
+    /// A page of the rows whose first key column equals `key`; an error when there are none.
+    pub async fn view_key(&self, view: &str, key: &str, query: ViewQuery) -> Result<ViewPage> {
         let (store, stopped) = self.store(view)?;
         let (view, key) = (view.to_string(), key.to_string());
         blocking(move || {
@@ -105,16 +91,13 @@ impl Platform {
             };
             let first = columns.first().copied().unwrap_or_default();
             let field = schema.field(first);
-            let value = parse_value(field.name(), field.data_type(), &key)?;
-            let snapshot = store.kv().snapshot()?;
-            let epoch = store.meta(&snapshot)?.epoch;
-            let batches = store.scan_first_key(&snapshot, &value)?;
-            if batches.is_empty() {
+            let value = crate::view_page::parse_value(field.name(), field.data_type(), &key)?;
+            let page = crate::view_page::read(&store, &query, Some(&value), stopped)?;
+            if page.batch.num_rows() == 0 && query.after.is_none() {
                 let name = field.name();
                 return Err(Error::not_found(format!("no row of '{view}' has {name} = '{key}'")));
             }
-            let batch = concat(&schema, &batches)?;
-            Ok(ViewPage { batch, schema, epoch, next: None, stopped })
+            Ok(page)
         })
         .await
     }
@@ -152,7 +135,8 @@ impl Platform {
         let inlet = self.inlet(topic)?;
         let ctx = self.inner.ingest.clone();
         let producer = import_producer(topic, import);
-        let check = |mark: &str| inlet.check_body(&ctx, &body, kind, Some(mark));
+        let (inlet2, ctx2) = (inlet.clone(), ctx.clone());
+        let check = move |mark: &str| inlet2.check_body(&ctx2, &body, kind, Some(mark));
         self.inner.producers.append(&inlet, &ctx, &producer, sequence, None, check).await
     }
 
@@ -322,98 +306,4 @@ fn read_events(
         at = stretch.next;
     }
     Ok(())
-}
-
-/// A column by name; `w.start` is a field of a struct column.
-fn column(rows: &RecordBatch, path: &str) -> Result<ArrayRef> {
-    let schema = rows.schema();
-    let unknown = |name: &str| {
-        Error::unknown("column", name, schema.fields().iter().map(|f| f.name().as_str()))
-    };
-    if let Some(array) = rows.column_by_name(path) {
-        return Ok(array.clone());
-    }
-    let (name, field) = path.split_once('.').ok_or_else(|| as_invalid(unknown(path)))?;
-    let array = rows.column_by_name(name).ok_or_else(|| as_invalid(unknown(name)))?;
-    let Some(array) = array.as_struct_opt() else {
-        return Err(Error::invalid(format!("column '{name}' has no fields")));
-    };
-    array.column_by_name(field).cloned().ok_or_else(|| {
-        as_invalid(Error::unknown("field", field, array.column_names().iter().copied()))
-    })
-}
-
-/// A wrong parameter is a bad request, not a missing page.
-fn as_invalid(e: Error) -> Error {
-    let invalid = Error::invalid(e.message());
-    match e.hint_text() {
-        Some(hint) => invalid.hint(hint),
-        None => invalid,
-    }
-}
-
-fn parse_value(name: &str, data_type: &DataType, text: &str) -> Result<ArrayRef> {
-    let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
-    let options = arrow::compute::CastOptions { safe: false, ..Default::default() };
-    arrow::compute::cast_with_options(&array, data_type, &options).map_err(|_| {
-        let shown = formats::types::sql_name(data_type);
-        Error::invalid(format!("column '{name}' is {shown}, '{text}' is not"))
-    })
-}
-
-fn keep_equal(rows: &RecordBatch, path: &str, text: &str) -> Result<RecordBatch> {
-    let array = column(rows, path)?;
-    let value = parse_value(path, array.data_type(), text)?;
-    let equal: BooleanArray = cmp::eq(&array, &arrow::array::Scalar::new(value))
-        .map_err(|e| Error::invalid(format!("comparing column '{path}': {e}")))?;
-    filter_record_batch(rows, &equal).map_err(|e| Error::internal(format!("filtering: {e}")))
-}
-
-/// Sorts and cuts; the token is the sort key of the last row, so pages stay right while rows
-/// come and go.
-fn page(rows: &RecordBatch, query: &ViewQuery) -> Result<(RecordBatch, Option<String>)> {
-    let internal = |e| Error::internal(format!("sorting rows: {e}"));
-    let mut arrays: Vec<ArrayRef> = vec![];
-    let mut fields = vec![];
-    if let Some((path, descending)) = &query.order {
-        let array = column(rows, path)?;
-        let options = SortOptions { descending: *descending, nulls_first: !*descending };
-        fields.push(SortField::new_with_options(array.data_type().clone(), options));
-        arrays.push(array);
-    }
-    for array in rows.columns() {
-        fields.push(SortField::new(array.data_type().clone()));
-        arrays.push(array.clone());
-    }
-    let converter = RowConverter::new(fields).map_err(internal)?;
-    let keys = converter.convert_columns(&arrays).map_err(internal)?;
-    let mut order: Vec<u64> = (0..rows.num_rows() as u64).collect();
-    order.sort_by(|a, b| keys.row(*a as usize).cmp(&keys.row(*b as usize)));
-    if let Some(token) = &query.after {
-        let after = unhex(token).ok_or_else(|| {
-            Error::invalid(format!("'{token}' is not a place in this view"))
-                .hint("pass the 'next' of the page before as 'after', with the same order")
-        })?;
-        order.retain(|i| keys.row(*i as usize).as_ref() > after.as_slice());
-    }
-    let more = order.len() > query.limit;
-    order.truncate(query.limit);
-    let next = match (more, order.last()) {
-        (true, Some(last)) => Some(hex(keys.row(*last as usize).as_ref())),
-        _ => None,
-    };
-    let indices = arrow::array::UInt64Array::from(order);
-    let batch = arrow::compute::take_record_batch(rows, &indices).map_err(internal)?;
-    Ok((batch, next))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
 }

@@ -20,19 +20,16 @@ pub fn split(
     body: &[u8],
     kind: ContentKind,
     record_bytes_max: usize,
-) -> (Vec<Record<'_>>, Vec<BadLine>) {
-    let records: Vec<Record<'_>> = match kind {
-        ContentKind::Whole => vec![(1, body)],
-        ContentKind::Lines => {
-            (1..).zip(body.split(|b| *b == b'\n')).filter(|(_, line)| !line.is_empty()).collect()
-        }
+) -> impl Iterator<Item = Result<Record<'_>, BadLine>> {
+    let (whole, lines) = match kind {
+        ContentKind::Whole => (Some((1, body)), None),
+        ContentKind::Lines => (None, Some((1..).zip(body.split(|b| *b == b'\n')))),
     };
-    let (kept, too_long): (Vec<_>, Vec<_>) =
-        records.into_iter().partition(|(_, bytes)| bytes.len() <= record_bytes_max);
-    let refuse = |(line, bytes): Record<'_>| {
-        BadLine::new(line, too_large(bytes.len(), record_bytes_max), bytes)
-    };
-    (kept, too_long.into_iter().map(refuse).collect())
+    let lines = lines.into_iter().flatten().filter(|(_, line)| !line.is_empty());
+    whole.into_iter().chain(lines).map(move |(line, bytes)| match bytes.len() <= record_bytes_max {
+        true => Ok((line, bytes)),
+        false => Err(BadLine::new(line, too_large(bytes.len(), record_bytes_max), bytes)),
+    })
 }
 
 #[cfg(test)]
@@ -42,13 +39,17 @@ mod tests {
     #[test]
     fn lines_and_whole_bodies() {
         let body = b"a\r\n\n\xff\xfe\nlonger\nb";
-        let (kept, refused) = split(body, ContentKind::Lines, 4);
+        let all = |body, kind, most| -> Vec<_> { split(body, kind, most).collect() };
+        let (kept, refused): (Vec<_>, Vec<_>) =
+            all(&body[..], ContentKind::Lines, 4).into_iter().partition(Result::is_ok);
+        let kept: Vec<Record<'_>> = kept.into_iter().flatten().collect();
+        let refused: Vec<BadLine> = refused.into_iter().filter_map(Result::err).collect();
         assert_eq!(kept, [(1, &b"a\r"[..]), (3, b"\xff\xfe"), (5, b"b")]);
         assert_eq!(refused.len(), 1);
         assert_eq!((refused[0].line, refused[0].kind.name()), (4, "too_large"));
         assert_eq!(refused[0].raw, b"longer");
-        assert_eq!(split(body, ContentKind::Whole, 100).0, [(1, &body[..])]);
-        assert_eq!(split(b"", ContentKind::Whole, 100).0, [(1, &b""[..])]);
-        assert!(split(b"\n\n", ContentKind::Lines, 100).0.is_empty());
+        assert_eq!(all(body, ContentKind::Whole, 100), [Ok((1, &body[..]))]);
+        assert_eq!(all(b"", ContentKind::Whole, 100), [Ok((1, &b""[..]))]);
+        assert!(all(b"\n\n", ContentKind::Lines, 100).is_empty());
     }
 }

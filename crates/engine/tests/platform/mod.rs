@@ -13,6 +13,8 @@ mod retention;
 mod sinks;
 mod subscriptions;
 mod support;
+mod uncomputable;
+mod view_pages;
 
 /// What a child does until it crashes.
 fn scenario(name: &str, bench: &support::Bench) {

@@ -9,8 +9,18 @@ use super::parameters::Parameters;
 use crate::app::App;
 use crate::problem::Answer;
 
-const KINDS: [&str; 9] =
-    ["parse", "type", "missing", "check", "too_large", "late", "future", "compute", "encoding"];
+const KINDS: [&str; 10] = [
+    "parse",
+    "type",
+    "missing",
+    "check",
+    "too_large",
+    "late",
+    "future",
+    "compute",
+    "encoding",
+    "omitted",
+];
 
 pub async fn list(
     State(app): State<App>,

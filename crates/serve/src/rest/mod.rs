@@ -251,13 +251,19 @@ pub const ROUTES: &[Route] = &[
             || get(changes::follow),
         )
     },
-    read(
-        "/api/views/{view}/{key}",
-        "readViewKey",
-        "Rows whose first key column has this value",
-        "Rows",
-        || get(views::by_key),
-    ),
+    Route {
+        query: &[
+            parameter("limit", "integer", "rows of a page (1000)"),
+            parameter("after", "string", "`next` of the page before"),
+        ],
+        ..read(
+            "/api/views/{view}/{key}",
+            "readViewKey",
+            "Rows whose first key column has this value",
+            "Rows",
+            || get(views::by_key),
+        )
+    },
     Route {
         gives: "text/plain",
         ..read("/health", "health", "The process serves", "Text", || get(health::health))

@@ -43,8 +43,13 @@ pub async fn rows(
 pub async fn by_key(
     State(app): State<App>,
     Segments((view, key)): Segments<(String, String)>,
+    mut parameters: Parameters,
 ) -> Answer<Json<Rows>> {
-    Ok(Json(page(app.platform.view_key(&view, &key).await?)?))
+    let limit = parameters.limit(1_000, app.limits.rows_max)?;
+    let after = parameters.take("after");
+    parameters.finish(&["limit", "after"])?;
+    let query = ViewQuery { limit, after, ..ViewQuery::default() };
+    Ok(Json(page(app.platform.view_key(&view, &key, query).await?)?))
 }
 
 fn page(page: ViewPage) -> Result<Rows> {

@@ -1,0 +1,491 @@
+//! Puts planned definitions into effect. All that can fail is prepared beside what runs: logs, new
+//! pipelines, connectors, the catalog's text. Only then the registry is swapped under its lock, the
+//! old is stopped, and last its state is removed. A fault before the swap is undone, and what ran
+//! has not noticed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use catalog::{Definition, Object};
+use common::{Epoch, Error, Result, fail_point};
+use log::TopicConfig;
+
+use crate::apply::{ApplyReport, Planned, is_empty, log_config};
+use crate::drops::remove_retired;
+use crate::ingest::Inlet;
+use crate::meta::{Meta, NewPipeline, TopicRecord};
+use crate::outbox::Outbox;
+use crate::pipeline::{Pipeline, Spec, Target};
+use crate::planning::{Checks, PlannedQuery};
+use crate::platform::{Inner, Platform, blocking};
+use crate::registry::{Registry, SinkEntry, SourceEntry, TopicEntry, ViewEntry};
+use crate::sinks::{SinkMade, SinkRunner};
+use crate::sources::{SourceMade, SourceRunner};
+use crate::subscription::Publisher;
+use crate::uncomputable::OnError;
+use crate::view_store::ViewStore;
+
+/// What is ready to take the place of what runs.
+#[derive(Default)]
+struct Prepared {
+    /// Definitions whose running part stays as it is.
+    kept: Vec<Kept>,
+    topics: BTreeMap<String, TopicEntry>,
+    views: BTreeMap<String, ViewEntry>,
+    sinks: BTreeMap<String, NewSink>,
+    sources: BTreeMap<String, NewSource>,
+    pipelines: Vec<NewPipeline>,
+    undo: Vec<Undo>,
+    report: ApplyReport,
+}
+
+struct Kept {
+    definition: Definition,
+    /// Of a view, for views on it.
+    plan: Option<datafusion::logical_expr::LogicalPlan>,
+}
+
+struct NewSink {
+    definition: Definition,
+    fingerprint: String,
+    pipeline: Pipeline,
+    made: SinkMade,
+}
+
+struct NewSource {
+    definition: Definition,
+    made: SourceMade,
+}
+
+/// How to take back what was prepared.
+enum Undo {
+    NewLog(String),
+    AlteredLog(String, TopicConfig),
+    Record(String, Option<TopicRecord>),
+}
+
+/// What ran before and does no longer.
+struct Old {
+    sources: Vec<(String, SourceEntry)>,
+    sinks: Vec<SinkEntry>,
+    views: Vec<ViewEntry>,
+}
+
+impl Platform {
+    /// Makes the planned definitions run in place of those that do; `save` writes the catalog.
+    pub(crate) async fn put_into_effect(
+        &self,
+        planned: Vec<Planned>,
+        save: &(dyn Fn(&[&Definition]) -> Result<()> + Send + Sync),
+    ) -> Result<ApplyReport> {
+        let inner = self.inner.clone();
+        // What an earlier attempt left must not be taken for a new pipeline's state.
+        blocking(move || remove_retired(&inner)).await?;
+        let mut prepared = Prepared::default();
+        let definitions: Vec<Definition> = planned.iter().map(|p| p.definition().clone()).collect();
+        let names: HashSet<&str> = definitions.iter().map(|d| d.object.name()).collect();
+        let ready = match self.prepare_all(planned, &mut prepared).await {
+            Ok(()) => self.make_durable(&prepared, &names, &definitions, save),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = ready {
+            self.take_back(prepared).await;
+            return Err(e);
+        }
+        fail_point("apply.prepared");
+        let mut report = std::mem::take(&mut prepared.report);
+        let old = self.swap(prepared, &names, &mut report).await;
+        self.remove(old, &names).await;
+        Ok(report)
+    }
+
+    async fn prepare_all(&self, planned: Vec<Planned>, to: &mut Prepared) -> Result<()> {
+        for p in planned {
+            let name = p.definition().object.name().to_string();
+            let existed = self.inner.registry().definition(&name).is_some();
+            let changed = match p {
+                Planned::Topic { definition, checks } => {
+                    self.prepare_topic(definition, checks, to)?
+                }
+                Planned::Source(definition) => self.prepare_source(definition, to)?,
+                Planned::View { definition, query } => {
+                    self.prepare_view(definition, query, to).await?
+                }
+                Planned::Sink { definition, query } => {
+                    self.prepare_sink(definition, query, to).await?
+                }
+            };
+            fail_point("apply.one");
+            match (existed, changed) {
+                (false, _) => to.report.created.push(name),
+                (true, true) => to.report.changed.push(name),
+                (true, false) => to.report.kept.push(name),
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare_topic(
+        &self,
+        definition: Definition,
+        checks: Checks,
+        to: &mut Prepared,
+    ) -> Result<bool> {
+        let Object::Topic(topic) = definition.object.clone() else { return Ok(false) };
+        let running = self.inner.registry().topics.get(&topic.name).map(|e| e.inlet.clone());
+        if running.is_some_and(|inlet| inlet.topic == topic) {
+            to.kept.push(Kept { definition, plan: None });
+            return Ok(false);
+        }
+        let external = &self.inner.external;
+        if let Some(kafka) = external {
+            kafka.create(&topic.name, &log_config(&topic))?;
+        }
+        let log = self.open_log(&topic.name, log_config(&topic), &mut to.undo)?;
+        let meta = Meta::new(&self.inner.kv)?;
+        let mut record = TopicRecord::of(&topic);
+        let known = meta.topic(&topic.name)?;
+        if let Some(old) = known.as_ref().filter(|_| !is_empty(&log)) {
+            record.nullable.extend(old.nullable.clone());
+        }
+        record.log_id = Some(log.id().to_string());
+        if known.as_ref() != Some(&record) {
+            to.undo.push(Undo::Record(topic.name.clone(), known));
+            meta.put_topic(&record)?;
+        }
+        let name = topic.name.clone();
+        let feed = self.inner.env.feeds.topic(&topic.name)?;
+        let inlet = Arc::new(Inlet::new(topic, log, feed, checks, external.clone()));
+        crate::screen::catch_up(&inlet, &self.inner.ingest)?;
+        to.topics.insert(name, TopicEntry { definition, inlet });
+        Ok(true)
+    }
+
+    /// The topic's log, made when it is not there.
+    fn open_log(
+        &self,
+        name: &str,
+        config: TopicConfig,
+        undo: &mut Vec<Undo>,
+    ) -> Result<Arc<log::Topic>> {
+        let Ok(log) = self.inner.log.topic(name) else {
+            let log = self.inner.log.create_topic(name, config)?;
+            undo.push(Undo::NewLog(name.to_string()));
+            return Ok(log);
+        };
+        if config.partitions < log.config().partitions && is_empty(&log) {
+            // Nothing is in it: made anew it is the same again.
+            self.inner.log.drop_topic(name)?;
+            return self.inner.log.create_topic(name, config);
+        }
+        if log.config() != config {
+            undo.push(Undo::AlteredLog(name.to_string(), log.config()));
+            self.inner.log.alter(name, config)?;
+        }
+        Ok(log)
+    }
+
+    fn prepare_source(&self, definition: Definition, to: &mut Prepared) -> Result<bool> {
+        let Object::Source(source) = definition.object.clone() else { return Ok(false) };
+        let registry = self.inner.registry();
+        let inlet = match to.topics.get(&source.into) {
+            Some(new) => new.inlet.clone(),
+            None => match registry.topics.get(&source.into) {
+                Some(running) => running.inlet.clone(),
+                None => {
+                    let text = format!("source '{}' has no topic", source.name);
+                    return Err(Error::internal(text));
+                }
+            },
+        };
+        let is_same = |e: &SourceEntry| {
+            e.definition.object == definition.object && e.runner.inlet_ptr() == Arc::as_ptr(&inlet)
+        };
+        if registry.sources.get(&source.name).is_some_and(is_same) {
+            to.kept.push(Kept { definition, plan: None });
+            return Ok(false);
+        }
+        let made = SourceRunner::make(&self.inner, &source, inlet)?;
+        to.sources.insert(source.name.clone(), NewSource { definition, made });
+        Ok(true)
+    }
+
+    async fn prepare_view(
+        &self,
+        definition: Definition,
+        mut query: PlannedQuery,
+        to: &mut Prepared,
+    ) -> Result<bool> {
+        self.inner.name_logs(&mut query)?;
+        let Object::View(view) = definition.object.clone() else { return Ok(false) };
+        let on_error = OnError::of(&view.options);
+        if on_error == OnError::Stop {
+            query.fingerprint.push_str("\non_error = 'stop'");
+        }
+        let running = self.inner.registry().views.get(&view.name).map(|e| e.fingerprint.clone());
+        if running.as_ref() == Some(&query.fingerprint) {
+            to.kept.push(Kept { definition, plan: Some(query.plan) });
+            return Ok(false);
+        }
+        let inner = self.inner.clone();
+        let (entry, new) =
+            blocking(move || start_view(&inner, definition, query, on_error)).await?;
+        to.pipelines.extend(new);
+        to.views.insert(view.name, entry);
+        Ok(true)
+    }
+
+    async fn prepare_sink(
+        &self,
+        definition: Definition,
+        mut query: PlannedQuery,
+        to: &mut Prepared,
+    ) -> Result<bool> {
+        self.inner.name_logs(&mut query)?;
+        let Object::Sink(sink) = definition.object.clone() else { return Ok(false) };
+        let fingerprint = format!("{}\n{:?}", query.fingerprint, (&sink.connector, &sink.options));
+        let running = self.inner.registry().sinks.get(&sink.name).map(|e| e.fingerprint.clone());
+        if running.as_ref() == Some(&fingerprint) {
+            to.kept.push(Kept { definition, plan: None });
+            return Ok(false);
+        }
+        let (inner, fp) = (self.inner.clone(), fingerprint.clone());
+        let schema = query.graph.output.schema.clone();
+        let name = sink.name.clone();
+        let started = blocking(move || start_sink_pipeline(&inner, &name, &fp, query)).await?;
+        let (pipeline, outbox, committed, new) = started;
+        to.pipelines.extend(new);
+        let made = SinkRunner::make(&self.inner, &sink, schema, outbox, committed)?;
+        let new = NewSink { definition, fingerprint, pipeline, made };
+        to.sinks.insert(sink.name, new);
+        Ok(true)
+    }
+
+    /// The last that can fail: what a restart will find.
+    fn make_durable(
+        &self,
+        prepared: &Prepared,
+        names: &HashSet<&str>,
+        definitions: &[Definition],
+        save: &(dyn Fn(&[&Definition]) -> Result<()> + Send + Sync),
+    ) -> Result<()> {
+        let all: Vec<&Definition> = definitions.iter().collect();
+        save(&all)?;
+        let retired: Vec<String> = {
+            let registry = self.inner.registry();
+            let running = registry.views.keys().chain(registry.sinks.keys());
+            running.filter(|n| !names.contains(n.as_str())).cloned().collect()
+        };
+        let meta = Meta::new(&self.inner.kv)?;
+        meta.commit_pipelines(&prepared.pipelines, &retired).inspect_err(|_| {
+            // What is running is what a restart should find.
+            let registry = self.inner.registry();
+            if let Err(e) = save(&registry.definitions()) {
+                tracing::error!("the catalog names definitions that do not run: {e}");
+            }
+        })
+    }
+
+    async fn take_back(&self, prepared: Prepared) {
+        let Prepared { topics, views, sinks, sources, undo, .. } = prepared;
+        drop((topics, sources));
+        let inner = self.inner.clone();
+        let taken = blocking(move || {
+            drop((views, sinks));
+            let mut first = Ok(());
+            for step in undo.into_iter().rev() {
+                first = first.and(inner.take_back(step));
+            }
+            first.and(remove_retired(&inner))
+        });
+        if let Err(e) = taken.await {
+            tracing::error!("what was prepared for new definitions could not be taken back: {e}");
+        }
+    }
+
+    /// Takes the old out and puts the new in, under one lock; then starts what must not run beside
+    /// its predecessor.
+    async fn swap(
+        &self,
+        prepared: Prepared,
+        names: &HashSet<&str>,
+        report: &mut ApplyReport,
+    ) -> Old {
+        let Prepared { kept, topics, views, sinks, sources, .. } = prepared;
+        let inlets: Vec<Arc<Inlet>> = topics.values().map(|t| t.inlet.clone()).collect();
+        let (old_sources, old_sinks, old_views) = {
+            let mut registry = self.inner.registry_mut();
+            for kept in kept {
+                registry.redefine(kept.definition, kept.plan);
+            }
+            let gone = |name: &str| !names.contains(name);
+            let dropped: Vec<String> =
+                registry.topics.keys().filter(|n| gone(n)).cloned().collect();
+            registry.topics.retain(|n, _| !gone(n));
+            report.dropped.extend(dropped.iter().cloned());
+            report.left_over.extend(dropped);
+            registry.topics.extend(topics);
+            let replaced = |n: &String| gone(n) || sources.contains_key(n);
+            let old_sources: Vec<_> = registry.sources.extract_if(.., |n, _| replaced(n)).collect();
+            let replaced = |n: &String| gone(n) || sinks.contains_key(n);
+            let old_sinks: Vec<_> = registry.sinks.extract_if(.., |n, _| replaced(n)).collect();
+            let replaced = |n: &String| gone(n) || views.contains_key(n);
+            let old_views: Vec<_> = registry.views.extract_if(.., |n, _| replaced(n)).collect();
+            registry.views.extend(views);
+            (old_sources, old_sinks, old_views)
+        };
+        let taken = old_sources.iter().map(|(n, _)| n).chain(old_sinks.iter().map(|(n, _)| n));
+        let taken = taken.chain(old_views.iter().map(|(n, _)| n));
+        report.dropped.extend(taken.filter(|n| !names.contains(n.as_str())).cloned());
+        for inlet in inlets {
+            self.inner.screening.watch(&inlet);
+            if let Some(kafka) = &self.inner.external {
+                kafka.follow(&inlet.log);
+            }
+        }
+        let mut old = Old { sources: vec![], sinks: vec![], views: vec![] };
+        for (name, source) in old_sources {
+            old.sources.push((name, source));
+        }
+        for (_, source) in &mut old.sources {
+            source.runner.stop().await;
+        }
+        for (_, mut sink) in old_sinks {
+            sink.runner.stop().await;
+            old.sinks.push(sink);
+        }
+        old.views.extend(old_views.into_iter().map(|(_, view)| view));
+        let mut registry = self.inner.registry_mut();
+        for (name, NewSource { definition, made }) in sources {
+            let runner = SourceRunner::start(made);
+            registry.sources.insert(name, SourceEntry { definition, runner });
+        }
+        for (name, NewSink { definition, fingerprint, pipeline, made }) in sinks {
+            let runner = SinkRunner::start(made);
+            registry.sinks.insert(name, SinkEntry { definition, fingerprint, pipeline, runner });
+        }
+        old
+    }
+
+    /// Ends what was replaced and removes what it kept. A failure leaves waste for the next start.
+    async fn remove(&self, old: Old, names: &HashSet<&str>) {
+        let gone: Vec<String> = old.sources.iter().map(|(name, _)| name.clone()).collect();
+        let gone: Vec<String> = gone.into_iter().filter(|n| !names.contains(n.as_str())).collect();
+        let inner = self.inner.clone();
+        let removed = blocking(move || {
+            drop(old);
+            gone.iter().try_for_each(|n| inner.producers.forget(&crate::sources::producer(n)))?;
+            remove_retired(&inner)
+        });
+        if let Err(e) = removed.await {
+            tracing::warn!("state of definitions that were replaced is still on disk: {e}");
+        }
+    }
+}
+
+impl Registry {
+    /// The same thing runs on, under a definition that stands elsewhere or reads otherwise.
+    fn redefine(
+        &mut self,
+        definition: Definition,
+        plan: Option<datafusion::logical_expr::LogicalPlan>,
+    ) {
+        let name = definition.object.name();
+        if let Some(entry) = self.topics.get_mut(name) {
+            entry.definition = definition;
+        } else if let Some(entry) = self.views.get_mut(name) {
+            entry.definition = definition;
+            entry.plan = plan.unwrap_or_else(|| entry.plan.clone());
+        } else if let Some(entry) = self.sinks.get_mut(name) {
+            entry.definition = definition;
+        } else if let Some(entry) = self.sources.get_mut(name) {
+            entry.definition = definition;
+        }
+    }
+}
+
+impl Inner {
+    fn take_back(&self, step: Undo) -> Result<()> {
+        match step {
+            Undo::NewLog(name) => {
+                if let Ok(log) = self.log.topic(&name) {
+                    self.env.feeds.forget(log.id())?;
+                }
+                self.log.drop_topic(&name)
+            }
+            Undo::AlteredLog(name, config) => self.log.alter(&name, config).map(|_| ()),
+            Undo::Record(_, Some(old)) => Meta::new(&self.kv)?.put_topic(&old),
+            Undo::Record(name, None) => Meta::new(&self.kv)?.topic_dropped(&name),
+        }
+    }
+
+    /// State belongs to the very topics it was made from, not to later ones of their names.
+    fn name_logs(&self, query: &mut PlannedQuery) -> Result<()> {
+        for name in query.topics.keys() {
+            let id = self.log.topic(name)?.id();
+            query.fingerprint.push_str(&format!("\n{name} {id}"));
+        }
+        Ok(())
+    }
+}
+
+fn start_view(
+    inner: &Arc<Inner>,
+    definition: Definition,
+    query: PlannedQuery,
+    on_error: OnError,
+) -> Result<(ViewEntry, Option<NewPipeline>)> {
+    let name = definition.object.name().to_string();
+    let (id, new) = Meta::new(&inner.kv)?.prepare_pipeline(&name, &query.fingerprint)?;
+    let schema = query.graph.output.schema.clone();
+    let key = query.graph.output.key.clone();
+    let store = Arc::new(ViewStore::open(&inner.kv, &id.id, schema.clone(), key)?);
+    let publisher = Arc::new(Publisher::default());
+    let spec = Arc::new(Spec {
+        id: id.id,
+        name,
+        fingerprint: query.fingerprint.clone(),
+        first_epoch: id.first_epoch,
+        graph: query.graph,
+        topics: query.topics,
+        target: Target::View { store: store.clone(), publisher: publisher.clone() },
+        on_error,
+    });
+    let pipeline = Pipeline::start(spec, inner.env.clone())?;
+    let entry = ViewEntry {
+        definition,
+        fingerprint: query.fingerprint,
+        plan: query.plan,
+        schema,
+        store,
+        publisher,
+        pipeline,
+    };
+    Ok((entry, new))
+}
+
+type StartedSink = (Pipeline, Arc<Outbox>, Epoch, Option<NewPipeline>);
+
+fn start_sink_pipeline(
+    inner: &Arc<Inner>,
+    name: &str,
+    fingerprint: &str,
+    query: PlannedQuery,
+) -> Result<StartedSink> {
+    let (id, new) = Meta::new(&inner.kv)?.prepare_pipeline(name, fingerprint)?;
+    let id = id.id;
+    let outbox = Arc::new(Outbox::open(&inner.kv, &id)?);
+    let committed = state::load_checkpoint(&inner.kv, &id)?.map_or(Epoch(0), |c| c.epoch);
+    let spec = Arc::new(Spec {
+        id,
+        name: name.to_string(),
+        fingerprint: fingerprint.to_string(),
+        // A target that shows its epochs must see that these are not its own.
+        first_epoch: Epoch(0),
+        graph: query.graph,
+        topics: query.topics,
+        target: Target::Sink(outbox.clone()),
+        on_error: OnError::default(),
+    });
+    Ok((Pipeline::start(spec, inner.env.clone())?, outbox, committed, new))
+}
