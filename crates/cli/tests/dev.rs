@@ -44,7 +44,7 @@ fn a_project_with_a_fault_starts_in_dev_and_not_in_serve() {
     let shown = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(shown.contains("sql/project.sql:2") && shown.contains('^'), "{shown}");
     let mut server = Server::start(project, "dev", &[]);
-    assert!(server.printed().contains("last good version"));
+    assert!(server.printed().contains("nothing runs yet"), "{}", server.printed());
     server.project.write("sql/project.sql", READINGS);
     server.wait_for_line("created readings");
     assert_eq!(server.get("/api/topics/readings/schema").status, 200);

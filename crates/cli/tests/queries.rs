@@ -75,8 +75,7 @@ fn three_at_once_stop_nothing_and_end_when_their_clients_leave() {
 #[test]
 fn one_that_takes_too_long_is_ended() {
     let server = big(&["--set", "query.timeout=1 s"]);
-    let answer = server
-        .post("/api/sql", &serde_json::to_vec(&serde_json::json!({ "query": ENDLESS })).unwrap());
+    let answer = server.post("/api/sql", serde_json::json!({ "query": ENDLESS }).to_string());
     assert_eq!(answer.json()["code"], "cancelled", "{}", answer.text());
     assert!(answer.text().contains("took longer than 1s"), "{}", answer.text());
     server.wait_until("its work has ended", |s| running(s) == 0);

@@ -115,6 +115,9 @@ impl Kind {
     }
 }
 
+/// Bytes of the line of text that goes along with an error.
+const LINE_BYTES_MAX: usize = 8 << 10;
+
 /// A stretch of the user's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -282,7 +285,9 @@ impl Error {
         if let Some(place) = self.place() {
             let (line, column) = place.line_column();
             let (end_line, end_column) = line_column(&place.text, place.span.end);
-            let text = place.text.lines().nth(line - 1).unwrap_or("");
+            // A line that nobody could read is not sent back.
+            let text = place.text.lines().nth(line - 1);
+            let text = text.filter(|t| t.len() <= LINE_BYTES_MAX).unwrap_or("");
             v["place"] = json!({
                 "file": place.file, "line": line, "column": column,
                 "end_line": end_line, "end_column": end_column, "text": text,

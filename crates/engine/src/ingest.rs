@@ -347,7 +347,7 @@ impl<'a> Gathered<'a> {
         Gathered {
             now: ctx.clock.now_us(),
             partitions,
-            // Without a key a request stays together; a repeat of a marked one must choose the same.
+            // Without a key a request stays together; a repeat of a marked one chooses the same.
             unkeyed: match mark {
                 Some(mark) => partition_of(mark.as_bytes(), partitions),
                 None => inlet.turn(partitions),

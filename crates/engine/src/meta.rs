@@ -31,8 +31,8 @@ pub struct NewPipeline {
     old: Option<PipelineRecord>,
 }
 
-/// The old one goes on while the new one is prepared: no reader shall find its next epoch among the
-/// new ones.
+/// The old one goes on while the new one is prepared: no reader shall find its next epoch among
+/// the new ones.
 const EPOCHS_APART: u64 = 1_000_000;
 
 /// Under which id a pipeline keeps its state, and where its epochs begin.

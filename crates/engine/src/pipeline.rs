@@ -5,6 +5,7 @@
 //! `Runner` is the pipeline without its thread, so that tests drive it step by step.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -463,7 +464,12 @@ impl Pipeline {
             .name(format!("view-{}", spec.name))
             .stack_size(8 << 20)
             .spawn(move || {
-                if let Err(e) = run(&spec2, &env, &shared2, &stop2) {
+                let ended = catch_unwind(AssertUnwindSafe(|| run(&spec2, &env, &shared2, &stop2)));
+                let ended = ended.unwrap_or_else(|_| {
+                    Err(Error::internal("it met a fault in Watershed")
+                        .hint("the log of the platform says more"))
+                });
+                if let Err(e) = ended {
                     tracing::error!(view = spec2.name, "the view stopped: {e}");
                     shared2.fail(&e);
                 }

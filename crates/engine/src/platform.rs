@@ -298,13 +298,7 @@ impl Inner {
             epoch_min: config.epoch_interval_min.to_std(),
             epoch_max: config.epoch_interval_max.to_std(),
         });
-        let ingest = Arc::new(IngestContext {
-            clock: clock.clone(),
-            dead_letters: dead_letters.clone(),
-            event_bytes_max: config.event_bytes_max.0 as usize,
-            future_max_us: config.future_max.0,
-            refused_max: config.dead_letters_request_rows_max.max(1) as usize,
-        });
+        let ingest = Arc::new(ingest_context(config, &clock, &dead_letters));
         Ok(Inner {
             external: match is_external {
                 true => Some(external_log(&config.log, &log, &kv)?),
@@ -404,6 +398,20 @@ impl TopicStats {
             }
         }
         sum
+    }
+}
+
+fn ingest_context(
+    config: &common::Config,
+    clock: &Arc<dyn Clock>,
+    dead_letters: &Arc<DeadLetters>,
+) -> IngestContext {
+    IngestContext {
+        clock: clock.clone(),
+        dead_letters: dead_letters.clone(),
+        event_bytes_max: config.event_bytes_max.0 as usize,
+        future_max_us: config.future_max.0,
+        refused_max: config.dead_letters_request_rows_max.max(1) as usize,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Rows that a view's query can't compute: a division by zero, a cast that fails, a number that is
 //! too large. They become dead letters and the view goes on.
 //!
-//! Most are found by evaluating what the query asks of each row alone. What only shows beside other
-//! rows (the condition of a join) is found by going back to the last commit and taking fewer rows at
-//! a time, down to the one that fails. A fault of a whole group is no row's: the view stops.
+//! Most are found by evaluating what the query asks of each row alone. What only shows beside
+//! other rows (the condition of a join) is found by going back to the last commit and taking fewer
+//! rows at a time, down to the one that fails. A fault of a whole group is no row's: the view
+//! stops.
 
 use std::collections::BTreeMap;
 

@@ -213,7 +213,10 @@ fn wanted(rows: &RecordBatch, filters: &[(String, String)]) -> Result<BooleanArr
     for (path, text) in filters {
         keep = arrow::compute::and(&keep, &equal(rows, path, text)?).map_err(internal)?;
     }
-    Ok(arrow::compute::prep_null_mask_filter(&keep))
+    Ok(match keep.null_count() {
+        0 => keep,
+        _ => arrow::compute::prep_null_mask_filter(&keep),
+    })
 }
 
 fn equal(rows: &RecordBatch, path: &str, text: &str) -> Result<BooleanArray> {

@@ -87,6 +87,7 @@ impl Table {
             .await
             .map_err(bad)?;
         let state = table.snapshot().map_err(bad)?.clone();
+        self.sync_log(state.version()).await?;
         let dir = self.dir.clone();
         blocking(move || {
             files::sync(&dir, [])?;
@@ -124,6 +125,9 @@ impl Table {
         let table = DeltaTable::new(self.log.clone());
         table.add_columns().with_fields(missing).await.map_err(bad)?;
         let refreshed = self.refresh().await?;
+        if let Some(opened) = &refreshed {
+            self.sync_log(opened.state.version()).await?;
+        }
         refreshed.ok_or_else(|| fault::corrupt(&self.dir, "its '_delta_log' is gone"))
     }
 
@@ -174,18 +178,25 @@ impl Table {
             .map_err(|e| fault::error(&self.dir, "commit to", e))?;
         let version = commit.version();
         let state: DeltaTableState = commit.snapshot();
+        self.sync_log(version).await?;
+        // Another writer may have come between: then the table tells.
+        if version == opened.state.version() + 1 {
+            self.keep(state, archived)?;
+        }
+        Ok(version)
+    }
+}
+
+impl Table {
+    /// A commit stands once its entry is on disk, and its name in the folder.
+    async fn sync_log(&self, version: u64) -> Result<()> {
         let log = self.dir.join("_delta_log");
         blocking(move || {
             let names =
                 [format!("{version:020}.json"), format!("{version:020}.checkpoint.parquet")];
             files::sync(&log, names.iter().map(String::as_str).chain(["_last_checkpoint"]))
         })
-        .await?;
-        // Another writer may have come between: then the table tells.
-        if version == opened.state.version() + 1 {
-            self.keep(state, archived)?;
-        }
-        Ok(version)
+        .await
     }
 }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use common::{Error, Result};
 
+use crate::fault;
+
 /// A location as in the configuration (`file:data/lake`, `file:///var/lake`, `/var/lake`) as a
 /// folder; relative ones start at `base`.
 pub(crate) fn folder(location: &str, base: &Path) -> Result<PathBuf> {
@@ -54,6 +56,47 @@ pub(crate) fn sync<'a>(dir: &Path, names: impl IntoIterator<Item = &'a str>) -> 
         }
     }
     File::open(dir).and_then(|f| f.sync_all()).map_err(|e| at(dir, e))
+}
+
+/// Takes the newest entry of a table's log for not written when it is empty: a power cut came
+/// between its name and its bytes, and nothing relies on a commit before both are synced. Returns
+/// its name. One that is there in part is damage, and an error to whoever reads it.
+pub(crate) fn set_aside_unwritten(dir: &Path) -> Result<Option<String>> {
+    let log = dir.join("_delta_log");
+    let bad = |e| Error::io(format!("cannot read '{}'", log.display()), e);
+    let entries = match fs::read_dir(&log) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(bad)?,
+    };
+    let (mut newest, mut empty): (Option<String>, Vec<String>) = (None, vec![]);
+    for entry in entries {
+        let entry = entry.map_err(bad)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let version = name.strip_suffix(".json").unwrap_or_default();
+        if version.len() != 20 || !version.bytes().all(|b| b.is_ascii_digit()) {
+            continue;
+        }
+        if entry.metadata().map_err(bad)?.len() == 0 {
+            empty.push(name.clone());
+        }
+        if newest.as_ref().is_none_or(|n| *n < name) {
+            newest = Some(name);
+        }
+    }
+    let Some(name) = newest else { return Ok(None) };
+    // Readers take an empty entry for a commit of nothing.
+    if let Some(lost) = empty.iter().find(|e| **e != name) {
+        return Err(fault::corrupt(dir, format_args!("the entry '{lost}' of its log is empty")));
+    }
+    if empty.is_empty() {
+        return Ok(None);
+    }
+    let path = log.join(&name);
+    let aside = log.join(format!("{name}.unwritten"));
+    let failed = |e| Error::io(format!("cannot set '{}' aside", path.display()), e);
+    fs::rename(&path, &aside).map_err(failed)?;
+    sync(&log, [])?;
+    Ok(Some(name))
 }
 
 /// Removes a table at once, even if the process ends midway: first it loses its name.

@@ -188,6 +188,11 @@ impl Table {
                 state
             }
             None => {
+                let dir = self.dir.clone();
+                if let Some(entry) = blocking(move || files::set_aside_unwritten(&dir)).await? {
+                    let table = self.dir.display();
+                    tracing::warn!(%table, entry, "a commit that was cut off is left out");
+                }
                 if !self.log.is_delta_table_location().await.map_err(bad)? {
                     if files::has_data(&self.dir) {
                         return Err(fault::corrupt(&self.dir, "its '_delta_log' is gone"));

@@ -1,6 +1,7 @@
 //! The functions a query may call, in one place: DataFusion's, Spark's over them where a name is
 //! in both, then our own. What DataFusion gives in nanoseconds comes back in microseconds.
 
+mod bounded;
 mod date_format;
 mod regexp_extract;
 mod round;
@@ -76,6 +77,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     let spark = datafusion_spark::all_default_scalar_functions().into_iter();
     theirs
         .chain(spark.filter(|f| !NOT_FROM_SPARK.contains(&f.name())))
+        .map(bounded::bounded)
         .chain(ours.into_iter().map(Arc::new))
         .collect()
 }

@@ -69,6 +69,8 @@ pub use view_rules::check_view;
 #[cfg(test)]
 mod error_tests;
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod parameters_tests;
 #[cfg(test)]
 mod session_tests;

@@ -65,6 +65,9 @@ pub fn window_fields(ts: &DataType) -> Fields {
     vec![Field::new("start", ts.clone(), true), Field::new("end", ts.clone(), true)].into()
 }
 
+/// Windows of one call that a row may be in: each is a row of its own.
+const WINDOWS_MAX: i64 = 1_000;
+
 /// Size, slide and offset of a call, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowSize {
@@ -94,6 +97,12 @@ impl WindowSize {
         }
         if offset_us.unsigned_abs() >= slide_us.unsigned_abs() {
             return plan_err!("the offset of window() must be smaller than its slide");
+        }
+        let windows = (size_us - 1) / slide_us + 1;
+        if windows > WINDOWS_MAX {
+            return plan_err!(
+                "window() gives {windows} windows for each row; {WINDOWS_MAX} is the limit"
+            );
         }
         Ok(WindowSize { size_us, slide_us, offset_us })
     }

@@ -9,6 +9,7 @@ mod lifecycle;
 mod locks;
 mod once;
 mod other_producers;
+mod power_cuts;
 mod retention;
 mod sinks;
 mod subscriptions;

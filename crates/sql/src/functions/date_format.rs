@@ -123,7 +123,7 @@ fn field(time: DateTime<Utc>, letter: char, count: usize) -> Option<String> {
     let hour12 = time.hour12().1;
     match (letter, count) {
         ('y', 2) => Some(format!("{:02}", time.year().rem_euclid(100))),
-        ('y', _) => Some(format!("{:0count$}", time.year())),
+        ('y', 1..=6) => Some(format!("{:0count$}", time.year())),
         ('M' | 'L', 1 | 2) => number(time.month()),
         ('M' | 'L', 3 | 4) => named("%b", "%B"),
         ('d', 1 | 2) => number(time.day()),
