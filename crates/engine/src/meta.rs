@@ -121,8 +121,8 @@ impl Meta {
         Ok(Meta { kv: kv.clone(), keys: kv.keyspace("meta")? })
     }
 
-    /// The id under which a pipeline keeps its state. A changed fingerprint gets a new one, which is
-    /// among `retired` until `commit_pipelines`: a crash before that leaves no waste.
+    /// The id under which a pipeline keeps its state. A changed fingerprint gets a new one, which
+    /// is among `retired` until `commit_pipelines`: a crash before that leaves no waste.
     pub fn prepare_pipeline(
         &self,
         name: &str,
