@@ -284,6 +284,9 @@ config! {
     log_retention_interval: DurationUs = "1 minute", "log.retention_interval";
     /// Shortest time between two commits of a pipeline.
     epoch_interval_min: DurationUs = "50 ms", "stream.epoch_interval_min";
+    /// Memory that the state of all views together may take, and never more than half of memory.max;
+    /// a view that passes it stops.
+    state_bytes_max: Bytes = "4096 MiB", "stream.state_bytes_max";
     /// Longest time between two commits of a pipeline under load.
     epoch_interval_max: DurationUs = "1 s", "stream.epoch_interval_max";
     /// A caught-up partition without new events for this long does not hold back the watermark.
@@ -294,7 +297,10 @@ config! {
     archive_interval: DurationUs = "1 minute", "lake.archive_interval";
     /// Archive at once when this much is waiting.
     archive_bytes: Bytes = "32 MiB", "lake.archive_bytes";
-    /// Memory for all queries together.
+    /// Memory of the process; 0: 70 % of the machine's. When it is passed, the queries that run are
+    /// ended, the newest first.
+    memory_max: Bytes = "0", "memory.max";
+    /// Memory for all queries together, and never more than half of memory.max.
     query_memory_max: Bytes = "2048 MiB", "query.memory_max";
     /// A query that runs longer is cancelled.
     query_timeout: DurationUs = "5 minutes", "query.timeout";

@@ -30,8 +30,10 @@ pub enum Kind {
     Denied,
     /// A stated limit was passed.
     TooLarge,
-    /// Disk or memory is full; nothing was written.
+    /// The disk is full, or a stated amount is used up; nothing was written.
     Exhausted,
+    /// It needs more memory than there is for it.
+    OutOfMemory,
     /// Not now; the same call may succeed later.
     Unavailable,
     /// Stored bytes are not what was written.
@@ -64,7 +66,7 @@ const fn row(
     Row { kind, name, http, sqlstate, exit, retry }
 }
 
-const TABLE: [Row; 16] = [
+const TABLE: [Row; 17] = [
     row(Kind::Syntax, "syntax", 400, "42601", 2, false),
     row(Kind::Invalid, "invalid", 400, "22023", 2, false),
     row(Kind::NotFound, "not_found", 404, "42P01", 3, false),
@@ -75,6 +77,7 @@ const TABLE: [Row; 16] = [
     row(Kind::Denied, "denied", 403, "42501", 5, false),
     row(Kind::TooLarge, "too_large", 413, "54000", 6, false),
     row(Kind::Exhausted, "exhausted", 507, "53100", 7, true),
+    row(Kind::OutOfMemory, "out_of_memory", 503, "53200", 7, true),
     row(Kind::Unavailable, "unavailable", 503, "57P03", 8, true),
     row(Kind::Corrupt, "corrupt", 500, "XX001", 9, false),
     row(Kind::Unsupported, "unsupported", 501, "0A000", 10, false),
@@ -184,7 +187,8 @@ impl Error {
     constructors! {
         syntax => Syntax, invalid => Invalid, not_found => NotFound,
         already_exists => AlreadyExists, conflict => Conflict, denied => Denied,
-        too_large => TooLarge, exhausted => Exhausted, unavailable => Unavailable,
+        too_large => TooLarge, exhausted => Exhausted, out_of_memory => OutOfMemory,
+        unavailable => Unavailable,
         corrupt => Corrupt, unsupported => Unsupported, cancelled => Cancelled,
         internal => Internal,
     }

@@ -2,9 +2,10 @@
 //! threads that answer doors stay free. An `Interrupt` ends the work itself, not only the wait for
 //! it: the plan that runs asks it between batches and within joins (`interrupt.rs`).
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::{Error, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -21,11 +22,29 @@ pub struct Compute {
     /// Taken when the platform goes.
     runtime: Option<Runtime>,
     stopping: Arc<AtomicBool>,
-    running: Arc<AtomicU64>,
+    running: Arc<Running>,
+}
+
+/// The queries whose work has not ended, oldest first.
+#[derive(Default)]
+pub struct Running(Mutex<BTreeMap<u64, Interrupt>>, AtomicU64);
+
+impl Running {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Interrupt>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the one that began last and was not told yet; false when there is none.
+    pub fn end_newest(&self) -> bool {
+        let all = self.all();
+        let newest = all.values().rev().find(|q| q.why.load(Ordering::Relaxed) == GO_ON);
+        newest.inspect(|query| query.why.store(OUT_OF_MEMORY, Ordering::Relaxed)).is_some()
+    }
 }
 
 impl Compute {
-    pub fn start() -> Result<Compute> {
+    /// `memory_max` is what the process may have before queries are ended for it.
+    pub fn start(memory_max: u64) -> Result<Compute> {
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let runtime = Builder::new_multi_thread()
             .worker_threads(cores.saturating_sub(1).max(THREADS_MIN))
@@ -35,7 +54,8 @@ impl Compute {
             .build()
             .map_err(|e| Error::io("starting threads for queries", e))?;
         let handle = runtime.handle().clone();
-        let (stopping, running) = Default::default();
+        let (stopping, running) = (Arc::default(), Arc::default());
+        crate::memory::watch(&running, memory_max)?;
         Ok(Compute { handle, runtime: Some(runtime), stopping, running })
     }
 
@@ -62,18 +82,15 @@ impl Compute {
 
     /// Queries whose work has not ended.
     pub fn running(&self) -> u64 {
-        self.running.load(Ordering::Relaxed)
+        self.running.all().len() as u64
     }
 
-    /// Counts as a running query while it lives.
-    pub fn count(&self) -> Counted {
-        self.running.fetch_add(1, Ordering::Relaxed);
-        Counted(self.running.clone())
-    }
-
-    /// What a query asks whether it may go on.
-    pub fn interrupt(&self) -> Interrupt {
-        Interrupt { stopped: Arc::default(), stopping: self.stopping.clone() }
+    /// A query that begins: what it asks whether it may go on, and what counts it while it lives.
+    pub fn begin(&self) -> (Interrupt, Counted) {
+        let interrupt = Interrupt { why: Arc::default(), stopping: self.stopping.clone() };
+        let number = self.running.1.fetch_add(1, Ordering::Relaxed);
+        self.running.all().insert(number, interrupt.clone());
+        (interrupt, Counted(self.running.clone(), number))
     }
 
     /// Ends the queries that run; later ones end at once.
@@ -82,12 +99,12 @@ impl Compute {
     }
 }
 
-/// See `Compute::count`.
-pub struct Counted(Arc<AtomicU64>);
+/// See `Compute::begin`.
+pub struct Counted(Arc<Running>, u64);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.all().remove(&self.1);
     }
 }
 
@@ -109,13 +126,17 @@ pub fn ended_early() -> Error {
 /// Told when a query is to end.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
-    stopped: Arc<AtomicBool>,
+    why: Arc<AtomicU8>,
     stopping: Arc<AtomicBool>,
 }
 
+const GO_ON: u8 = 0;
+const STOPPED: u8 = 1;
+const OUT_OF_MEMORY: u8 = 2;
+
 impl Interrupt {
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.why.store(STOPPED, Ordering::Relaxed);
     }
 
     /// An error once the query is to end.
@@ -123,9 +144,13 @@ impl Interrupt {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(Error::unavailable("the platform is stopping"));
         }
-        match self.stopped.load(Ordering::Relaxed) {
-            true => Err(Error::cancelled("the query was stopped")),
-            false => Ok(()),
+        match self.why.load(Ordering::Relaxed) {
+            GO_ON => Ok(()),
+            OUT_OF_MEMORY => {
+                Err(Error::out_of_memory("the process has no memory left for this query")
+                    .hint("read less, filter earlier, or raise memory.max"))
+            }
+            _ => Err(Error::cancelled("the query was stopped")),
         }
     }
 }

@@ -9,8 +9,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, ListArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
+use common::Error;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::TaskContext;
@@ -39,7 +40,11 @@ pub fn interruptible(
             return Ok(Transformed::no(node));
         }
         let node = with_checked_filter(node, interrupt)?;
-        Ok(Transformed::yes(Arc::new(Interruptible::new(node, interrupt.clone())) as _))
+        let node = match node.name() {
+            "UnnestExec" => with_small_inputs(node, interrupt)?,
+            _ => node,
+        };
+        Ok(Transformed::yes(Arc::new(Interruptible::new(node, interrupt.clone(), false)) as _))
     })
     .map(|t| t.data)
 }
@@ -60,6 +65,18 @@ const HEAVY: [&str; 12] = [
     "UnnestExec",
     "WindowAggExec",
 ];
+
+/// Lists are taken apart a whole batch at a time, so long ones come in small batches.
+fn with_small_inputs(
+    node: Arc<dyn ExecutionPlan>,
+    interrupt: &Interrupt,
+) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let small = |input: &Arc<dyn ExecutionPlan>| {
+        Arc::new(Interruptible::new(input.clone(), interrupt.clone(), true)) as _
+    };
+    let inputs = node.children().into_iter().map(small).collect();
+    node.with_new_children(inputs)
+}
 
 fn with_checked_filter(
     node: Arc<dyn ExecutionPlan>,
@@ -107,15 +124,17 @@ fn ask(interrupt: &Interrupt) -> DfResult<()> {
 struct Interruptible {
     inner: Arc<dyn ExecutionPlan>,
     interrupt: Interrupt,
+    /// Batches are cut to what may be unnested at once.
+    small: bool,
     properties: Arc<PlanProperties>,
 }
 
 impl Interruptible {
-    fn new(inner: Arc<dyn ExecutionPlan>, interrupt: Interrupt) -> Interruptible {
+    fn new(inner: Arc<dyn ExecutionPlan>, interrupt: Interrupt, small: bool) -> Interruptible {
         let properties = PlanProperties::clone(inner.properties())
             .with_scheduling_type(SchedulingType::Cooperative)
             .into();
-        Interruptible { inner, interrupt, properties }
+        Interruptible { inner, interrupt, small, properties }
     }
 }
 
@@ -155,7 +174,7 @@ impl ExecutionPlan for Interruptible {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         match children.pop() {
             Some(inner) if children.is_empty() => {
-                Ok(Arc::new(Interruptible::new(inner, self.interrupt.clone())))
+                Ok(Arc::new(Interruptible::new(inner, self.interrupt.clone(), self.small)))
             }
             _ => Err(DataFusionError::Internal("an Interruptible has one input".into())),
         }
@@ -171,6 +190,7 @@ impl ExecutionPlan for Interruptible {
             schema: self.inner.schema(),
             inner: self.inner.execute(partition, context)?,
             interrupt: self.interrupt.clone(),
+            cut: self.small.then(Cut::default),
         }))
     }
 }
@@ -179,6 +199,7 @@ struct Batches {
     schema: SchemaRef,
     inner: SendableRecordBatchStream,
     interrupt: Interrupt,
+    cut: Option<Cut>,
 }
 
 impl Stream for Batches {
@@ -188,6 +209,9 @@ impl Stream for Batches {
         if let Err(e) = ask(&self.interrupt) {
             return Poll::Ready(Some(Err(e)));
         }
+        if let Some(next) = self.cut.as_mut().and_then(Cut::next) {
+            return Poll::Ready(Some(next));
+        }
         // Counts as progress, so that the task makes room for others after a while.
         let coop = std::task::ready!(tokio::task::coop::poll_proceed(cx));
         // Other tasks of this thread go on elsewhere meanwhile.
@@ -195,7 +219,57 @@ impl Stream for Batches {
         if next.is_ready() {
             coop.made_progress();
         }
-        next
+        match (&mut self.cut, next) {
+            (Some(cut), Poll::Ready(Some(Ok(batch)))) => {
+                *cut = Cut::new(batch);
+                Poll::Ready(cut.next())
+            }
+            (_, next) => next,
+        }
+    }
+}
+
+/// A batch that is given in parts.
+#[derive(Default)]
+struct Cut {
+    rest: Option<RecordBatch>,
+    /// Bytes that stand beside each element of a row's lists.
+    beside: usize,
+}
+
+/// What a part may become when its lists are taken apart, and what one row may.
+const UNNESTED_BYTES: usize = 32 << 20;
+const ROW_UNNESTED_BYTES_MAX: usize = 1 << 30;
+
+impl Cut {
+    fn new(batch: RecordBatch) -> Cut {
+        let others = batch.columns().iter().filter(|c| c.as_list_opt::<i32>().is_none());
+        let bytes = others.map(|c| c.to_data().get_slice_memory_size().unwrap_or_default());
+        let beside = bytes.sum::<usize>() / batch.num_rows().max(1);
+        Cut { rest: Some(batch), beside }
+    }
+
+    fn next(&mut self) -> Option<DfResult<RecordBatch>> {
+        let batch = self.rest.take()?;
+        let rows = batch.num_rows();
+        let lists: Vec<&ListArray> =
+            batch.columns().iter().filter_map(|c| c.as_list_opt::<i32>()).collect();
+        let (mut n, mut bytes) = (0, 0_usize);
+        while n < rows && (n == 0 || bytes < UNNESTED_BYTES) {
+            let elements: usize = lists.iter().map(|l| l.value_length(n) as usize).sum();
+            let one = elements.saturating_mul(self.beside + 8);
+            if one > ROW_UNNESTED_BYTES_MAX {
+                let e = Error::out_of_memory(format!("a row unnests to {} MiB", one >> 20))
+                    .hint("select fewer columns beside the list");
+                return Some(Err(DataFusionError::External(Box::new(e))));
+            }
+            bytes += one;
+            n += 1;
+        }
+        if n < rows {
+            self.rest = Some(batch.slice(n, rows - n));
+        }
+        Some(Ok(batch.slice(0, n)))
     }
 }
 

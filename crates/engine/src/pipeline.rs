@@ -24,6 +24,7 @@ use crate::late_rows::{self, LATE_MAX};
 use crate::outbox::Outbox;
 use crate::pipeline_status::{PipelineStatus, Shared};
 use crate::rows::{RowDecoder, Rows};
+use crate::state_budget::{StateBudget, StateShare};
 use crate::subscription::Publisher;
 use crate::uncomputable::{Care, OnError};
 use crate::view_store::{ViewMeta, ViewStore};
@@ -64,6 +65,7 @@ pub struct Env {
     pub idle_timeout_us: i64,
     pub epoch_min: Duration,
     pub epoch_max: Duration,
+    pub state: Arc<StateBudget>,
 }
 
 /// An epoch ready to be written.
@@ -97,6 +99,8 @@ pub struct Runner {
     pub rows_in: u64,
     pub watermark: Option<i64>,
     pub state_bytes: usize,
+    hurry: Arc<AtomicBool>,
+    state: StateShare,
 }
 
 impl Runner {
@@ -142,6 +146,7 @@ impl Runner {
             Target::View { store, .. } => store.meta(&env.kv.snapshot()?)?,
             Target::Sink(_) => ViewMeta { epoch, rows: 0 },
         };
+        let state = env.state.share();
         Ok(Runner {
             // A view without input (a global aggregate) has its one row from the first commit on.
             dirty: epoch == spec.first_epoch,
@@ -162,7 +167,15 @@ impl Runner {
             rows_in: 0,
             watermark: None,
             state_bytes: 0,
+            hurry: Arc::default(),
+            state,
         })
+    }
+
+    /// Once `hurry` is true, what is being computed is given up.
+    pub fn set_hurry(&mut self, hurry: Arc<AtomicBool>) {
+        self.job.set_hurry(hurry.clone());
+        self.hurry = hurry;
     }
 
     /// Takes what there is from every partition, at most `bytes_max` of each; returns the offsets
@@ -190,9 +203,10 @@ impl Runner {
     fn back_to_commit(&mut self, e: Error) -> Result<()> {
         let mut care = std::mem::take(&mut self.care);
         care.failed(e);
-        let rows_in = self.rows_in;
+        let (rows_in, hurry) = (self.rows_in, self.hurry.clone());
         let fresh = Runner::open(self.spec.clone(), self.env.clone())?;
         *self = Runner { care, rows_in, watermark: self.watermark, ..fresh };
+        self.set_hurry(hurry);
         Ok(())
     }
 
@@ -388,6 +402,11 @@ impl Runner {
         }
     }
 
+    /// The state of all views together has a limit; the one that passes it is told.
+    fn account(&self, sealed: &Sealed) -> Result<()> {
+        self.state.set(&self.spec.name, sealed.state_bytes as u64)
+    }
+
     /// Seals, writes and publishes.
     pub fn commit(&mut self) -> Result<()> {
         let sealed = self.seal()?;
@@ -452,19 +471,26 @@ pub struct Pipeline {
     pub spec: Arc<Spec>,
     pub shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
+    hurry: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
+
+/// A pipeline that is stopped may finish what it computes for so long.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl Pipeline {
     pub fn start(spec: Arc<Spec>, env: Arc<Env>) -> Result<Pipeline> {
         let shared = Arc::new(Shared::default());
         let stop = Arc::new(AtomicBool::new(false));
+        let hurry = Arc::new(AtomicBool::new(false));
         let (spec2, shared2, stop2) = (spec.clone(), shared.clone(), stop.clone());
+        let hurry2 = hurry.clone();
         let thread = std::thread::Builder::new()
             .name(format!("view-{}", spec.name))
             .stack_size(8 << 20)
             .spawn(move || {
-                let ended = catch_unwind(AssertUnwindSafe(|| run(&spec2, &env, &shared2, &stop2)));
+                let ended =
+                    catch_unwind(AssertUnwindSafe(|| run(&spec2, &env, &shared2, &stop2, &hurry2)));
                 let ended = ended.unwrap_or_else(|_| {
                     Err(Error::internal("it met a fault in Watershed")
                         .hint("the log of the platform says more"))
@@ -475,17 +501,23 @@ impl Pipeline {
                 }
             })
             .map_err(|e| Error::io("starting a pipeline thread", e))?;
-        Ok(Pipeline { spec, shared, stop, thread: Some(thread) })
+        Ok(Pipeline { spec, shared, stop, hurry, thread: Some(thread) })
     }
 
     pub fn status(&self) -> PipelineStatus {
         self.shared.get()
     }
 
-    /// Commits what was taken in and ends the thread.
+    /// Commits what was taken in and ends the thread. What takes too long is given up: it is read
+    /// again at the next start.
     pub fn stop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
+            let until = Instant::now() + GRACE;
+            while !thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            self.hurry.store(true, Ordering::SeqCst);
             let _ = thread.join();
         }
     }
@@ -497,10 +529,30 @@ impl Drop for Pipeline {
     }
 }
 
-fn run(spec: &Arc<Spec>, env: &Arc<Env>, shared: &Shared, stop: &AtomicBool) -> Result<()> {
+fn run(
+    spec: &Arc<Spec>,
+    env: &Arc<Env>,
+    shared: &Shared,
+    stop: &AtomicBool,
+    hurry: &Arc<AtomicBool>,
+) -> Result<()> {
+    match run_until(spec, env, shared, stop, hurry) {
+        Err(e) if e.kind() == Kind::Cancelled && hurry.load(Ordering::SeqCst) => Ok(()),
+        ended => ended,
+    }
+}
+
+fn run_until(
+    spec: &Arc<Spec>,
+    env: &Arc<Env>,
+    shared: &Shared,
+    stop: &AtomicBool,
+    hurry: &Arc<AtomicBool>,
+) -> Result<()> {
     let commits = env.log.commits();
     let mut seen = commits.count();
     let mut runner = Runner::open(spec.clone(), env.clone())?;
+    runner.set_hurry(hurry.clone());
     let mut committed = Instant::now();
     shared.update(|s| describe(s, &runner));
     loop {
@@ -538,6 +590,7 @@ fn run(spec: &Arc<Spec>, env: &Arc<Env>, shared: &Shared, stop: &AtomicBool) -> 
 /// False when told to stop while the write still failed.
 fn commit_with_retry(runner: &mut Runner, shared: &Shared, stop: &AtomicBool) -> Result<bool> {
     let sealed = runner.seal()?;
+    runner.account(&sealed)?;
     // The same batch is tried again: a commit in doubt may have been made.
     let prepared = runner.prepare(sealed)?;
     let mut pause = Duration::from_millis(100);

@@ -23,6 +23,7 @@ use crate::feed::Feeds;
 use crate::history::History;
 use crate::ingest::IngestContext;
 use crate::lock::StoreLocks;
+use crate::memory;
 use crate::meta::Meta;
 use crate::once::Producers;
 use crate::pipeline::Env;
@@ -30,6 +31,7 @@ use crate::project::{Dashboard, Project};
 use crate::rates::Rates;
 use crate::registry::Registry;
 use crate::screen::Screening;
+use crate::state_budget::StateBudget;
 use crate::tables::{DeadLettersProvider, PlatformSchema, TopicProvider, ViewProvider};
 use crate::users::Users;
 
@@ -283,8 +285,8 @@ impl Inner {
         let users = Users::open(disk, project.path(&config.catalog).with_file_name("users.json"))?;
         let texts = crate::apply::Texts::load(&catalog)?;
         let dead_letters = Arc::new(DeadLetters::open(&kv)?);
-        let runtime = runtime(config.query_memory_max.0 as usize)?;
-        let compute = Compute::start()?;
+        let runtime = runtime(memory::part(config.query_memory_max.0, config) as usize)?;
+        let compute = Compute::start(memory::limit(config))?;
         let handle = compute.handle().clone();
         let history = Some(Arc::new(History::new(lake.clone(), runtime.clone(), handle)));
         let env = Arc::new(Env {
@@ -297,6 +299,7 @@ impl Inner {
             idle_timeout_us: config.idle_timeout.0,
             epoch_min: config.epoch_interval_min.to_std(),
             epoch_max: config.epoch_interval_max.to_std(),
+            state: StateBudget::new(memory::part(config.state_bytes_max.0, config)),
         });
         let ingest = Arc::new(ingest_context(config, &clock, &dead_letters));
         Ok(Inner {

@@ -275,10 +275,9 @@ impl Platform {
         let most = self.inner.project.config.query_timeout.to_std();
         let most = timeout.map_or(most, |t| t.min(most));
         let started = Instant::now();
-        let interrupt = self.inner.compute.interrupt();
+        let (interrupt, counted) = self.inner.compute.begin();
         let (opening, opened) = oneshot::channel();
         let (giving, given) = mpsc::channel(BATCHES_WAITING);
-        let counted = self.inner.compute.count();
         let work = run(plan, whole.clone(), interrupt.clone(), opening, giving);
         let work = async move {
             let _counted = counted;

@@ -30,6 +30,7 @@ use crate::ingest::{IngestContext, Ingested, Inlet};
 use crate::pipeline::{Env, Runner, Spec, Target};
 use crate::planning::{Checks, Planning, Wrong};
 use crate::rows::{RowDecoder, read_range};
+use crate::state_budget::StateBudget;
 use crate::subscription::Publisher;
 use crate::tables::concat;
 use crate::uncomputable::OnError;
@@ -87,6 +88,7 @@ impl Replay {
             idle_timeout_us: i64::MAX / 2,
             epoch_min: Duration::ZERO,
             epoch_max: Duration::ZERO,
+            state: StateBudget::new(u64::MAX),
         });
         let ingest = Arc::new(IngestContext {
             clock: clock.clone(),

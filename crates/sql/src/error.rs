@@ -77,8 +77,8 @@ impl<'a> Explain<'a> {
             D::Plan(message) => self.plan(message, Kind::Invalid),
             D::NotImplemented(message) => self.plan(message, Kind::Unsupported),
             D::Execution(message) | D::Configuration(message) => self.plan(message, Kind::Invalid),
-            D::ResourcesExhausted(m) => Error::exhausted(format!("out of memory: {}", tidy(m)))
-                .hint("read less, filter earlier, or raise the memory limit"),
+            D::ResourcesExhausted(m) => Error::out_of_memory(format!("out of memory: {}", tidy(m)))
+                .hint("read less, filter earlier, or raise query.memory_max"),
             D::ArrowError(inner, _) => self.arrow(inner),
             D::IoError(inner) => {
                 Error::io("reading", std::io::Error::new(inner.kind(), inner.to_string()))

@@ -3,6 +3,8 @@
 //! `seal` gives in one atomic write. `restore` makes the same job from what was committed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use common::{Error, Kind, Offset, Partition, Result};
@@ -88,6 +90,7 @@ pub struct Job {
     rows_in: u64,
     /// After an error the state is not to be trusted.
     failed: bool,
+    hurry: Arc<AtomicBool>,
 }
 
 impl Job {
@@ -119,7 +122,8 @@ impl Job {
             }
         }
         let graph = graph.clone();
-        Ok(Job { graph, nodes, topics, output: vec![], rows_in: 0, failed: false })
+        let (output, hurry) = Default::default();
+        Ok(Job { graph, nodes, topics, output, rows_in: 0, failed: false, hurry })
     }
 
     /// The job that gave these deltas. They have to be in the order of their epochs; deltas
@@ -178,6 +182,11 @@ impl Job {
         let done = self.take(topic, partition, batch, ends, next);
         self.failed = done.is_err();
         done
+    }
+
+    /// Once `hurry` is true, what is being computed ends with `Cancelled` and is to be thrown away.
+    pub fn set_hurry(&mut self, hurry: Arc<AtomicBool>) {
+        self.hurry = hurry;
     }
 
     fn check(&self) -> Result<()> {
@@ -298,6 +307,9 @@ impl Job {
             changes.into_iter().map(|c| (from, c)).collect();
         let mut out = vec![];
         while let Some((node, change)) = waiting.pop_front() {
+            if self.hurry.load(Ordering::Relaxed) {
+                return Err(Error::cancelled("the view is being stopped"));
+            }
             let rows = change.batch.num_rows() as u64;
             self.nodes[node].rows_out += rows;
             if node + 1 == self.nodes.len() {

@@ -6,6 +6,7 @@ mod dead_letters;
 mod disk_full;
 mod evolution;
 mod lifecycle;
+mod limits;
 mod locks;
 mod once;
 mod other_producers;
