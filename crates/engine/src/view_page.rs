@@ -213,7 +213,11 @@ fn wanted(rows: &RecordBatch, filters: &[(String, String)]) -> Result<BooleanArr
     for (path, text) in filters {
         keep = arrow::compute::and(&keep, &equal(rows, path, text)?).map_err(internal)?;
     }
-    Ok(arrow::compute::prep_null_mask_filter(&keep))
+    // The call is for masks with nulls only.
+    match keep.nulls() {
+        Some(_) => Ok(arrow::compute::prep_null_mask_filter(&keep)),
+        None => Ok(keep),
+    }
 }
 
 fn equal(rows: &RecordBatch, path: &str, text: &str) -> Result<BooleanArray> {
