@@ -2,6 +2,7 @@
 //! text, the `engine` runs them; both mean the same by them because they stand here.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::storage::Storage;
 pub type Options = BTreeMap<String, String>;
 
 /// Where a definition was written.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Origin {
     /// Relative to the project folder; none when typed into a shell.
     pub file: Option<String>,
@@ -30,8 +31,22 @@ impl Origin {
         self.text.get(self.span.clone()).unwrap_or("")
     }
 
+    /// For errors: without what may be secret in the text.
     pub fn place(&self, span: Range<usize>) -> Place {
-        Place { file: self.file.clone(), text: self.text.clone(), span }
+        Place { file: self.file.clone(), text: crate::literals::hidden(&self.text), span }
+    }
+
+    /// What stands in the project's files is the owner's; what came through a door may be
+    /// anybody's.
+    pub fn is_of_project(&self) -> bool {
+        self.file.is_some()
+    }
+}
+
+/// Without the text: it may have secrets.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").field("file", &self.file).field("span", &self.span).finish()
     }
 }
 
@@ -98,12 +113,19 @@ impl Topic {
     }
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Source {
     pub name: String,
     pub connector: String,
     pub into: String,
     pub options: Options,
+}
+
+/// Without the values of its options: they may be secrets.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source {} {:?}", self.name, self.options.keys())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -114,13 +136,20 @@ pub struct View {
     pub options: Options,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Sink {
     pub name: String,
     /// `SELECT * FROM view` when written `FROM view`.
     pub query: String,
     pub connector: String,
     pub options: Options,
+}
+
+/// Without the values of its options: they may be secrets.
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sink {} {:?}", self.name, self.options.keys())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -5,6 +5,7 @@
 mod document;
 
 pub mod definition;
+pub mod literals;
 pub mod scram;
 pub mod storage;
 pub mod store;

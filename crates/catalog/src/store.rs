@@ -20,7 +20,7 @@ const SHAPE: Shape = Shape {
     list_member: "definitions",
     without: "what stands under 'sql/' is defined from there again; statements typed at run time \
               are in the file, to be copied by hand",
-    is_private: false,
+    is_private: true,
 };
 
 /// A definition as it is stored.

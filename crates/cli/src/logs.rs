@@ -19,10 +19,10 @@ pub fn start(format: LogFormat, level: &str) {
                  delta_kernel=error,buoyant_kernel=error,buoyant_kernel_engine=error,\
                  datafusion_postgres=warn,pgwire=warn,hyper=warn,h2=warn";
     let asked = std::env::var("WATERSHED_LOG_LEVEL").ok().filter(|s| !s.is_empty());
-    let directives = match &asked {
-        Some(asked) => format!("{quiet},{asked}"),
-        None => format!("{quiet},{level}"),
-    };
+    // These write statements with all that is in them, passwords too; nobody can ask for that.
+    let never = "datafusion_postgres::handlers=off,datafusion_postgres::hooks=off";
+    let asked = asked.as_deref().unwrap_or(level);
+    let directives = format!("{quiet},{asked},{never}");
     let filter = EnvFilter::try_new(&directives).unwrap_or_else(|_| EnvFilter::new(level));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

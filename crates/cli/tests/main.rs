@@ -29,6 +29,7 @@ mod pgwire_prepared;
 mod pgwire_values;
 mod process;
 mod queries;
+mod secrets;
 mod shell;
 mod sql_doors;
 mod sse;

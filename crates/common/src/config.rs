@@ -33,8 +33,9 @@ impl Value for String {
     fn parse(text: &str) -> Result<Self> {
         Ok(text.to_string())
     }
+    /// Without a password in a URL.
     fn show(&self) -> String {
-        format!("\"{self}\"")
+        format!("\"{}\"", crate::secret::shown_url(self))
     }
 }
 
@@ -215,6 +216,14 @@ config! {
     engine: String = "local", "engine";
     /// Names and definitions: a file, or `postgres://…` (not yet).
     catalog: String = "file:data/catalog.json", "catalog";
+    /// Folders, seen from the project's, in which statements typed at run time may read and write.
+    /// Never in `data`, `sql`, `tests`, `dashboards` and `watershed.toml`. Definitions in the
+    /// project's files may use all others, too.
+    files_allowed: Vec<String> = ".", "files.allowed";
+    /// Hosts (`host`, `host:port` or `*`) that statements typed at run time may reach although their
+    /// addresses are not public; of Kafka clusters every broker must be listed. Definitions in the
+    /// project's files may reach all.
+    http_allowed: Vec<String> = "", "http.allowed";
     /// Address the doors listen on. Only loopback until accounts exist.
     host: String = "127.0.0.1", "host";
     /// REST, console and ingest.

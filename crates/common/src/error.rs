@@ -252,6 +252,14 @@ impl Error {
         self
     }
 
+    /// Message and hint, changed.
+    #[must_use]
+    pub fn map_text(mut self, change: impl Fn(&str) -> String) -> Self {
+        self.0.message = change(&self.0.message);
+        self.0.hint = self.0.hint.map(|hint| change(&hint));
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         self.0.kind
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use catalog::{Options, Origin};
 use common::units::{parse_bytes, parse_duration_us};
-use common::{Error, Result};
+use common::{Error, Result, Secret};
 
-use crate::{OptionKind, Spec};
+use crate::secrets::{check_references, has_references};
+use crate::{OptionKind, Outside, Scrub, Spec};
 
 /// Something wrong with an option.
 #[derive(Debug)]
@@ -64,6 +65,10 @@ pub fn faults(spec: &Spec, options: &Options) -> Vec<Fault> {
     let mut faults = vec![];
     for (name, text) in options.iter().filter(|(name, _)| *name != "connector") {
         let result = match spec.all_options().find(|o| o.name == name) {
+            // What it stands for is known, and checked, when the connector is made.
+            Some(_) if has_references(text) => {
+                check_references(text).map_err(|e| e.context(format!("option '{name}'")))
+            }
             Some(o) => o.kind.check(text).map_err(|e| e.context(format!("option '{name}'"))),
             None => Err(Error::unknown("option", name, spec.all_options().map(|o| o.name))),
         };
@@ -85,30 +90,61 @@ pub fn faults(spec: &Spec, options: &Options) -> Vec<Fault> {
     faults
 }
 
-/// Checked options with their defaults filled in.
+/// Checked options with their defaults filled in and their references resolved.
 #[derive(Clone, Debug)]
 pub struct Values {
     connector: &'static str,
-    by_name: BTreeMap<&'static str, (OptionKind, Option<String>)>,
+    by_name: BTreeMap<&'static str, Option<Secret>>,
+    /// What of them must not be said.
+    scrub: Scrub,
 }
 
 impl Values {
     /// Fails with the first fault; who wants all of them calls `faults` before.
-    pub fn new(spec: &Spec, options: &Options) -> Result<Values> {
+    pub fn new(spec: &Spec, options: &Options, outside: &Outside) -> Result<Values> {
         if let Some(fault) = faults(spec, options).into_iter().next() {
             return Err(fault.error);
         }
-        let value = |name, default: Option<&str>| {
-            options.get(name).cloned().or_else(|| default.map(str::to_string))
-        };
-        let by_name =
-            spec.all_options().map(|o| (o.name, (o.kind, value(o.name, o.default)))).collect();
-        Ok(Values { connector: spec.name, by_name })
+        let mut values =
+            Values { connector: spec.name, by_name: BTreeMap::new(), scrub: Scrub::default() };
+        for o in spec.all_options() {
+            let Some(text) = options.get(o.name).map(String::as_str).or(o.default) else {
+                values.by_name.insert(o.name, None);
+                continue;
+            };
+            let context = |e: Error| {
+                let (role, connector) = (spec.role.name(), spec.name);
+                e.context(format!("{role} connector '{connector}': option '{}'", o.name))
+            };
+            let (text, secrets) = outside.secrets().resolve(o.kind, text).map_err(context)?;
+            secrets.iter().for_each(|s| values.scrub.add(s.expose()));
+            match o.kind {
+                _ if o.secret => values.scrub.add(&text),
+                OptionKind::Url => values.scrub.add_url(&text),
+                _ => {}
+            }
+            if !secrets.is_empty() {
+                let checked = o.kind.check(&text);
+                checked.map_err(|e| context(values.scrub.error(e)))?;
+            }
+            values.by_name.insert(o.name, Some(Secret::new(text)));
+        }
+        Ok(values)
+    }
+
+    /// Whether a connector made of these would do the same.
+    pub fn is_same(&self, other: &Values) -> bool {
+        self.connector == other.connector && self.by_name == other.by_name
+    }
+
+    /// What must not stand in the connector's errors.
+    pub fn scrub(&self) -> &Scrub {
+        &self.scrub
     }
 
     /// The text of an option; None when it was left out and has no default.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.by_name.get(name).and_then(|(_, text)| text.as_deref())
+        self.by_name.get(name).and_then(|text| text.as_ref()).map(Secret::expose)
     }
 
     pub fn text(&self, name: &str) -> Result<&str> {

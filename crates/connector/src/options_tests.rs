@@ -88,7 +88,7 @@ fn faults_point_at_the_option() {
 #[test]
 fn values_come_by_type() {
     let given = [("path", "out"), ("headers", r"A: 1\, 2 , , B: 3"), ("on", "FALSE")];
-    let values = Values::new(&SPEC, &options(&given)).unwrap();
+    let values = Values::new(&SPEC, &options(&given), &Outside::of_folder(".")).unwrap();
     assert_eq!(values.text("path").unwrap(), "out");
     assert_eq!(values.duration("interval").unwrap(), Duration::from_secs(1));
     assert_eq!(values.bytes("size").unwrap(), 1 << 20);

@@ -2,7 +2,6 @@
 //! The engine appends a batch to its topic and then remembers the position, so a restart goes on
 //! where the last remembered batch ended.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -11,27 +10,20 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use common::{Clock, Error, Result};
 
-use crate::Health;
+use crate::{Health, Outside};
 
 /// What a connector is told about the place it runs in.
 #[derive(Clone)]
 pub struct Context {
     /// Name of the source or sink as the user gave it.
     pub name: String,
-    /// Relative paths of options start here.
-    pub project_dir: PathBuf,
+    /// What it may reach, and where its secrets are.
+    pub outside: Outside,
     /// Source: the declared columns of its topic. Sink: the rows it will get.
     pub schema: SchemaRef,
     pub clock: Arc<dyn Clock>,
     /// Filled by the retry wrapper; whoever shows the status keeps a clone.
     pub health: Arc<Health>,
-}
-
-impl Context {
-    /// A path option, seen from the project folder.
-    pub fn path(&self, text: &str) -> PathBuf {
-        self.project_dir.join(text)
-    }
 }
 
 /// Rows in one of the shapes that a topic takes in.

@@ -70,6 +70,10 @@ pub enum OptionKind {
     },
     Bytes,
     Bool,
+    /// A file or folder, seen from the project's. Where it may be: `Outside`.
+    Path,
+    /// An address; its user and its query are secret.
+    Url,
     /// Comma separated; `\,` is a comma within an item.
     List,
     OneOf(&'static [&'static str]),
@@ -79,7 +83,7 @@ impl OptionKind {
     /// Fails with what is wrong with the text.
     pub fn check(self, text: &str) -> Result<()> {
         match self {
-            OptionKind::Text | OptionKind::List => Ok(()),
+            OptionKind::Text | OptionKind::Path | OptionKind::Url | OptionKind::List => Ok(()),
             OptionKind::Number { min, max } => match text.trim().parse::<u64>() {
                 Ok(n) if (min..=max).contains(&n) => Ok(()),
                 Ok(_) => Err(Error::invalid(format!("'{text}' is not between {min} and {max}"))),
@@ -108,6 +112,8 @@ impl OptionKind {
     pub fn describe(self) -> String {
         match self {
             OptionKind::Text => "text".into(),
+            OptionKind::Path => "a path, seen from the project folder".into(),
+            OptionKind::Url => "a URL".into(),
             OptionKind::Number { max: u64::MAX, .. } => "a whole number".into(),
             OptionKind::Number { min, max } => format!("a whole number, {min} to {max}"),
             OptionKind::Duration { .. } => "a duration, as in '5 s'".into(),
@@ -127,16 +133,18 @@ pub struct OptionSpec {
     pub kind: OptionKind,
     pub default: Option<&'static str>,
     pub required: bool,
+    /// Never shown, and never stored outside of `data/secrets`.
+    pub secret: bool,
 }
 
 impl OptionSpec {
     pub const fn required(name: &'static str, kind: OptionKind, doc: &'static str) -> Self {
-        Self { name, doc, kind, default: None, required: true }
+        Self { name, doc, kind, default: None, required: true, secret: false }
     }
 
     /// An option that may be left out and then has no value.
     pub const fn optional(name: &'static str, kind: OptionKind, doc: &'static str) -> Self {
-        Self { name, doc, kind, default: None, required: false }
+        Self { name, doc, kind, default: None, required: false, secret: false }
     }
 
     pub const fn with_default(
@@ -145,7 +153,12 @@ impl OptionSpec {
         default: &'static str,
         doc: &'static str,
     ) -> Self {
-        Self { name, doc, kind, default: Some(default), required: false }
+        Self { name, doc, kind, default: Some(default), required: false, secret: false }
+    }
+
+    /// The same, with a value that is secret.
+    pub const fn secret(self) -> Self {
+        Self { secret: true, ..self }
     }
 }
 

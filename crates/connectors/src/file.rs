@@ -9,7 +9,9 @@ use arrow::array::{Int8Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use common::{Epoch, Error, Result};
-use connector::{Context, Delivery, OptionKind, OptionSpec, Promise, Role, Sink, Spec, Values};
+use connector::{
+    Context, Delivery, OptionKind, OptionSpec, Outside, Promise, Role, Sink, Spec, Values,
+};
 use tokio::fs;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
@@ -28,7 +30,7 @@ pub const SPEC: Spec = Spec {
         ),
         OptionSpec::required(
             "path",
-            OptionKind::Text,
+            OptionKind::Path,
             "a folder, or a file name with {epoch} in it, as in 'out/alerts-{epoch}.csv'",
         ),
     ],
@@ -55,12 +57,14 @@ pub fn make(values: &Values, ctx: Context) -> Result<Box<dyn Sink>> {
         "csv" => (Format::Csv, "csv"),
         _ => (Format::Ndjson, "ndjson"),
     };
-    let names = Names::new(&ctx.path(values.text("path")?), extension)?;
-    Ok(Box::new(FileSink { names, format, current: None, fresh: true }))
+    let names = Names::new(&ctx.outside.path(values.text("path")?)?, extension)?;
+    let outside = ctx.outside;
+    Ok(Box::new(FileSink { names, outside, format, current: None, fresh: true }))
 }
 
 struct FileSink {
     names: Names,
+    outside: Outside,
     format: Format,
     current: Option<Staged>,
     /// No commit since the start: files that an earlier process prepared may lie about.
@@ -82,6 +86,7 @@ impl Sink for FileSink {
     async fn open(&mut self, _schema: SchemaRef) -> Result<Option<Epoch>> {
         self.current = None;
         self.fresh = true;
+        self.check_folder()?;
         let dir = &self.names.dir;
         fs::create_dir_all(dir).await.map_err(|e| failed("creating", dir, e))?;
         let mut last = None;
@@ -163,11 +168,25 @@ impl Sink for FileSink {
 }
 
 impl FileSink {
+    /// A folder on the way may have become a link since the path was checked.
+    fn check_folder(&self) -> Result<()> {
+        let dir = &self.names.dir;
+        if self.outside.path(&dir.to_string_lossy())? == *dir {
+            return Ok(());
+        }
+        Err(Error::denied(format!("'{}' leads elsewhere than at first", dir.display()))
+            .hint("a folder was replaced by a link; put it back, or make the sink anew"))
+    }
+
     async fn start(&mut self, epoch: Epoch) -> Result<()> {
         self.current = None;
+        self.check_folder()?;
         remove(&self.names.staged(epoch, PREPARED)).await?;
         let path = self.names.staged(epoch, WRITING);
-        let file = fs::File::create(&path).await.map_err(|e| failed("creating", &path, e))?;
+        remove(&path).await?;
+        // Only a new file: never one that a link of that name leads to.
+        let file = fs::File::options().write(true).create_new(true).open(&path).await;
+        let file = file.map_err(|e| failed("creating", &path, e))?;
         self.current = Some(Staged { epoch, file: Some(file), len: 0, torn: false });
         Ok(())
     }

@@ -38,8 +38,8 @@ fn sink(dir: &Path, pairs: &[(&str, &str)]) -> Result<Box<dyn Sink>> {
     let options: Options =
         pairs.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
     let (schema, clock, health) = (sample_schema(), Arc::new(SystemClock), Arc::default());
-    let (name, project_dir) = ("alerts".into(), dir.to_path_buf());
-    crate::sink("file", &options, Context { name, project_dir, schema, clock, health })
+    let (name, outside) = ("alerts".into(), Outside::of_folder(dir));
+    crate::sink("file", &options, Context { name, outside, schema, clock, health })
 }
 
 #[async_trait]
@@ -143,7 +143,9 @@ async fn a_name_of_ones_own() {
 async fn a_torn_write_leaves_no_half_rows() {
     let folder = Folder::new("ndjson");
     let names = Names::new(&folder.dir.path().join("out"), "ndjson").unwrap();
-    let mut sink = FileSink { names, format: Format::Ndjson, current: None, fresh: true };
+    let outside = Outside::of_folder(folder.dir.path());
+    let (format, current, fresh) = (Format::Ndjson, None, true);
+    let mut sink = FileSink { names, outside, format, current, fresh };
     sink.open(sample_schema()).await.unwrap();
     sink.write(Epoch(1), &sample([1]).unwrap(), None).await.unwrap();
     // A write that failed in the middle, as on a full disk.
@@ -159,6 +161,30 @@ async fn a_torn_write_leaves_no_half_rows() {
     sink.commit(Epoch(1)).await.unwrap();
     let ids: Vec<_> = folder.seen().await.unwrap().iter().map(|s| s.id).collect();
     assert_eq!(ids, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_folder_that_becomes_a_link_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sink = sink(dir.path(), &[("path", "out"), ("retry_attempts_max", "1")]).unwrap();
+    sink.open(sample_schema()).await.unwrap();
+    std::fs::remove_dir(dir.path().join("out")).unwrap();
+    std::fs::create_dir(dir.path().join("data")).unwrap();
+    std::os::unix::fs::symlink("data", dir.path().join("out")).unwrap();
+    let rows = sample([1]).unwrap();
+    let e = sink.write(Epoch(1), &rows, None).await.unwrap_err();
+    assert!(e.kind() == Kind::Denied && e.message().contains("leads elsewhere"), "{e}");
+    // Nor is a file of the sink's name that is a link written through.
+    std::fs::remove_file(dir.path().join("out")).unwrap();
+    sink.open(sample_schema()).await.unwrap();
+    let target = dir.path().join("data/users.json");
+    std::fs::write(&target, "users").unwrap();
+    let staged = dir.path().join("out/.part-000000000001.ndjson.writing");
+    std::os::unix::fs::symlink("../data/users.json", staged).unwrap();
+    sink.write(Epoch(1), &rows, None).await.unwrap();
+    sink.prepare(Epoch(1)).await.unwrap();
+    sink.commit(Epoch(1)).await.unwrap();
+    assert_eq!(std::fs::read_to_string(target).unwrap(), "users");
 }
 
 #[tokio::test]

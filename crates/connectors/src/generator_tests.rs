@@ -26,12 +26,8 @@ fn source(pairs: &[(&str, &str)]) -> Result<Box<dyn Source>> {
     let options: Options =
         pairs.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())).collect();
     let (clock, health) = (Arc::new(SystemClock), Arc::default());
-    let (name, project_dir) = ("made_up".into(), ".".into());
-    crate::source(
-        "generator",
-        &options,
-        Context { name, project_dir, schema: schema(), clock, health },
-    )
+    let (name, outside) = ("made_up".into(), connector::Outside::of_folder("."));
+    crate::source("generator", &options, Context { name, outside, schema: schema(), clock, health })
 }
 
 async fn lines(pairs: &[(&str, &str)], position: Option<&str>) -> Vec<String> {

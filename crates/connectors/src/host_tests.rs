@@ -17,8 +17,8 @@ fn options(pairs: &[(&str, &str)]) -> Options {
 
 fn ctx(schema: SchemaRef) -> Context {
     let clock = Arc::new(SystemClock);
-    let (project_dir, health) = (".".into(), Arc::default());
-    Context { name: "this_machine".into(), project_dir, schema, clock, health }
+    let (outside, health) = (connector::Outside::of_folder("."), Arc::default());
+    Context { name: "this_machine".into(), outside, schema, clock, health }
 }
 
 fn source(pairs: &[(&str, &str)], schema: SchemaRef) -> Result<Box<dyn Source>> {

@@ -11,8 +11,10 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use common::{Clock, Epoch, Error, Kind, Result};
 use connector::{
-    Context, Delivery, OptionKind, OptionSpec, Promise, RetryAfter, Role, Sink, Spec, Values,
+    Context, Delivery, OptionKind, OptionSpec, Outside, Promise, Reach, RetryAfter, Role, Sink,
+    Spec, Values, is_public, not_public,
 };
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 
@@ -32,15 +34,16 @@ pub const SPEC: Spec = Spec {
         OptionSpec::optional(
             "headers",
             OptionKind::List,
-            "Headers of each request, as in 'Authorization: Bearer …, X-Team: data'.",
-        ),
+            "Headers of each request, as in 'Authorization: Bearer ${secret:token}, X-Team: data'.",
+        )
+        .secret(),
         OptionSpec::with_default(
             "timeout",
             OptionKind::Duration { min_us: 1_000 },
             "30 s",
             "Longest time for one request.",
         ),
-        OptionSpec::required("url", OptionKind::Text, "where to post, as in 'https://host/path'"),
+        OptionSpec::required("url", OptionKind::Url, "where to post, as in 'https://host/path'"),
     ],
     delivery: Promise {
         kept: &[Delivery::AtLeastOnce],
@@ -64,14 +67,21 @@ pub fn make(values: &Values, ctx: Context) -> Result<Box<dyn Sink>> {
         .redirect(redirect::Policy::none())
         .default_headers(parse_headers(&values.list("headers"))?)
         .user_agent(concat!("watershed/", env!("CARGO_PKG_VERSION")));
-    if is_loopback(&url) {
-        client = client.no_proxy();
+    match check_reach(values.text("url")?, &ctx.outside)? {
+        // A proxy would look the name up by itself.
+        Reach::Public => {
+            let port = url.port_or_known_default().unwrap_or(0);
+            client = client.no_proxy().dns_resolver(Arc::new(PublicOnly { port }));
+        }
+        Reach::All if is_loopback(&url) => client = client.no_proxy(),
+        Reach::All => {}
     }
     let client =
         client.build().map_err(|e| Error::internal("making an HTTP client failed").caused_by(e))?;
     Ok(Box::new(HttpSink {
         client,
         shown: shown(&url),
+        has_user: !url.username().is_empty() || url.password().is_some(),
         url,
         name: header_text(&ctx.name),
         clock: ctx.clock,
@@ -83,9 +93,38 @@ pub fn make(values: &Values, ctx: Context) -> Result<Box<dyn Sink>> {
     }))
 }
 
+/// Which addresses the host of the URL may have.
+pub(crate) fn check_reach(url: &str, outside: &Outside) -> Result<Reach> {
+    let url = parse_url(url)?;
+    let port = url.port_or_known_default().unwrap_or(0);
+    outside.host(url.host_str().unwrap_or(""), port)
+}
+
+/// Looks names up at each connect and leaves out what is not public: whatever a name meant when
+/// the sink was made, it can't be turned into an address of this network later.
+struct PublicOnly {
+    port: u16,
+}
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        let port = self.port;
+        Box::pin(async move {
+            let host = name.as_str().to_string();
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            let addresses: Vec<_> = found.filter(|a| is_public(a.ip())).collect();
+            if addresses.is_empty() {
+                return Err(not_public(&host, port).into());
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
 struct HttpSink {
     client: Client,
     url: Url,
+    has_user: bool,
     /// The URL without what may be secret in it.
     shown: String,
     name: String,
@@ -168,6 +207,10 @@ impl HttpSink {
         // The reason (refused, no such host, …) stands at the end of the chain.
         let mut cause = std::error::Error::source(&e);
         while let Some(inner) = cause {
+            if let Some(ours) = inner.downcast_ref::<Error>() {
+                let refused = Error::new(ours.kind(), format!("{what}: {}", ours.message()));
+                return refused.hint(ours.hint_text().unwrap_or_default());
+            }
             cause = inner.source();
             if cause.is_none() {
                 what = format!("{what}: {inner}");
@@ -192,7 +235,11 @@ impl HttpSink {
         let wait = header(RETRY_AFTER).and_then(|v| retry_after(v, self.clock.now_us()));
         let location = header(LOCATION).map(str::to_string);
         let mut what = format!("'{}' answered {status}", self.shown);
-        let answer = response.text().await.unwrap_or_default();
+        let answer = match self.has_user {
+            // It may repeat the header that is made of name and password.
+            true => String::new(),
+            false => response.text().await.unwrap_or_default(),
+        };
         let answer: String = answer.trim().chars().take(ANSWER_CHARS_MAX).collect();
         if !answer.is_empty() {
             what = format!("{what}: {answer}");

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::*;
+use std::str::FromStr;
 
 /// What the server does with a request.
 #[derive(Clone)]
@@ -66,9 +67,28 @@ impl Server {
         .map(|(k, v)| (k.to_string(), v.to_string()))
         .into();
         options.extend(pairs.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string())));
+        self.sink_of(Outside::of_folder("."), options)
+    }
+
+    /// As a statement that was typed makes it.
+    fn typed(&self, url: &str, allowed: &[&str], pairs: &[(&str, &str)]) -> Result<Box<dyn Sink>> {
+        let rules = connector::Rules {
+            project_dir: ".".into(),
+            secrets: connector::Secrets::new("no such folder"),
+            files_allowed: vec![],
+            http_allowed: allowed.iter().map(|a| a.to_string()).collect(),
+            own: vec![],
+            of_owner: vec![],
+        };
+        let all = [("url", url), ("retry_attempts_max", "1")].into_iter().chain(pairs.to_vec());
+        let options = all.map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        self.sink_of(Outside::new(Arc::new(rules), false), options)
+    }
+
+    fn sink_of(&self, outside: Outside, options: Options) -> Result<Box<dyn Sink>> {
         let (clock, health) = (Arc::new(SystemClock), self.health.clone());
-        let (name, project_dir) = ("hot alerts".into(), ".".into());
-        let ctx = Context { name, project_dir, schema: sample_schema(), clock, health };
+        let name = "hot alerts".into();
+        let ctx = Context { name, outside, schema: sample_schema(), clock, health };
         crate::sink("http", &options, ctx)
     }
 
@@ -257,10 +277,7 @@ async fn failures_that_stay_end_with_the_reason_and_no_secrets() {
     assert_eq!(e.kind(), Kind::Denied);
     assert_eq!(
         e.to_string(),
-        format!(
-            "'hot alerts': {at} answered 401 Unauthorized: who are you? \
-             (check the option 'headers')"
-        )
+        format!("'hot alerts': {at} answered 401 Unauthorized (check the option 'headers')")
     );
     let e = post(&server, &[]).await.unwrap_err().to_string();
     assert!(e.ends_with("(redirects are not followed; use url = 'https://else.where/in')"), "{e}");
@@ -298,6 +315,55 @@ async fn mistakes_are_named() {
     assert_eq!(fails(&[("headers", "a b: secret")]), "option 'headers': 'a b' can't be sent");
     let exactly = fails(&[("delivery", "exactly_once")]);
     assert!(exactly.contains("can't be kept by the sink connector 'http'"), "{exactly}");
+}
+
+#[tokio::test]
+async fn a_typed_sink_reaches_no_address_of_this_network() {
+    let server = Server::start(vec![]).await;
+    let port = server.port;
+    for host in
+        ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:7f00:1]"]
+    {
+        let e = server.typed(&format!("http://{host}:{port}/"), &["other"], &[]).err().unwrap();
+        assert_eq!(e.kind(), Kind::Denied, "{host}");
+        assert!(e.hint_text().unwrap().contains("http.allowed"), "{host}: {e}");
+    }
+    // A name is looked up when it is connected to: here one that this machine has for itself.
+    let name = Name::from_str("localhost").unwrap();
+    let e = PublicOnly { port }.resolve(name).await.err().unwrap();
+    assert!(e.downcast_ref::<Error>().is_some_and(|e| e.kind() == Kind::Denied), "{e}");
+    let client = Client::builder().no_proxy().dns_resolver(Arc::new(PublicOnly { port }));
+    let failed = client.build().unwrap().get(format!("http://localhost:{port}/")).send().await;
+    assert!(failed.is_err());
+    assert!(server.requests.lock().unwrap().is_empty());
+    let mut sink = server
+        .typed(&format!("http://localhost:{port}/"), &[&format!("localhost:{port}")], &[])
+        .unwrap();
+    sink.open(sample_schema()).await.unwrap();
+    sink.write(Epoch(1), &sample([1]).unwrap(), None).await.unwrap();
+    sink.prepare(Epoch(1)).await.unwrap();
+    assert_eq!(server.taken().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_leads_nowhere_and_an_answer_gives_nothing_away() {
+    let inner = Server::start(vec![]).await;
+    let to = format!("307 Moved\r\nlocation: http://127.0.0.1:{}/", inner.port);
+    let echo = Answer::With("400 Bad", "you sent Authorization: Bearer canary, so: canary");
+    let server = Server::start(vec![Answer::With(to.leak(), ""), echo]).await;
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let allowed = format!("127.0.0.1:{}", server.port);
+    for said in ["redirects are not followed", "you sent ***"] {
+        let headers = [("headers", "Authorization: Bearer canary")];
+        let mut sink = server.typed(&url, &[&allowed], &headers).unwrap();
+        sink.open(sample_schema()).await.unwrap();
+        sink.write(Epoch(1), &sample([1]).unwrap(), None).await.unwrap();
+        let e = sink.prepare(Epoch(1)).await.unwrap_err().to_string();
+        assert!(e.contains(said) && !e.contains("canary"), "{e}");
+        let health = server.health.error();
+        assert!(!format!("{health:?}").contains("canary"), "{health:?}");
+    }
+    assert!(inner.requests.lock().unwrap().is_empty());
 }
 
 #[test]

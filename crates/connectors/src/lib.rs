@@ -12,8 +12,8 @@ pub mod kafka;
 use catalog::{Definition, Object, Options};
 use common::{Error, Result};
 use connector::{
-    Backoff, Context, Delivery, Fault, RetrySink, RetrySource, Role, Sink, Source, Spec, Values,
-    faults, place_faults,
+    Backoff, Context, Delivery, Discreet, Fault, OptionKind, Outside, RetrySink, RetrySource, Role,
+    Sink, Source, Spec, Values, faults, place_faults,
 };
 
 /// A source connector: what it says of itself and how it is made.
@@ -59,33 +59,78 @@ pub fn check_sink(connector: &str, options: &Options) -> Result<(), Vec<Error>> 
     in_one_list(sink_faults(connector, options))
 }
 
-/// The same for a definition, with errors that point into its text. Topics and views pass.
-pub fn check_definition(definition: &Definition) -> Result<(), Vec<Error>> {
-    let faults = match &definition.object {
-        Object::Source(s) => source_faults(&s.connector, &s.options),
-        Object::Sink(s) => sink_faults(&s.connector, &s.options),
-        Object::Topic(_) | Object::View(_) => vec![],
+/// The same for a definition, with errors that point into its text; also what it may not reach.
+/// Topics and views pass.
+pub fn check_definition(definition: &Definition, outside: &Outside) -> Result<(), Vec<Error>> {
+    let (mut faults, options) = match &definition.object {
+        Object::Source(s) => (source_faults(&s.connector, &s.options), &s.options),
+        Object::Sink(s) => (sink_faults(&s.connector, &s.options), &s.options),
+        Object::Topic(_) | Object::View(_) => return Ok(()),
     };
+    if faults.is_empty()
+        && let Some(spec) = spec_of(&definition.object)
+        && let Err(fault) = check_reach(spec, options, outside)
+    {
+        faults.push(fault);
+    }
     let errors = place_faults(faults, &definition.origin);
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The options of a source or sink as its connector will get them.
+pub fn values(role: Role, connector: &str, options: &Options, outside: &Outside) -> Result<Values> {
+    Values::new(spec(role, connector)?, options, outside)
 }
 
 /// Makes a source that tries again by itself. `open` it next.
 pub fn source(connector: &str, options: &Options, ctx: Context) -> Result<Box<dyn Source>> {
     let entry = find_source(connector)?;
-    let values = Values::new(entry.spec, options)?;
+    let values = Values::new(entry.spec, options, &ctx.outside)?;
     let (health, name) = (ctx.health.clone(), ctx.name.clone());
-    let inner = (entry.make)(&values, ctx)?;
+    let inner = (entry.make)(&values, ctx).map_err(|e| values.scrub().error(e))?;
+    let inner = Box::new(Discreet::new(inner, values.scrub().clone()));
     Ok(Box::new(RetrySource::new(inner, Backoff::new(&values)?, health, &name)))
 }
 
 /// Makes a sink that tries again by itself. `open` it next.
 pub fn sink(connector: &str, options: &Options, ctx: Context) -> Result<Box<dyn Sink>> {
     let entry = find_sink(connector)?;
-    let values = Values::new(entry.spec, options)?;
+    let values = Values::new(entry.spec, options, &ctx.outside)?;
     let (health, name) = (ctx.health.clone(), ctx.name.clone());
-    let inner = (entry.make)(&values, ctx)?;
+    let inner = (entry.make)(&values, ctx).map_err(|e| values.scrub().error(e))?;
+    let inner = Box::new(Discreet::new(inner, values.scrub().clone()));
     Ok(Box::new(RetrySink::new(inner, Backoff::new(&values)?, health, &name)))
+}
+
+/// Paths and addresses that are written out; those behind references are checked when the
+/// connector is made.
+fn check_reach(spec: &Spec, options: &Options, outside: &Outside) -> Result<(), Fault> {
+    let given = spec.all_options().filter_map(|o| Some((o, options.get(o.name)?)));
+    for (o, text) in given.filter(|(_, text)| !text.contains("${")) {
+        let checked = match o.kind {
+            OptionKind::Path => outside.path(text).map(|_| ()),
+            OptionKind::Url if text.starts_with(kafka::SCHEME) => {
+                kafka::Cluster::parse(text).and_then(|c| c.check_reach(outside))
+            }
+            OptionKind::Url => http::check_reach(text, outside).map(|_| ()),
+            _ => Ok(()),
+        };
+        checked.map_err(|e| {
+            let (role, connector) = (spec.role.name(), spec.name);
+            let error = e.context(format!("{role} connector '{connector}': option '{}'", o.name));
+            Fault { option: Some(o.name.into()), error }
+        })?;
+    }
+    Ok(())
+}
+
+/// The description of the connector of a source or sink, if there is such a connector.
+pub fn spec_of(object: &Object) -> Option<&'static Spec> {
+    match object {
+        Object::Source(s) => spec(Role::Source, &s.connector).ok(),
+        Object::Sink(s) => spec(Role::Sink, &s.connector).ok(),
+        Object::Topic(_) | Object::View(_) => None,
+    }
 }
 
 /// What holds for each row of a sink when `asked` is asked for (None: the connector's best), or

@@ -47,6 +47,45 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn what_is_secret_is_said_in_the_spec() {
+    let secret = |spec: &Spec| {
+        let all = spec.all_options().filter(|o| o.secret).map(|o| o.name);
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(secret(spec(Role::Sink, "http").unwrap()), ["headers"]);
+    let urls = SINKS.iter().flat_map(|e| e.spec.options).filter(|o| o.name == "url");
+    assert!(urls.into_iter().all(|o| o.kind == OptionKind::Url));
+    let paths = SINKS.iter().flat_map(|e| e.spec.options).filter(|o| o.name == "path");
+    assert!(paths.into_iter().all(|o| o.kind == OptionKind::Path));
+}
+
+#[test]
+fn a_typed_kafka_sink_needs_listed_brokers_and_plain_properties() {
+    let outside = |allowed: &[&str]| {
+        let rules = connector::Rules {
+            project_dir: ".".into(),
+            secrets: connector::Secrets::new("no such folder"),
+            files_allowed: vec![],
+            http_allowed: allowed.iter().map(|a| a.to_string()).collect(),
+            own: vec![],
+            of_owner: vec![],
+        };
+        Outside::new(std::sync::Arc::new(rules), false)
+    };
+    let check = |url: &str, allowed: &[&str]| {
+        let options = options(&[("url", url), ("topic", "t")]);
+        check_reach(&kafka::SPEC, &options, &outside(allowed)).map_err(|f| f.error)
+    };
+    let e = check("kafka://a:1,b:2", &["a"]).unwrap_err();
+    assert!(e.to_string().contains("'b:2'") && e.to_string().contains("http.allowed"), "{e}");
+    check("kafka://a:1,b:2?sasl.password=x", &["a", "b:2"]).unwrap();
+    for property in ["plugin.library.paths", "ssl.ca.location", "sasl.kerberos.kinit.cmd"] {
+        let e = check(&format!("kafka://a:1?{property}=/x"), &["*"]).unwrap_err();
+        assert!(e.to_string().contains(property) && e.kind() == common::Kind::Denied, "{e}");
+    }
+}
+
+#[test]
 fn promises_are_kept_or_refused() {
     assert_eq!(delivery("file", None).unwrap(), Delivery::ExactlyOnce);
     assert_eq!(delivery("file", Some("at_least_once")).unwrap(), Delivery::AtLeastOnce);
@@ -74,7 +113,7 @@ fn a_definition_is_checked_in_its_text() {
     let origin = Origin { file: Some("sql/r.sql".into()), text: text.into(), span: 0..text.len() };
     let object = Object::Source(source);
     let definition = Definition { object, origin, query_start: 0, depends_on: vec![] };
-    let errors = check_definition(&definition).unwrap_err();
+    let errors = check_definition(&definition, &Outside::of_folder(".")).unwrap_err();
     assert_eq!(
         errors[0].to_string(),
         "sql/r.sql:1:43: source connector 'host': unknown option 'intervall' (did you mean \

@@ -140,6 +140,7 @@ impl Platform {
         let mut wanted = now.clone();
         wanted.typed.extend_from_slice(statements);
         self.apply_texts(&wanted).await.map_err(first)?;
+        wanted.typed = wanted.typed.iter().map(|s| crate::secrets::stored_form(s)).collect();
         *now = wanted;
         Ok(())
     }
@@ -174,7 +175,11 @@ impl Platform {
         let plan = async move { Ok(platform.plan_texts(&texts).await) };
         let planned = self.inner.compute.run(plan).await.map_err(|e| vec![e])??;
         let save = |definitions: &[&Definition]| self.save_catalog(wanted, definitions);
-        self.put_into_effect(planned, &save).await.map_err(|e| vec![e])
+        let report = self.put_into_effect(planned, &save).await.map_err(|e| vec![e])?;
+        if let Err(e) = self.inner.forget_secrets() {
+            tracing::warn!("secrets that nothing names any more are still there: {e}");
+        }
+        Ok(report)
     }
 
     async fn plan_texts(&self, texts: &[sql::Text]) -> Result<Vec<Planned>, Vec<Error>> {
@@ -188,7 +193,9 @@ impl Platform {
         let mut faults = vec![];
         let mut wrong = Wrong::default();
         for definition in ordered {
-            if let Err(e) = connectors::check_definition(&definition) {
+            if let Err(e) =
+                connectors::check_definition(&definition, &self.inner.outside(&definition))
+            {
                 faults.extend(e);
                 continue;
             }
@@ -262,8 +269,17 @@ impl Platform {
     fn save_catalog(&self, texts: &Texts, definitions: &[&Definition]) -> Result<()> {
         let before = self.inner.catalog.load()?;
         let mut stored = vec![];
-        for definition in definitions {
-            let (name, statement) = (definition.object.name(), definition.origin.statement());
+        // Statements that define nothing by themselves any more are not kept.
+        let whole: HashSet<&str> = texts.typed.iter().map(String::as_str).collect();
+        let is_kept = |d: &&&Definition| {
+            let statement = d.origin.statement();
+            d.origin.is_of_project()
+                || whole.contains(statement)
+                || texts.typed.iter().any(|t| t.contains(statement))
+        };
+        for definition in definitions.iter().filter(is_kept) {
+            let name = definition.object.name();
+            let statement = self.inner.without_secrets(definition)?;
             let old = before.iter().find(|s| s.name == name);
             let version = match old {
                 Some(old) if old.statement == statement => old.version,
@@ -273,17 +289,11 @@ impl Platform {
             stored.push(Stored {
                 kind: definition.object.kind().to_string(),
                 name: name.to_string(),
-                statement: statement.to_string(),
+                statement,
                 file: definition.origin.file.clone(),
                 version,
             });
         }
-        // Statements that define nothing by themselves any more are not kept.
-        let whole: HashSet<&str> = texts.typed.iter().map(String::as_str).collect();
-        let is_typed = |statement: &str| {
-            whole.contains(statement) || texts.typed.iter().any(|t| t.contains(statement))
-        };
-        stored.retain(|s| s.file.is_some() || is_typed(&s.statement));
         self.inner.catalog.save(&stored)
     }
 }

@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use catalog::{Definition, Object};
 use common::{Epoch, Error, Result, fail_point};
+use connector::Role;
 use log::TopicConfig;
 
 use crate::apply::{ApplyReport, Planned, is_empty, log_config};
@@ -19,6 +21,7 @@ use crate::pipeline::{Pipeline, Spec, Target};
 use crate::planning::{Checks, PlannedQuery};
 use crate::platform::{Inner, Platform, blocking};
 use crate::registry::{Registry, SinkEntry, SourceEntry, TopicEntry, ViewEntry};
+use crate::secrets::Connection;
 use crate::sinks::{SinkMade, SinkRunner};
 use crate::sources::{SourceMade, SourceRunner};
 use crate::subscription::Publisher;
@@ -33,6 +36,8 @@ struct Prepared {
     topics: BTreeMap<String, TopicEntry>,
     views: BTreeMap<String, ViewEntry>,
     sinks: BTreeMap<String, NewSink>,
+    /// Sinks that go on with another token, or under other rules.
+    reconnected: BTreeMap<String, (Connection, SinkMade)>,
     sources: BTreeMap<String, NewSource>,
     pipelines: Vec<NewPipeline>,
     undo: Vec<Undo>,
@@ -48,12 +53,14 @@ struct Kept {
 struct NewSink {
     definition: Definition,
     fingerprint: String,
+    connection: Connection,
     pipeline: Pipeline,
     made: SinkMade,
 }
 
 struct NewSource {
     definition: Definition,
+    connection: Connection,
     made: SourceMade,
 }
 
@@ -198,15 +205,19 @@ impl Platform {
                 }
             },
         };
+        let connection = self.inner.connection(&definition)?;
         let is_same = |e: &SourceEntry| {
-            e.definition.object == definition.object && e.runner.inlet_ptr() == Arc::as_ptr(&inlet)
+            e.definition.object == definition.object
+                && e.runner.inlet_ptr() == Arc::as_ptr(&inlet)
+                && e.connection.is_same(&connection)
         };
         if registry.sources.get(&source.name).is_some_and(is_same) {
             to.kept.push(Kept { definition, plan: None });
             return Ok(false);
         }
-        let made = SourceRunner::make(&self.inner, &source, inlet)?;
-        to.sources.insert(source.name.clone(), NewSource { definition, made });
+        let outside = self.inner.outside(&definition);
+        let made = SourceRunner::make(&self.inner, &source, outside, inlet)?;
+        to.sources.insert(source.name.clone(), NewSource { definition, connection, made });
         Ok(true)
     }
 
@@ -243,11 +254,28 @@ impl Platform {
     ) -> Result<bool> {
         self.inner.name_logs(&mut query)?;
         let Object::Sink(sink) = definition.object.clone() else { return Ok(false) };
-        let fingerprint = format!("{}\n{:?}", query.fingerprint, (&sink.connector, &sink.options));
-        let running = self.inner.registry().sinks.get(&sink.name).map(|e| e.fingerprint.clone());
-        if running.as_ref() == Some(&fingerprint) {
+        let spec = connectors::spec(Role::Sink, &sink.connector)?;
+        let options = connector::without_secrets(spec, &sink.options);
+        let fingerprint = format!("{}\n{:?}", query.fingerprint, (&sink.connector, &options));
+        let connection = self.inner.connection(&definition)?;
+        let outside = self.inner.outside(&definition);
+        let running = {
+            let registry = self.inner.registry();
+            let same = registry.sinks.get(&sink.name).filter(|e| e.fingerprint == fingerprint);
+            same.map(|e| {
+                let runner = (e.runner.outbox.clone(), e.runner.committed.clone());
+                (e.connection.is_same(&connection), runner)
+            })
+        };
+        if let Some((is_same, (outbox, committed))) = running {
+            if !is_same {
+                let schema = query.graph.output.schema.clone();
+                let made =
+                    SinkRunner::make(&self.inner, &sink, outside, schema, outbox, committed)?;
+                to.reconnected.insert(sink.name, (connection, made));
+            }
             to.kept.push(Kept { definition, plan: None });
-            return Ok(false);
+            return Ok(!is_same);
         }
         let (inner, fp) = (self.inner.clone(), fingerprint.clone());
         let schema = query.graph.output.schema.clone();
@@ -255,8 +283,9 @@ impl Platform {
         let started = blocking(move || start_sink_pipeline(&inner, &name, &fp, query)).await?;
         let (pipeline, outbox, committed, new) = started;
         to.pipelines.extend(new);
-        let made = SinkRunner::make(&self.inner, &sink, schema, outbox, committed)?;
-        let new = NewSink { definition, fingerprint, pipeline, made };
+        let committed = Arc::new(AtomicU64::new(committed.0));
+        let made = SinkRunner::make(&self.inner, &sink, outside, schema, outbox, committed)?;
+        let new = NewSink { definition, fingerprint, connection, pipeline, made };
         to.sinks.insert(sink.name, new);
         Ok(true)
     }
@@ -311,7 +340,7 @@ impl Platform {
         names: &HashSet<&str>,
         report: &mut ApplyReport,
     ) -> Old {
-        let Prepared { kept, topics, views, sinks, sources, .. } = prepared;
+        let Prepared { kept, topics, views, sinks, sources, reconnected, .. } = prepared;
         let inlets: Vec<Arc<Inlet>> = topics.values().map(|t| t.inlet.clone()).collect();
         let (old_sources, old_sinks, old_views) = {
             let mut registry = self.inner.registry_mut();
@@ -355,14 +384,23 @@ impl Platform {
             old.sinks.push(sink);
         }
         old.views.extend(old_views.into_iter().map(|(_, view)| view));
-        let mut registry = self.inner.registry_mut();
-        for (name, NewSource { definition, made }) in sources {
-            let runner = SourceRunner::start(made);
-            registry.sources.insert(name, SourceEntry { definition, runner });
+        for (name, (connection, made)) in reconnected {
+            let entry = self.inner.registry_mut().sinks.remove(&name);
+            let Some(mut entry) = entry else { continue };
+            entry.runner.stop().await;
+            entry.runner = SinkRunner::start(made);
+            entry.connection = connection;
+            self.inner.registry_mut().sinks.insert(name, entry);
         }
-        for (name, NewSink { definition, fingerprint, pipeline, made }) in sinks {
+        let mut registry = self.inner.registry_mut();
+        for (name, NewSource { definition, connection, made }) in sources {
+            let runner = SourceRunner::start(made);
+            registry.sources.insert(name, SourceEntry { definition, connection, runner });
+        }
+        for (name, NewSink { definition, fingerprint, connection, pipeline, made }) in sinks {
             let runner = SinkRunner::start(made);
-            registry.sinks.insert(name, SinkEntry { definition, fingerprint, pipeline, runner });
+            let entry = SinkEntry { definition, fingerprint, connection, pipeline, runner };
+            registry.sinks.insert(name, entry);
         }
         old
     }

@@ -45,6 +45,7 @@ mod reset_offsets;
 mod rows;
 mod rules;
 mod screen;
+mod secrets;
 mod show;
 mod shown_record;
 mod sinks;

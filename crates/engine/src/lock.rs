@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use common::{Error, Result};
@@ -42,7 +43,12 @@ impl StoreLocks {
         let mut files = vec![];
         for (store, dir) in folders(project) {
             let making = || format!("making the {store} folder '{}'", dir.display());
-            fs::create_dir_all(&dir).map_err(|e| Error::io(making(), e))?;
+            // What is in it is nobody else's business: events, passwords, tokens.
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+            made.map_err(|e| Error::io(making(), e))?;
+            if store == "data" {
+                connector::tighten(&dir, 0o700)?;
+            }
             // Two stores of one project may share a folder.
             let dir = full(&dir);
             if !taken.contains(&dir) {
@@ -163,6 +169,20 @@ mod tests {
         assert!(StoreLocks::take(&project).is_err());
         drop(looking);
         StoreLocks::take(&project).unwrap();
+    }
+
+    #[test]
+    fn the_data_folder_is_its_owners_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let project = project(dir.path(), &[]);
+        let data = dir.path().join("data");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        drop(StoreLocks::take(&project).unwrap());
+        assert_eq!(mode(&data), 0o700);
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).unwrap();
+        drop(StoreLocks::take(&project).unwrap());
+        assert_eq!(mode(&data), 0o700);
     }
 
     #[test]

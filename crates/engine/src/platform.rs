@@ -51,6 +51,8 @@ pub struct Inner {
     pub(crate) lake: Arc<Lake>,
     pub(crate) catalog: CatalogFile,
     pub(crate) users: Arc<Users>,
+    /// What connectors may reach.
+    pub(crate) rules: Arc<connector::Rules>,
     pub(crate) env: Arc<Env>,
     pub(crate) ingest: Arc<IngestContext>,
     pub(crate) dead_letters: Arc<DeadLetters>,
@@ -280,6 +282,7 @@ impl Inner {
         let kv = Kv::open(project.path(&config.views), kv::Options::default())?;
         let lake = Arc::new(Lake::open(&config.lake, &project.dir)?);
         let catalog = CatalogFile::open(disk.clone(), project.path(&config.catalog))?;
+        let rules = crate::secrets::rules(&project);
         let users = Users::open(disk, project.path(&config.catalog).with_file_name("users.json"))?;
         let texts = crate::apply::Texts::load(&catalog)?;
         let dead_letters = Arc::new(DeadLetters::open(&kv)?);
@@ -312,6 +315,7 @@ impl Inner {
             lake,
             catalog,
             users: Arc::new(users),
+            rules: Arc::new(rules),
             env,
             ingest,
             dead_letters,

@@ -10,6 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 
 use crate::ingest::Inlet;
 use crate::pipeline::Pipeline;
+use crate::secrets::Connection;
 use crate::sinks::SinkRunner;
 use crate::sources::SourceRunner;
 use crate::subscription::Publisher;
@@ -37,6 +38,7 @@ pub struct ViewEntry {
 pub struct SinkEntry {
     pub definition: Definition,
     pub fingerprint: String,
+    pub connection: Connection,
     pub pipeline: Pipeline,
     pub runner: SinkRunner,
 }
@@ -44,6 +46,7 @@ pub struct SinkEntry {
 /// A running source.
 pub struct SourceEntry {
     pub definition: Definition,
+    pub connection: Connection,
     pub runner: SourceRunner,
 }
 

@@ -90,8 +90,9 @@ impl Platform {
                         registry.definitions().into_iter().map(|d| d.object.name()),
                     )
                 })?;
+                let spec = connectors::spec_of(&definition.object);
                 table(vec![
-                    ("statement", texts([definition.origin.statement()])),
+                    ("statement", texts([connector::masked(spec, definition.origin.statement())])),
                     ("file", options([definition.origin.file.clone()])),
                 ])
             }

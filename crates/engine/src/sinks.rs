@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use catalog::Sink as Definition;
 use common::{Epoch, Error, Result, fail_point};
-use connector::{Context, Delivery, Health, Sink};
+use connector::{Context, Delivery, Health, Outside, Sink};
 use tokio::sync::watch;
 
 use crate::outbox::{Outbox, Waiting};
@@ -19,6 +19,8 @@ pub struct SinkRunner {
     pub shared: Arc<SinkShared>,
     pub outbox: Arc<Outbox>,
     pub delivery: Delivery,
+    /// Last epoch that the target may hold: of the pipeline at its start, or delivered since.
+    pub committed: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -49,15 +51,16 @@ impl SinkRunner {
     pub fn make(
         inner: &Inner,
         sink: &Definition,
+        outside: Outside,
         schema: SchemaRef,
         outbox: Arc<Outbox>,
-        committed: Epoch,
+        committed: Arc<AtomicU64>,
     ) -> Result<SinkMade> {
         let health = Arc::new(Health::default());
         let context = Context {
             name: sink.name.clone(),
             health: health.clone(),
-            project_dir: inner.project.dir.clone(),
+            outside,
             schema: schema.clone(),
             clock: inner.clock.clone(),
         };
@@ -70,7 +73,7 @@ impl SinkRunner {
             outbox,
             shared: Arc::new(SinkShared { health, ..SinkShared::default() }),
             delivery,
-            committed: AtomicU64::new(committed.0),
+            committed,
         };
         Ok(SinkMade { sink: made, run })
     }
@@ -78,9 +81,10 @@ impl SinkRunner {
     pub fn start(made: SinkMade) -> SinkRunner {
         let SinkMade { sink, run } = made;
         let (shared, outbox, delivery) = (run.shared.clone(), run.outbox.clone(), run.delivery);
+        let committed = run.committed.clone();
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(run.forever(sink, stopped));
-        SinkRunner { shared, outbox, delivery, stop, task }
+        SinkRunner { shared, outbox, delivery, committed, stop, task }
     }
 
     /// Delivers no more from here on. To be called once.
@@ -96,8 +100,7 @@ struct Run {
     outbox: Arc<Outbox>,
     shared: Arc<SinkShared>,
     delivery: Delivery,
-    /// Last epoch that the target may hold: of this pipeline at its start, or delivered since.
-    committed: AtomicU64,
+    committed: Arc<AtomicU64>,
 }
 
 impl Run {

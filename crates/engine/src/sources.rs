@@ -9,7 +9,7 @@ use arrow::array::{RecordBatch, new_null_array};
 use bytes::Bytes;
 use catalog::Source as Definition;
 use common::{Error, Result};
-use connector::{Context, Health, Rows, Source, SourceBatch};
+use connector::{Context, Health, Outside, Rows, Source, SourceBatch};
 use formats::BodyKind;
 use formats::json::ContentKind;
 use tokio::sync::watch;
@@ -52,12 +52,17 @@ pub struct SourceMade {
 }
 
 impl SourceRunner {
-    pub fn make(inner: &Inner, source: &Definition, inlet: Arc<Inlet>) -> Result<SourceMade> {
+    pub fn make(
+        inner: &Inner,
+        source: &Definition,
+        outside: Outside,
+        inlet: Arc<Inlet>,
+    ) -> Result<SourceMade> {
         let health = Arc::new(Health::default());
         let context = Context {
             name: source.name.clone(),
             health: health.clone(),
-            project_dir: inner.project.dir.clone(),
+            outside,
             schema: inlet.topic.schema(),
             clock: inner.clock.clone(),
         };

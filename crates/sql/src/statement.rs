@@ -145,7 +145,7 @@ pub enum ExplainWhat {
 
 /// All statements of a text, or all its faults.
 pub fn parse(text: &Text) -> Result<Vec<Statement>, Vec<Error>> {
-    nesting::check_text(text).map_err(|e| vec![e])?;
+    nesting::check_text(text).map_err(|e| user::without_secrets(text, vec![e]))?;
     let (tokens, fault) = tokens::tokens(text);
     let mut faults = vec![];
     let mut statements = vec![];
@@ -160,7 +160,7 @@ pub fn parse(text: &Text) -> Result<Vec<Statement>, Vec<Error>> {
         return Ok(statements);
     }
     faults.sort_by_key(|e| e.place().map_or(0, |p| p.span.start));
-    Err(faults.into_iter().map(|e| user::without_password(text, e)).collect())
+    Err(user::without_secrets(text, faults))
 }
 
 const STARTS: [&str; 11] = [

@@ -325,7 +325,7 @@ fn faults_of_topics() {
         ),
         (
             "CREATE TOPIC t (a INT) WITH (key = a)",
-            "                                   ^\nsyntax: expected a value, found 'a' (texts stand in single quotes, as in key = 'sensor')",
+            "                                   ^\nsyntax: expected a value, found a word (texts stand in single quotes, as in key = 'sensor')",
         ),
         (
             "CREATE TOPIC t (a INT) extra",
@@ -351,7 +351,7 @@ fn faults_of_other_statements() {
             "       ^^^^\nunsupported: a view is always materialized (write CREATE MATERIALIZED VIEW …)",
         ),
         (
-            "CREATE SOURCE s WITH (url = 'x') INTO t",
+            "CREATE SOURCE s WITH (url = '*') INTO t",
             "^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\ninvalid: source 's' names no connector (write WITH (connector = '…'))",
         ),
         (

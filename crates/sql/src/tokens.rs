@@ -221,10 +221,31 @@ impl<'a> Cursor<'a> {
 
     pub fn expected(&self, what: &str) -> Error {
         let found = match self.peek() {
+            // It may be a password or a token.
+            Some(t) if self.may_be_secret(t) => match t.inner.token {
+                Token::Word(_) => "a word".into(),
+                _ => "a text".into(),
+            },
             Some(t) => format!("'{}'", self.slice(t.span.clone())),
             None => "the end of the statement".into(),
         };
         self.error(Error::syntax(format!("expected {what}, found {found}")), self.span())
+    }
+
+    /// Texts are; so are words where a value is expected, and those right behind a quote, as in
+    /// `'it's secret'`.
+    fn may_be_secret(&self, token: &Tok) -> bool {
+        let before = self.at.checked_sub(1).and_then(|i| self.tokens.get(i));
+        let is_value = before.is_some_and(|b| {
+            let is_glued = matches!(b.inner.token, Token::SingleQuotedString(_))
+                && b.span.end == token.span.start;
+            b.is(&Token::Eq) || is_glued
+        });
+        match &token.inner.token {
+            Token::SingleQuotedString(_) => true,
+            Token::Word(_) => is_value,
+            _ => false,
+        }
     }
 
     pub fn error(&self, e: Error, span: Range<usize>) -> Error {

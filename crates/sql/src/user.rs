@@ -1,8 +1,7 @@
 //! `CREATE USER name [WITH] PASSWORD '…'`, `ALTER USER name [WITH] PASSWORD '…'` and
 //! `DROP USER name`, as PostgreSQL writes them. No error shows a password: neither does a message
-//! name what was found behind PASSWORD, nor does the text that an error points into have it.
-
-use std::sync::Arc;
+//! name what was found behind PASSWORD, nor does the text that an error points into have it: see
+//! `catalog::literals`, which hides what may be a mistyped one of these statements, too.
 
 use common::{Error, Place, Result, Secret};
 
@@ -47,20 +46,18 @@ fn name_and_password(cursor: &mut Cursor) -> Result<(String, Secret)> {
     Ok((name, Secret::new(password)))
 }
 
-/// The error pointing into a text whose passwords are blanked out.
-pub(crate) fn without_password(text: &Text, error: Error) -> Error {
-    let (Some(from), Some(place)) = (password_start(&text.text), error.place()) else {
-        return error;
+/// The errors, pointing into a text in which passwords and the options of connectors are stars.
+pub(crate) fn without_secrets(text: &Text, errors: Vec<Error>) -> Vec<Error> {
+    let mut shown = catalog::literals::hidden(&text.text);
+    if let Some(from) = password_start(&text.text) {
+        let behind = [from..text.text.len()];
+        shown = catalog::literals::stars(&shown, &behind).into();
+    }
+    let hide = |error: Error| match error.place().cloned() {
+        Some(place) => error.at(Place { text: shown.clone(), ..place }),
+        None => error,
     };
-    let blank = |c: char| match c {
-        '\n' => "\n".to_string(),
-        c => "*".repeat(c.len_utf8()),
-    };
-    let (shown, hidden) = text.text.split_at(from);
-    let blanked: String = hidden.chars().map(blank).collect();
-    let blanked: Arc<str> = format!("{shown}{blanked}").into();
-    let place = Place { file: place.file.clone(), text: blanked, span: place.span.clone() };
-    error.at(place)
+    errors.into_iter().map(hide).collect()
 }
 
 /// Where the first password may begin: behind the words CREATE or ALTER, USER, PASSWORD, whatever
@@ -125,6 +122,20 @@ mod tests {
             "CREATE/**/USER a PASSWORD 'secret' VALID UNTIL 'x'",
             "ALTER USER a SET PASSWORD 'secret'",
             "SELEC 1; ALTER USER a PASSWORD 'ä secret';",
+            "CREATE USER a PASSWORT 'secret'",
+            "CREATE USER a 'secret'",
+            "CREATE USER 'secret'",
+            "CREATE USR a PASSWORD 'secret'",
+            "CREAT USER a PASSWORD 'secret'",
+            "SET PASSWORD 'secret'",
+            "SHOW 'secret'",
+            "CREATE SINK a FROM v WITH (headers = secret)",
+            "CREATE SINK a FROM v WITH (headers = \"secret\")",
+            "CREATE SINK a FROM v WITH (headers = 'it'secret')",
+            "CREATE SINK a FROM v WITH (headers = 'it' 'secret')",
+            "CREATE SINK a FROM v WITH (headers 'secret')",
+            "CREATE SINK a FROM v WITH (headers = 'secret'",
+            "CREATE SINK a FROM v WITH (headers = 'secret') x",
             "CREATE USER a b PASSWORD 'secret'",
         ] {
             let faults = parse(&Text::new(None, text)).unwrap_err();

@@ -50,13 +50,20 @@ pub fn free_port() -> u16 {
 pub struct Project {
     pub dir: TempDir,
     pub state: TempDir,
+    /// Of the environment of every command.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Project {
     pub fn new(sql: &str) -> Project {
-        let project = Project { dir: TempDir::new().unwrap(), state: TempDir::new().unwrap() };
+        let project = Project::empty();
         project.write("sql/project.sql", sql);
         project
+    }
+
+    fn empty() -> Project {
+        let (dir, state) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        Project { dir, state, variables: vec![] }
     }
 
     pub fn path(&self) -> &Path {
@@ -79,13 +86,20 @@ impl Project {
             .env("PATH", std::env::var("PATH").unwrap_or_default())
             .env("HOME", self.state.path())
             .env("XDG_STATE_HOME", self.state.path())
-            .env("RUST_MIN_STACK", "16777216");
+            .env("RUST_MIN_STACK", "16777216")
+            .envs(self.variables.clone());
         command
     }
 
     /// Starts `serve` with more arguments and waits until it is ready.
     pub fn serve(self, more: &[&str]) -> Server {
         Server::start(self, "serve", more)
+    }
+
+    /// The same with variables in its environment.
+    pub fn serve_with(mut self, more: &[&str], variables: &[(&str, &str)]) -> Server {
+        self.variables = variables.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        self.serve(more)
     }
 }
 
@@ -265,7 +279,7 @@ impl Server {
     }
 
     fn take_project(&mut self) -> Project {
-        let empty = Project { dir: TempDir::new().unwrap(), state: TempDir::new().unwrap() };
+        let empty = Project::empty();
         std::mem::replace(&mut self.project, empty)
     }
 }

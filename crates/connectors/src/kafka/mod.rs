@@ -7,9 +7,12 @@ mod sink;
 mod transactions;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
+use common::secret::shown_url;
 use common::{Error, Kind, Result};
+use connector::Outside;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -25,8 +28,28 @@ pub const SCHEME: &str = "kafka://";
 /// For one answer of the cluster.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
+/// Properties that a sink typed at run time may have. Others name files, programs and libraries
+/// that librdkafka reads, starts and loads.
+const OPEN_PROPERTIES: [&str; 15] = [
+    "acks",
+    "batch.num.messages",
+    "batch.size",
+    "client.id",
+    "compression.codec",
+    "compression.type",
+    "linger.ms",
+    "message.max.bytes",
+    "message.timeout.ms",
+    "request.timeout.ms",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.password",
+    "sasl.username",
+    "security.protocol",
+];
+
 /// A Kafka cluster: where its brokers are, and how to talk to them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Cluster {
     brokers: String,
     /// Properties of librdkafka, by their names in its manual.
@@ -50,7 +73,7 @@ impl Cluster {
     pub fn parse(url: &str) -> Result<Cluster> {
         let shape = "write it as kafka://host:port[,host:port][?property=value&…], with \
                      properties of librdkafka";
-        let bad = |why: &str| Error::invalid(format!("'{url}' {why}")).hint(shape);
+        let bad = |why: &str| Error::invalid(format!("'{}' {why}", shown_url(url))).hint(shape);
         let rest = url.strip_prefix(SCHEME).ok_or_else(|| bad("is no URL of a Kafka cluster"))?;
         let (brokers, query) = rest.split_once('?').unwrap_or((rest, ""));
         let has_port = |broker: &str| {
@@ -68,6 +91,33 @@ impl Cluster {
             properties.insert(name.to_string(), value.to_string());
         }
         Ok(Cluster { brokers: brokers.to_string(), properties })
+    }
+
+    /// Whether a definition may use the cluster. librdkafka connects by itself, to whatever the
+    /// brokers name, so brokers must be listed.
+    pub fn check_reach(&self, outside: &Outside) -> Result<()> {
+        if outside.is_trusted() {
+            return Ok(());
+        }
+        for broker in self.brokers.split(',') {
+            let (host, port) = broker.rsplit_once(':').unwrap_or((broker, ""));
+            let host = host.trim_matches(['[', ']']).to_lowercase();
+            if !outside.is_listed(&host, port.parse().unwrap_or(0)) {
+                let what = "a statement typed at run time may not reach the broker";
+                return Err(Error::denied(format!("{what} '{broker}'")).hint(format!(
+                    "list '{broker}' in http.allowed (watershed.toml), or define this in a file \
+                     under 'sql'"
+                )));
+            }
+        }
+        match self.properties.keys().find(|p| !OPEN_PROPERTIES.contains(&p.as_str())) {
+            None => Ok(()),
+            Some(property) => {
+                let what = "a statement typed at run time may not set the property";
+                Err(Error::denied(format!("{what} '{property}'"))
+                    .hint("define the sink in a file under 'sql'"))
+            }
+        }
     }
 
     /// The brokers as they were given, without properties: what may be shown.
@@ -161,11 +211,21 @@ impl Cluster {
             _ => Kind::Unavailable,
         };
         let why = match (e, code) {
-            (KafkaError::ClientConfig(_, why, key, value), _) => format!("{key} = {value}: {why}"),
+            // The value may be a password, and librdkafka quotes it in its reason.
+            (KafkaError::ClientConfig(_, why, key, value), _) => match value.is_empty() {
+                true => format!("{key}: {why}"),
+                false => format!("{key}: {}", why.replace(value, "***")),
+            },
             (_, Some(code)) => code.to_string(),
             _ => e.to_string(),
         };
         Error::new(kind, format!("Kafka at {}: {doing}: {why}", self.brokers))
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cluster {}", self.brokers)
     }
 }
 

@@ -25,7 +25,7 @@ pub const SPEC: Spec = Spec {
             OptionKind::Text,
             "For exactly once; no two sinks may share one. By default made from sink and topic.",
         ),
-        OptionSpec::required("url", OptionKind::Text, "the cluster, as in 'kafka://host:9092'"),
+        OptionSpec::required("url", OptionKind::Url, "the cluster, as in 'kafka://host:9092'"),
     ],
     delivery: Promise {
         kept: &[Delivery::ExactlyOnce, Delivery::AtLeastOnce],
@@ -38,6 +38,7 @@ pub const SPEC: Spec = Spec {
 /// Makes the sink; fails when the URL can't be one, or the key is no column.
 pub fn make(values: &Values, ctx: Context) -> Result<Box<dyn Sink>> {
     let cluster = Cluster::parse(values.text("url")?)?;
+    cluster.check_reach(&ctx.outside)?;
     let topic = values.text("topic")?.to_string();
     let key = values.get("key").map(String::from);
     if let Some(key) = &key {
