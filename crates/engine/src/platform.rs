@@ -282,7 +282,6 @@ impl Inner {
         let kv = Kv::open(project.path(&config.views), kv::Options::default())?;
         let lake = Arc::new(Lake::open(&config.lake, &project.dir)?);
         let catalog = CatalogFile::open(disk.clone(), project.path(&config.catalog))?;
-        let rules = crate::secrets::rules(&project);
         let users = Users::open(disk, project.path(&config.catalog).with_file_name("users.json"))?;
         let texts = crate::apply::Texts::load(&catalog)?;
         let dead_letters = Arc::new(DeadLetters::open(&kv)?);
@@ -303,10 +302,7 @@ impl Inner {
         });
         let ingest = Arc::new(ingest_context(config, &clock, &dead_letters));
         Ok(Inner {
-            external: match is_external {
-                true => Some(external_log(&config.log, &log, &kv)?),
-                false => None,
-            },
+            external: is_external.then(|| external_log(&config.log, &log, &kv)).transpose()?,
             screening: Screening::start(ingest.clone(), log.commits())?,
             coordination: crate::coordination::Coordination::start(&log, &kv, &clock)?,
             started: Instant::now(),
@@ -315,7 +311,7 @@ impl Inner {
             lake,
             catalog,
             users: Arc::new(users),
-            rules: Arc::new(rules),
+            rules: Arc::new(crate::secrets::rules(&project)),
             env,
             ingest,
             dead_letters,
