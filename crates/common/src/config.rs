@@ -220,9 +220,9 @@ config! {
     /// Never in `data`, `sql`, `tests`, `dashboards` and `watershed.toml`. Definitions in the
     /// project's files may use all others, too.
     files_allowed: Vec<String> = ".", "files.allowed";
-    /// Hosts (`host`, `host:port` or `*`) that statements typed at run time may reach although their
-    /// addresses are not public; of Kafka clusters every broker must be listed. Definitions in the
-    /// project's files may reach all.
+    /// Hosts (`host`, `host:port` or `*`) that statements typed at run time may reach although
+    /// their addresses are not public; of Kafka clusters every broker must be listed. Definitions in
+    /// the project's files may reach all.
     http_allowed: Vec<String> = "", "http.allowed";
     /// Address the doors listen on. Only loopback until accounts exist.
     host: String = "127.0.0.1", "host";

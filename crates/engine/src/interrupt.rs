@@ -75,7 +75,8 @@ fn with_small_inputs(
         Arc::new(Interruptible::new(input.clone(), interrupt.clone(), true)) as _
     };
     let inputs = node.children().into_iter().map(small).collect();
-    node.with_new_children(inputs)
+    let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+    node.replace_children(inputs, options)
 }
 
 fn with_checked_filter(

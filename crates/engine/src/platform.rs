@@ -306,10 +306,7 @@ impl Inner {
         });
         let ingest = Arc::new(ingest_context(config, &clock, &dead_letters));
         Ok(Inner {
-            external: match is_external {
-                true => Some(external_log(&config.log, &log, &kv)?),
-                false => None,
-            },
+            external: is_external.then(|| external_log(&config.log, &log, &kv)).transpose()?,
             screening: Screening::start(ingest.clone(), log.commits())?,
             coordination: crate::coordination::Coordination::start(&log, &kv, &clock)?,
             started: Instant::now(),
@@ -318,7 +315,7 @@ impl Inner {
             lake,
             catalog,
             users: Arc::new(users),
-            rules: Arc::new(rules),
+            rules: Arc::new(crate::secrets::rules(&project)),
             env,
             ingest,
             dead_letters,

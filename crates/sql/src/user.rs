@@ -50,8 +50,8 @@ fn name_and_password(cursor: &mut Cursor) -> Result<(String, Secret)> {
 pub(crate) fn without_secrets(text: &Text, errors: Vec<Error>) -> Vec<Error> {
     let mut shown = catalog::literals::hidden(&text.text);
     if let Some(from) = password_start(&text.text) {
-        let behind = [from..text.text.len()];
-        shown = catalog::literals::stars(&shown, &behind).into();
+        let behind = from..text.text.len();
+        shown = catalog::literals::stars(&shown, std::slice::from_ref(&behind)).into();
     }
     let hide = |error: Error| match error.place().cloned() {
         Some(place) => error.at(Place { text: shown.clone(), ..place }),
