@@ -30,5 +30,6 @@ mod pgwire_values;
 mod process;
 mod queries;
 mod shell;
+mod slow_clients;
 mod sql_doors;
 mod sse;
