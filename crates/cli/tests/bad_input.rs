@@ -171,6 +171,17 @@ fn only_loopback_names_and_own_pages_may_come() {
         let answer = server.send("POST", path, &[header], GOOD.as_bytes());
         assert_eq!(answer.status, 403, "{header:?}: {}", answer.text());
     }
+    // The name stands in `Host`, in an absolute target, or in both.
+    for (target, host) in [
+        ("/api/status", "evil@127.0.0.1"),
+        ("/api/status", "127.0.0.1@evil"),
+        ("http://evil.example/api/status", "127.0.0.1"),
+        ("http://127.0.0.1/api/status", "evil.example"),
+        ("http://127.0.0.1@evil.example/api/status", "127.0.0.1"),
+    ] {
+        let answer = server.send("GET", target, &[("host", host)], b"");
+        assert_eq!(answer.status, 403, "{target} {host}: {}", answer.text());
+    }
     let own = format!("http://{}", server.address);
     assert_eq!(server.send("POST", path, &[("origin", &own)], GOOD.as_bytes()).status, 200);
     let answer = server.send("GET", "/api/status", &[], b"");
@@ -181,15 +192,16 @@ fn only_loopback_names_and_own_pages_may_come() {
 
 #[test]
 fn too_many_at_once_are_asked_to_come_back() {
-    let server = Project::new(READINGS).serve(&["--set", "http.requests_max=2"]);
-    // Bodies that do not come to their end hold both places; one that met a full house holds none.
+    let server = crate::queries::big(&["--set", "http.requests_max=2"]);
+    let body = serde_json::json!({ "query": crate::queries::ENDLESS }).to_string();
     let mut open: Vec<TcpStream> = vec![];
     while server.get("/api/topics").status != 503 {
-        assert!(open.len() < 100, "two unfinished requests do not fill two places");
+        assert!(open.len() < 100, "two running requests do not fill two places");
         let mut stream = TcpStream::connect(&server.address).unwrap();
         let head = format!(
-            "POST /api/topics/readings HTTP/1.1\r\nhost: {}\r\ncontent-length: 9999\r\n\r\n{{",
-            server.address
+            "POST /api/sql HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n{body}",
+            server.address,
+            body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
         open.push(stream);

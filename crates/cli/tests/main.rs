@@ -31,5 +31,6 @@ mod process;
 mod queries;
 mod secrets;
 mod shell;
+mod slow_clients;
 mod sql_doors;
 mod sse;

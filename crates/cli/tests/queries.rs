@@ -9,9 +9,10 @@ use crate::support::{PATIENCE, Project, Server};
 
 const EVENTS: usize = 200_000;
 /// Forty billion pairs.
-const ENDLESS: &str = "SELECT count(*) FROM big a JOIN big b ON a.id < b.id AND a.id + b.id < 0";
+pub const ENDLESS: &str =
+    "SELECT count(*) FROM big a JOIN big b ON a.id < b.id AND a.id + b.id < 0";
 
-fn big(more: &[&str]) -> Server {
+pub fn big(more: &[&str]) -> Server {
     let server = Project::new("CREATE TOPIC big (id BIGINT);\n").serve(more);
     let body: String = (0..EVENTS).map(|n| format!("{{\"id\":{n}}}\n")).collect();
     let answer = server.post("/api/topics/big", body.as_bytes());

@@ -35,16 +35,19 @@ impl Stream {
     /// The next event; chunk borders fall between events, so their lines are skipped.
     fn next(&mut self) -> Event {
         let mut event = Event::default();
+        // Data may come in several lines.
+        let mut text = String::new();
         loop {
             let mut line = String::new();
             assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream ended");
             match line.trim_end().split_once(':') {
                 Some(("event", name)) => event.name = name.trim().into(),
                 Some(("id", id)) => event.id = id.trim().into(),
-                Some(("data", data)) => {
-                    event.data = serde_json::from_str(data).unwrap();
+                Some(("data", data)) => text.push_str(data),
+                _ if line == "\n" && !event.name.is_empty() => {
+                    event.data = serde_json::from_str(&text).unwrap();
+                    return event;
                 }
-                _ if line.trim().is_empty() && !event.name.is_empty() => return event,
                 _ => {}
             }
         }
@@ -108,4 +111,23 @@ fn an_unknown_view_is_no_stream() {
     let answer = server.get("/api/views/minute_av/changes");
     assert_eq!(answer.status, 404);
     assert!(answer.text().contains("minute_avg"), "{}", answer.text());
+}
+
+#[test]
+fn a_large_snapshot_comes_in_parts_and_a_larger_one_not_at_all() {
+    let view = "CREATE MATERIALIZED VIEW all_of_it AS SELECT sensor, celsius FROM readings;\n";
+    let project = Project::new(&format!("{READINGS}{view}"));
+    let server = project.serve(&["--set", "query.rows_max=30000"]);
+    let line = "{\"sensor\":\"a\",\"celsius\":1}\n";
+    let path = "/api/views/all_of_it/changes";
+    assert_eq!(server.post("/api/topics/readings", line.repeat(20_000)).status, 200);
+    server.settle();
+    let mut stream = Stream::open(&server, path, &[]);
+    let snapshot = stream.next();
+    assert_eq!(snapshot.data["rows"].as_array().unwrap().len(), 20_000);
+    assert_eq!(server.post("/api/topics/readings", line.repeat(20_000)).status, 200);
+    server.settle();
+    let refused = Stream::open(&server, path, &[]).next();
+    assert_eq!((refused.name.as_str(), &refused.data["code"]), ("error", &"too_large".into()));
+    assert!(refused.data["hint"].as_str().unwrap().contains("query.rows_max"), "{refused:?}");
 }

@@ -232,8 +232,25 @@ config! {
     http_body_bytes_max: Bytes = "64 MiB", "http.body_bytes_max";
     /// Largest single event.
     event_bytes_max: Bytes = "1 MiB", "http.event_bytes_max";
-    /// Requests served at once; more get 503 with Retry-After.
+    /// Requests served at once; more get 503 with Retry-After. One whose body is still on its way
+    /// does not count.
     http_requests_max: u32 = "256", "http.requests_max";
+    /// HTTP connections at once; more are told to come back (503) and closed.
+    http_connections_max: u32 = "4096", "http.connections_max";
+    /// Within this time the head of a request must be there, from first byte to last.
+    http_head_timeout: DurationUs = "10 s", "http.head_timeout";
+    /// Largest head of a request; at least 8 KiB.
+    http_head_bytes_max: Bytes = "64 KiB", "http.head_bytes_max";
+    /// A connection on which nothing happens for so long is closed.
+    http_idle_timeout: DurationUs = "1 minute", "http.idle_timeout";
+    /// Request bodies may be slower than `http.body_rate_min` for this long.
+    http_body_grace: DurationUs = "10 s", "http.body_grace";
+    /// Bytes of a request body that must come each second on average, as they are sent; 0: none.
+    http_body_rate_min: Bytes = "16 KiB", "http.body_rate_min";
+    /// A client that takes nothing of its answer for so long is cut off.
+    http_write_timeout: DurationUs = "30 s", "http.write_timeout";
+    /// Memory for the answers that HTTP clients have not taken yet; more large ones get 503.
+    http_answers_bytes_max: Bytes = "256 MiB", "http.answers_bytes_max";
     /// Postgres wire protocol; 0 switches it off.
     pg_port: u16 = "4681", "pg.port";
     /// Postgres connections at once; more are told so and closed.
@@ -281,10 +298,17 @@ config! {
     kafka_connections_max: u32 = "4096", "kafka.connections_max";
     /// Largest request of a Kafka client.
     kafka_request_bytes_max: Bytes = "100 MiB", "kafka.request_bytes_max";
+    /// Memory for the records that Kafka clients have not taken yet. When it is short, answers to
+    /// Fetch get smaller, and wait.
+    kafka_answers_bytes_max: Bytes = "256 MiB", "kafka.answers_bytes_max";
+    /// A Kafka client that takes nothing of its answers for so long is cut off.
+    kafka_write_timeout: DurationUs = "30 s", "kafka.write_timeout";
     /// A topic that a Kafka client asks for and that is not there is made, with format 'raw'.
     kafka_auto_create_topics: bool = "true", "kafka.auto_create_topics";
     /// Partitions of a topic made so.
     kafka_partitions: u32 = "1", "kafka.partitions";
+    /// Topics there may be; more are refused.
+    topics_max: u32 = "10000", "topics_max";
     /// Appends gathered for at most this long before one sync to disk.
     log_commit_interval: DurationUs = "2 ms", "log.commit_interval";
     /// A segment is closed at this size.
@@ -318,6 +342,8 @@ config! {
     query_stopped_views: StoppedViews = "error", "query.stopped_views";
     /// Rows that REST and the console return at most.
     query_rows_max: u32 = "100000", "query.rows_max";
+    /// Bytes of the rows that an answer of REST has at most; the rest is omitted, and it says so.
+    query_answer_bytes_max: Bytes = "64 MiB", "query.answer_bytes_max";
     /// How long dead letters are kept.
     dead_letters_retention: DurationUs = "30 days", "dead_letters.retention";
     /// Dead letters kept of one request; more refused records are only counted.

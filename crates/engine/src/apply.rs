@@ -183,7 +183,28 @@ impl Platform {
     }
 
     async fn plan_texts(&self, texts: &[sql::Text]) -> Result<Vec<Planned>, Vec<Error>> {
-        self.plan_all(sql::order(parse_all(texts)?)?).await
+        let ordered = sql::order(parse_all(texts)?)?;
+        self.check_topics_max(&ordered).map_err(|e| vec![e])?;
+        self.plan_all(ordered).await
+    }
+
+    /// Those that are there already may stay, whatever the limit is now.
+    fn check_topics_max(&self, wanted: &[Definition]) -> Result<()> {
+        let max = self.inner.project.config.topics_max as usize;
+        let is_topic = |d: &&Definition| matches!(d.object, Object::Topic(_));
+        let n = wanted.iter().filter(is_topic).count();
+        if n <= max {
+            return Ok(());
+        }
+        let stored = self.inner.catalog.load()?;
+        let known: HashSet<&str> = stored.iter().map(|s| s.name.as_str()).collect();
+        match wanted.iter().filter(is_topic).find(|d| !known.contains(d.object.name())) {
+            None => Ok(()),
+            Some(new) => {
+                Err(topics_full(new.object.name(), max)
+                    .at(new.origin.place(new.origin.span.clone())))
+            }
+        }
     }
 
     async fn plan_all(&self, ordered: Vec<Definition>) -> Result<Vec<Planned>, Vec<Error>> {
@@ -401,6 +422,11 @@ pub(crate) fn first(faults: Vec<Error>) -> Error {
         Some(e) => e,
         None => Error::internal("failed without a reason"),
     }
+}
+
+fn topics_full(name: &str, max: usize) -> Error {
+    Error::conflict(format!("topic '{name}' can't be made: there may be {max} topics"))
+        .hint("drop topics that nobody needs, or raise topics_max")
 }
 
 /// Error for a view that does not exist.

@@ -82,6 +82,6 @@ pub use status::{
     ArchiveInfo, ColumnInfo, SinkInfo, SourceInfo, Status, TopicInfo, ViewInfo, ViewText,
     resident_bytes,
 };
-pub use subscription::{EpochChanges, Subscription, Update};
+pub use subscription::{EpochChanges, SnapshotPart, Subscription, Update};
 pub use users::Users;
 pub use views::{Event, RawTopic, ViewPage, ViewQuery};

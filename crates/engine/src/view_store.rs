@@ -18,6 +18,8 @@ use stream::{Change, OutputKey};
 pub const ROW_FORMAT: &str = "arrow-row-59";
 
 const ROWS_PER_BATCH: usize = 8192;
+/// A batch of wide rows ends here, as they are stored.
+const BYTES_PER_BATCH: usize = 4 << 20;
 
 /// The stored rows of one pipeline.
 pub struct ViewStore {
@@ -47,7 +49,7 @@ pub struct RowPlace {
 
 /// What to read.
 pub struct ReadFrom {
-    prefix: Vec<u8>,
+    pub(crate) prefix: Vec<u8>,
     pub after: Option<RowPlace>,
     pub rows_per_batch: usize,
 }
@@ -187,7 +189,7 @@ impl ViewStore {
             None => snapshot.prefix(&self.rows, &from.prefix)?,
             Some(after) => snapshot.range(&self.rows, &*after.key..)?,
         };
-        let mut some = vec![];
+        let (mut some, mut bytes) = (vec![], 0);
         for entry in entries {
             let (key, value) = entry?;
             if !key.starts_with(&from.prefix) {
@@ -200,9 +202,13 @@ impl ViewStore {
             while given < copies {
                 given += 1;
                 let place = RowPlace { key: key.clone(), copies: given };
+                bytes += value.len();
                 some.push((place, value.clone()));
-                if some.len() >= from.rows_per_batch && !self.give(&mut some, counted, take)? {
-                    return Ok(());
+                if some.len() >= from.rows_per_batch || bytes >= BYTES_PER_BATCH {
+                    bytes = 0;
+                    if !self.give(&mut some, counted, take)? {
+                        return Ok(());
+                    }
                 }
             }
         }

@@ -107,7 +107,10 @@ impl Platform {
         self.store(view)?;
         let registry = self.inner.registry();
         match registry.views.get(view) {
-            Some(v) => Ok(v.publisher.subscribe(v.store.clone(), after)),
+            Some(v) => {
+                let rows_max = u64::from(self.inner.project.config.query_rows_max);
+                Ok(v.publisher.subscribe(v.store.clone(), after, rows_max))
+            }
             None => Err(unknown_view(view, registry.views.keys().map(String::as_str))),
         }
     }
@@ -205,6 +208,12 @@ impl Platform {
     pub async fn create_raw_topics(&self, topics: &[&RawTopic]) -> Result<()> {
         let statements: Vec<_> = topics.iter().map(|t| t.statement()).collect();
         self.create_typed(&statements).await
+    }
+
+    /// How many more topics may be made.
+    pub fn topics_room(&self) -> usize {
+        let max = self.inner.project.config.topics_max as usize;
+        max.saturating_sub(self.inner.registry().topics.len())
     }
 
     /// Whether what comes to a topic is kept in the lake, too.

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::Config;
 use engine::Platform;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex as TaskMutex, Semaphore, watch};
 
 use crate::pgwire::Limits as PgLimits;
 
 /// Request bodies in memory together may take so many times the largest one.
 const BODIES_TOGETHER: u64 = 8;
+/// hyper takes no smaller limit.
+const HEAD_BYTES_MIN: usize = 8 << 10;
 /// Granularity of that account.
 pub const BODY_PERMIT_BYTES: usize = 64 << 10;
 
@@ -22,6 +24,8 @@ pub struct App {
     pub platform: Platform,
     pub limits: Limits,
     pub counters: Arc<Counters>,
+    /// The status as text and when it was made, for all who follow it.
+    pub status: Arc<TaskMutex<Option<(Instant, bytes::Bytes)>>>,
     /// Becomes true when the process is asked to stop.
     pub stopping: watch::Receiver<bool>,
 }
@@ -37,11 +41,31 @@ pub struct Limits {
     pub streams: Arc<Semaphore>,
     /// Memory of request bodies, in permits of `BODY_PERMIT_BYTES`.
     pub bodies: Arc<Semaphore>,
+    /// Memory of answers that are not taken yet, likewise.
+    pub answers: Arc<Semaphore>,
+    pub answer_bytes_max: usize,
+    pub http: HttpLimits,
     pub pg: PgLimits,
     pub kafka_connections: usize,
+    /// Memory of records that are not taken yet, likewise.
+    pub kafka_answers: Arc<Semaphore>,
+    pub kafka_write_timeout: Duration,
     pub kafka_request_bytes_max: usize,
     pub kafka_auto_create: bool,
     pub kafka_partitions: u32,
+}
+
+/// What a connection of HTTP may take, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    pub connections: usize,
+    pub head_timeout: Duration,
+    pub head_bytes_max: usize,
+    pub idle_timeout: Duration,
+    pub body_grace: Duration,
+    /// Bytes a second.
+    pub body_rate_min: u64,
+    pub write_timeout: Duration,
 }
 
 /// Route, method, status → count and total time.
@@ -71,7 +95,12 @@ impl App {
             requests: Arc::new(Semaphore::new(requests)),
             streams: Arc::new(Semaphore::new(requests)),
             bodies: Arc::new(Semaphore::new(bodies.min(Semaphore::MAX_PERMITS))),
+            answers: permits(config.http_answers_bytes_max.0),
+            answer_bytes_max: config.query_answer_bytes_max.0 as usize,
+            http: http_limits(config),
             pg: pg_limits(config),
+            kafka_answers: permits(config.kafka_answers_bytes_max.0),
+            kafka_write_timeout: config.kafka_write_timeout.to_std(),
             kafka_connections: config.kafka_connections_max.max(1) as usize,
             // A request that could never be granted its memory would wait for ever.
             kafka_request_bytes_max: (config.kafka_request_bytes_max.0 as usize)
@@ -80,7 +109,30 @@ impl App {
             kafka_partitions: config.kafka_partitions.max(1),
         };
         let counters = Arc::new(Counters::default());
-        App { platform, limits, counters, stopping }
+        App { platform, limits, counters, status: Arc::default(), stopping }
+    }
+}
+
+/// An account of so many bytes.
+fn permits(bytes: u64) -> Arc<Semaphore> {
+    let permits = (bytes as usize / BODY_PERMIT_BYTES + 1).min(Semaphore::MAX_PERMITS);
+    Arc::new(Semaphore::new(permits))
+}
+
+/// Permits for so many bytes; none for what is too small to be counted.
+pub fn permits_of(bytes: usize) -> u32 {
+    u32::try_from(bytes / BODY_PERMIT_BYTES).unwrap_or(u32::MAX)
+}
+
+fn http_limits(config: &Config) -> HttpLimits {
+    HttpLimits {
+        connections: config.http_connections_max.max(1) as usize,
+        head_timeout: config.http_head_timeout.to_std(),
+        head_bytes_max: (config.http_head_bytes_max.0 as usize).max(HEAD_BYTES_MIN),
+        idle_timeout: config.http_idle_timeout.to_std(),
+        body_grace: config.http_body_grace.to_std(),
+        body_rate_min: config.http_body_rate_min.0,
+        write_timeout: config.http_write_timeout.to_std(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads request bodies piece by piece, unpacking gzip and zstd on the way. Memory never passes the
 //! limit: a bomb is refused while it unpacks, and all bodies together draw on one account.
 
+use std::error::Error as _;
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,12 +12,16 @@ use bytes::Bytes;
 use common::{Error, Result};
 use futures::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
-use crate::app::{App, BODY_PERMIT_BYTES};
+use crate::app::{App, BODY_PERMIT_BYTES, HttpLimits};
+use crate::guard::NoPlace;
 
 /// A client that sends nothing for so long is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// More than any body takes; what is added to a clock has an end.
+const EARNED_MAX: Duration = Duration::from_secs(1 << 20);
 /// Largest window a zstd body may ask for: 2^26 bytes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 26;
 
@@ -37,13 +42,16 @@ pub async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Unpacked
     let mut decoder = Decoder::new(headers, max)?;
     let mut permits: Option<OwnedSemaphorePermit> = None;
     let mut pieces = body.into_data_stream();
+    let (began, mut received) = (Instant::now(), 0);
     loop {
-        let piece = match tokio::time::timeout(SILENCE_MAX, pieces.next()).await {
-            Err(_) => return Err(Error::cancelled("the body stopped coming")),
+        let until = patience(&app.limits.http, began, received);
+        let piece = match tokio::time::timeout_at(until, pieces.next()).await {
+            Err(_) => return Err(too_slow(&app.limits.http)),
             Ok(None) => break,
             Ok(Some(Err(e))) => return Err(cut_off(&e)),
             Ok(Some(Ok(piece))) => piece,
         };
+        received += piece.len() as u64;
         app.counters.body_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         decoder.push(&piece)?;
         let needed = decoder.held() / BODY_PERMIT_BYTES + 1;
@@ -78,6 +86,27 @@ pub async fn json<T: serde::de::DeserializeOwned>(
         .map_err(|e| Error::invalid(format!("the body does not parse: {e}")).hint(example))
 }
 
+/// Until when the next piece must be there.
+fn patience(limits: &HttpLimits, began: Instant, received: u64) -> Instant {
+    let silent = Instant::now() + SILENCE_MAX;
+    match limits.body_rate_min {
+        0 => silent,
+        rate => {
+            let earned = Duration::from_millis(received.saturating_mul(1_000) / rate);
+            silent.min(began + limits.body_grace + earned.min(EARNED_MAX))
+        }
+    }
+}
+
+fn too_slow(limits: &HttpLimits) -> Error {
+    let rate = limits.body_rate_min;
+    Error::cancelled("the body came too slowly").hint(format!(
+        "nothing of it was taken; send {rate} bytes a second at least (http.body_rate_min), and \
+         something every {} s",
+        SILENCE_MAX.as_secs()
+    ))
+}
+
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -90,6 +119,9 @@ fn too_large(max: usize, what: &str) -> Error {
 }
 
 fn cut_off(e: &axum::Error) -> Error {
+    if e.source().is_some_and(|inner| inner.is::<NoPlace>()) {
+        return NoPlace.into();
+    }
     Error::invalid(format!("the body ended before it was complete: {e}"))
         .hint("nothing of it was taken; send the request again")
 }

@@ -6,6 +6,7 @@ mod app;
 mod body;
 mod console;
 mod guard;
+mod http;
 mod kafka;
 mod listeners;
 mod pgwire;
@@ -40,11 +41,7 @@ pub async fn run(
     let (stop, stopping) = watch::channel(false);
     let app = App::new(platform.clone(), &listeners.config, stopping.clone());
     let router = rest::router(app.clone());
-    let mut http_stop = stopping.clone();
-    let http = axum::serve(listeners.http, router).with_graceful_shutdown(async move {
-        let _ = http_stop.wait_for(|stop| *stop).await;
-    });
-    let mut http = tokio::spawn(async move { http.await });
+    let mut http = tokio::spawn(http::serve(app.clone(), listeners.http, router));
     let pg = listeners.pg.map(|socket| {
         let app = app.clone();
         tokio::spawn(pgwire::serve(app, socket, stopping.clone()))
@@ -72,10 +69,9 @@ pub async fn run(
     Ok(())
 }
 
-fn ended_early(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<()> {
+fn ended_early(ended: Result<(), tokio::task::JoinError>) -> Result<()> {
     match ended {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => Err(Error::io("serving HTTP", e)),
+        Ok(()) => Ok(()),
         Err(e) => Err(Error::internal(format!("the HTTP door ended: {e}"))),
     }
 }

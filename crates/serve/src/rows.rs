@@ -8,6 +8,9 @@ use formats::json::{Shape, write_rows};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+/// Rows written between two looks at how many bytes there are.
+const ROWS_AT_ONCE: usize = 256;
+
 /// `[{"name", "type", "nullable"}]`.
 pub fn columns(schema: &Schema) -> Value {
     let fields = schema.fields().iter();
@@ -24,9 +27,37 @@ pub fn objects(batches: &[RecordBatch]) -> Result<Box<RawValue>> {
     list(batches, Shape::Objects)
 }
 
-/// Rows as arrays: `[[1], …]`.
-pub fn arrays(batches: &[RecordBatch]) -> Result<Box<RawValue>> {
-    list(batches, Shape::Arrays)
+/// Rows as arrays: `[[1], …]`, those that fit into so many bytes, and whether all did.
+pub fn arrays(batches: &[RecordBatch], bytes_max: usize) -> Result<(Box<RawValue>, bool)> {
+    let mut out = vec![b'['];
+    for batch in batches {
+        let (mut at, mut step) = (0, ROWS_AT_ONCE);
+        while at < batch.num_rows() {
+            let n = step.min(batch.num_rows() - at);
+            let before = out.len();
+            write_rows(&batch.slice(at, n), Shape::Arrays, &mut out)?;
+            if out.len() > bytes_max {
+                out.truncate(before);
+                if n == 1 {
+                    return Ok((raw(out)?, false));
+                }
+                step = n / 2;
+            } else {
+                at += n;
+            }
+        }
+    }
+    Ok((raw(out)?, true))
+}
+
+/// Rows as objects, commas between them, after what `out` has.
+pub fn write_objects(batches: &[RecordBatch], out: &mut Vec<u8>) -> Result<()> {
+    let mut rows = vec![];
+    for batch in batches {
+        write_rows(batch, Shape::Objects, &mut rows)?;
+    }
+    out.append(&mut rows);
+    Ok(())
 }
 
 fn list(batches: &[RecordBatch], shape: Shape) -> Result<Box<RawValue>> {
@@ -95,9 +126,13 @@ mod tests {
             ("s", Arc::new(StringArray::from(vec!["a\"\n", "é"]))),
         ]);
         assert_eq!(
-            arrays(&[b]).unwrap().get(),
+            arrays(std::slice::from_ref(&b), 1_000).unwrap().0.get(),
             "[[9223372036854775807,12345678901234567890.123,\"a\\\"\\n\"],[-1,null,\"é\"]]"
         );
+        // As many as fit, and no part of a row.
+        let (some, all) = arrays(&[b], 60).unwrap();
+        assert_eq!(some.get(), "[[9223372036854775807,12345678901234567890.123,\"a\\\"\\n\"]]");
+        assert!(!all);
     }
 
     #[test]

@@ -20,11 +20,13 @@ struct Reader {
 impl Reader {
     fn take(&mut self, update: Update) {
         match update {
-            Update::Snapshot { epoch, batches } => {
-                self.rows.clear();
-                batches.iter().for_each(|b| self.add(b, |_| 1));
-                self.epoch = epoch;
-                self.snapshots += 1;
+            Update::Snapshot(part) => {
+                if part.is_first {
+                    self.rows.clear();
+                }
+                part.batches.iter().for_each(|b| self.add(b, |_| 1));
+                self.epoch = part.epoch;
+                self.snapshots += usize::from(part.is_last);
             }
             Update::Changes(epoch) => {
                 assert!(epoch.epoch > self.epoch, "{:?} after {:?}", epoch.epoch, self.epoch);

@@ -32,9 +32,11 @@ use crate::app::{App, BODY_PERMIT_BYTES};
 const PIPELINED_MAX: usize = 64;
 /// A client that is silent for so long is taken for gone (`connections.max.idle.ms`).
 const IDLE_MAX: Duration = Duration::from_secs(600);
-/// A client that does not take its answers, or stops in the middle of a frame.
+/// A client that stops in the middle of a frame.
 const STALLED_MAX: Duration = Duration::from_secs(30);
 
+/// A client that takes large answers more slowly is cut off: they wait in memory.
+const TAKEN_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 /// Requests are read in pieces of this size.
 const PIECE_BYTES: usize = 1 << 20;
 /// Shortest request: a header.
@@ -50,11 +52,13 @@ pub type Answer = BoxFuture<'static, Result<Option<Frame>>>;
 #[derive(Default)]
 pub struct Frame {
     pub pieces: VecDeque<Bytes>,
+    /// Memory of the records, until the client took them.
+    pub _memory: Option<OwnedSemaphorePermit>,
 }
 
 impl From<Bytes> for Frame {
     fn from(bytes: Bytes) -> Frame {
-        Frame { pieces: VecDeque::from([bytes]) }
+        Frame { pieces: VecDeque::from([bytes]), _memory: None }
     }
 }
 
@@ -184,7 +188,7 @@ async fn exchange(
     writing: impl AsyncWrite + Unpin,
 ) -> Result<()> {
     let (send, receive) = mpsc::channel(PIPELINED_MAX);
-    let mut writing = std::pin::pin!(write(writing, receive));
+    let mut writing = std::pin::pin!(write(app, writing, receive));
     let served = tokio::select! {
         read = read(app, &mut login, reading, send) => match read {
             // The client may have closed its side only; what it asked for is still answered.
@@ -295,19 +299,30 @@ async fn read_piece(
 }
 
 async fn write(
+    app: &App,
     mut socket: impl AsyncWrite + Unpin,
     mut answers: mpsc::Receiver<Answer>,
 ) -> Result<()> {
+    let patience = app.limits.kafka_write_timeout;
     while let Some(answer) = answers.recv().await {
         let Some(mut frame) = answer.await? else { continue };
-        let send = async {
-            socket.write_all_buf(&mut frame).await?;
-            socket.flush().await
-        };
-        match tokio::time::timeout(STALLED_MAX, send).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Ok(()),
-            Err(_) => return Err(Error::cancelled("the client does not take its answers")),
+        // Something must be taken all the time, and all of it at a least rate.
+        let rate = frame.remaining() as u64 / TAKEN_BYTES_PER_SECOND_MIN;
+        let until = Instant::now() + patience + Duration::from_secs(rate);
+        loop {
+            let is_over = !frame.has_remaining();
+            let send = async {
+                match is_over {
+                    true => socket.flush().await,
+                    false => socket.write_buf(&mut frame).await.map(|_| ()),
+                }
+            };
+            match tokio::time::timeout_at(until.min(Instant::now() + patience), send).await {
+                Ok(Ok(())) if is_over => break,
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Ok(()),
+                Err(_) => return Err(Error::cancelled("the client does not take its answers")),
+            }
         }
     }
     Ok(())

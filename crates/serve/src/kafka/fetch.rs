@@ -11,16 +11,22 @@ use kafka_protocol::messages::fetch_response::{AbortedTransaction, PartitionData
 use kafka_protocol::messages::{BrokerId, ProducerId};
 use kafka_protocol::protocol::Encodable;
 use log::Header;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::connection::{Answer, Frame, Request};
 use super::list_offsets::READ_COMMITTED;
-use crate::app::App;
+use crate::app::{App, BODY_PERMIT_BYTES, permits_of};
 
 /// No client waits longer, whatever it asks for.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// No answer is larger, but for a single batch.
 const BYTES_MAX: usize = 64 << 20;
+
+/// One answer gets this part of the memory that is left.
+const SHARE: usize = 4;
+/// But so much at least.
+const ROOM_MIN: usize = 1 << 20;
 
 /// Smaller batches are copied together: many small pieces are slower.
 const COPIED_BYTES_MAX: usize = 16 << 10;
@@ -70,19 +76,51 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     let (app, topics) = (app.clone(), std::sync::Arc::new(topics));
     Ok(Box::pin(async move {
         let deadline = Instant::now() + wait;
+        let each = topics.iter().flat_map(|t| &t.partitions).map(|(_, _, max)| *max);
+        let named = each.fold(0_usize, usize::saturating_add);
         let mut commits = app.platform.log_commits();
         loop {
             commits.mark_unchanged();
+            let (mut memory, room) = take_memory(&app, bytes_max.min(named)).await?;
             let (platform, wanted) = (app.platform.clone(), topics.clone());
-            let read = move || read(&platform, &wanted, bytes_max, committed);
+            let read = move || read(&platform, &wanted, room, committed);
             let (responses, bytes, failed) = super::blocking(read).await?;
-            let enough = failed || i64::try_from(bytes).unwrap_or(i64::MAX) >= bytes_min.into();
+            let surplus = memory.num_permits().saturating_sub(bytes / BODY_PERMIT_BYTES);
+            drop(memory.split(surplus));
+            // Less than was asked for because memory is short: waiting brings no more.
+            let is_full = bytes > 0 && room < bytes_max.min(named);
+            let enough =
+                failed || is_full || i64::try_from(bytes).unwrap_or(i64::MAX) >= bytes_min.into();
             if !enough && tokio::time::timeout_at(deadline, commits.changed()).await.is_ok() {
                 continue;
             }
-            return encode(&request, responses).map(Some);
+            let frame = encode(&request, responses)?;
+            return Ok(Some(Frame { _memory: Some(memory), ..frame }));
         }
     }))
+}
+
+/// Memory for records, and how many bytes of them it is for. Nobody gets more than a part of what
+/// is left, so that many slow clients leave something to the others; when there is next to nothing
+/// an answer waits until one of them took its own, or is cut off.
+async fn take_memory(app: &App, wanted: usize) -> Result<(OwnedSemaphorePermit, usize)> {
+    let budget = &app.limits.kafka_answers;
+    let left = budget.available_permits() * BODY_PERMIT_BYTES / SHARE;
+    let room = wanted.min(left.max(ROOM_MIN));
+    let permits = permits_of(room);
+    let taken = match budget.clone().try_acquire_many_owned(permits) {
+        Ok(taken) => return Ok((taken, room)),
+        Err(_) => {
+            let room = room.min(ROOM_MIN);
+            let few = budget.clone().acquire_many_owned(permits_of(room));
+            tokio::time::timeout(2 * app.limits.kafka_write_timeout, few).await.map(|p| (p, room))
+        }
+    };
+    match taken {
+        Ok((Ok(taken), room)) => Ok((taken, room)),
+        _ => Err(Error::exhausted("the memory for answers is used up by clients that are slow")
+            .hint("raise kafka.answers_bytes_max")),
+    }
 }
 
 /// The answer's frame. By hand, because the records stay where they were read to.
@@ -177,7 +215,7 @@ impl Pieces {
             head.advance(4);
         }
         self.done.push_front(Bytes::copy_from_slice(&len.to_be_bytes()));
-        Ok(Frame { pieces: self.done })
+        Ok(Frame { pieces: self.done, _memory: None })
     }
 }
 

@@ -1,11 +1,14 @@
 //! Metadata: which topics there are and where their partitions live, which is here. A topic that a
 //! client asks for may be made on the way, as Kafka does (`auto.create.topics.enable`).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::Result;
 use engine::RawTopic;
-use kafka_protocol::ResponseError;
+use kafka_protocol::ResponseError::{
+    self, InvalidTopicException, LeaderNotAvailable, PolicyViolation,
+};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -14,14 +17,20 @@ use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use super::connection::{Answer, Request};
-use super::topics::is_name;
+use super::errors::Fault;
+use super::topics::{create_together, is_name};
 use super::{NODE_ID, NOT_SAID, text};
 use crate::app::App;
+
+/// Topics made for one request.
+const CREATED_MAX: usize = 1_000;
 
 /// A topic that is asked for, by name or by id.
 struct Wanted {
     id: Uuid,
     name: Option<String>,
+    /// Why it could not be made.
+    fault: Option<ResponseError>,
 }
 
 pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
@@ -31,7 +40,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
         let id = if version >= 10 { r.uuid()? } else { Uuid::nil() };
         let name = if version >= 10 { r.nullable_string()? } else { Some(r.string()?) };
         r.tags()?;
-        Ok(Wanted { id, name })
+        Ok(Wanted { id, name, fault: None })
     })?;
     // Before version 1 no names meant all.
     let topics = topics.filter(|t| version > 0 || !t.is_empty());
@@ -40,12 +49,16 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     Ok(Box::pin(async move {
         let topics = match topics {
             None => app.platform.topic_logs().iter().map(described).collect(),
-            Some(wanted) => {
-                let mut topics = vec![];
-                for one in wanted {
-                    topics.push(topic(&app, one, may_create).await);
+            Some(mut wanted) => {
+                if may_create && app.limits.kafka_auto_create {
+                    create(&app, &mut wanted).await;
                 }
-                topics
+                let logs = match wanted.iter().any(|one| one.name.is_none()) {
+                    true => app.platform.topic_logs(),
+                    false => vec![],
+                };
+                let by_id = logs.into_iter().map(|log| (log.id(), log)).collect();
+                wanted.into_iter().map(|one| topic(&app, &by_id, one)).collect()
             }
         };
         let broker = MetadataResponseBroker::default()
@@ -62,43 +75,66 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     }))
 }
 
-async fn topic(app: &App, wanted: Wanted, may_create: bool) -> MetadataResponseTopic {
-    let Some(name) = wanted.name else {
-        let found = app.platform.topic_logs().into_iter().find(|t| t.id() == wanted.id);
-        return match found {
-            Some(log) => described(&log),
-            None => MetadataResponseTopic::default()
-                .with_error_code(ResponseError::UnknownTopicId.code())
-                .with_topic_id(wanted.id)
-                .with_topic_authorized_operations(NOT_SAID),
-        };
+/// Makes the topics that are not there, in one step. A client asks again for those that are too
+/// many for one request, as it does while a cluster elects leaders.
+async fn create(app: &App, wanted: &mut [Wanted]) {
+    let is_new = |name: &&str| is_name(name) && app.platform.topic_log(name).is_err();
+    let names: BTreeSet<&str> =
+        wanted.iter().filter_map(|one| one.name.as_deref()).filter(is_new).collect();
+    if names.is_empty() {
+        return;
+    }
+    let partitions = app.limits.kafka_partitions;
+    let raw = |name: &&str| RawTopic { name: (*name).to_string(), partitions, options: vec![] };
+    let topics: Vec<RawTopic> = names.iter().take(CREATED_MAX).map(raw).collect();
+    let made = create_together(app, &topics.iter().collect::<Vec<_>>()).await;
+    let mut faults: BTreeMap<String, ResponseError> =
+        names.iter().skip(CREATED_MAX).map(|n| ((*n).into(), LeaderNotAvailable)).collect();
+    let mut n = 0;
+    for (topic, made) in topics.into_iter().zip(made) {
+        match made {
+            Ok(()) => n += 1,
+            Err(Fault { code, message }) => {
+                let (topic, why) = (topic.name, message.unwrap_or_default());
+                tracing::debug!(topic, "a Kafka client's topic could not be made: {}", &*why);
+                let is_full = code == PolicyViolation.code();
+                faults.insert(topic, if is_full { PolicyViolation } else { InvalidTopicException });
+            }
+        }
+    }
+    if n > 0 {
+        tracing::info!(topics = n, "made for a Kafka client, with format = 'raw'");
+    }
+    if !faults.is_empty() {
+        tracing::info!(topics = faults.len(), "not made for a Kafka client");
+    }
+    for one in wanted {
+        one.fault = one.name.as_ref().and_then(|name| faults.get(name)).copied();
+    }
+}
+
+fn topic(
+    app: &App,
+    by_id: &BTreeMap<Uuid, Arc<log::Topic>>,
+    wanted: Wanted,
+) -> MetadataResponseTopic {
+    let found = match &wanted.name {
+        Some(name) => app.platform.topic_log(name).ok(),
+        None => by_id.get(&wanted.id).cloned(),
     };
-    if let Ok(log) = app.platform.topic_log(&name) {
+    if let Some(log) = found {
         return described(&log);
     }
-    let code = match may_create && app.limits.kafka_auto_create {
-        false => ResponseError::UnknownTopicOrPartition,
-        true if !is_name(&name) => ResponseError::InvalidTopicException,
-        true => match create(app, &name).await {
-            Ok(log) => return described(&log),
-            Err(e) => {
-                tracing::warn!(topic = name, "a Kafka client's topic could not be made: {e}");
-                ResponseError::InvalidTopicException
-            }
-        },
+    let code = match &wanted.name {
+        None => ResponseError::UnknownTopicId,
+        Some(name) if !is_name(name) => ResponseError::InvalidTopicException,
+        Some(_) => wanted.fault.unwrap_or(ResponseError::UnknownTopicOrPartition),
     };
     MetadataResponseTopic::default()
         .with_error_code(code.code())
-        .with_name(Some(TopicName(StrBytes::from_string(name))))
+        .with_topic_id(wanted.id)
+        .with_name(wanted.name.map(|name| TopicName(StrBytes::from_string(name))))
         .with_topic_authorized_operations(NOT_SAID)
-}
-
-async fn create(app: &App, name: &str) -> Result<Arc<log::Topic>> {
-    let partitions = app.limits.kafka_partitions;
-    let topic = RawTopic { name: name.to_string(), partitions, options: vec![] };
-    app.platform.create_raw_topic(&topic).await?;
-    tracing::info!(topic = name, "made for a Kafka client, with format = 'raw'");
-    app.platform.topic_log(name)
 }
 
 fn described(log: &Arc<log::Topic>) -> MetadataResponseTopic {

@@ -15,6 +15,8 @@ use super::connection::{Answer, Request};
 use super::errors::Fault;
 use crate::app::App;
 
+/// How often a part of the topics of one request is tried again without others.
+const TRIES_MAX: usize = 24;
 /// Longest name of a topic in Kafka.
 const NAME_MAX: usize = 249;
 
@@ -87,26 +89,48 @@ fn check(app: &App, wanted: &Wanted) -> std::result::Result<RawTopic, Fault> {
 /// A new topic's id and partitions.
 type Made = std::result::Result<(Uuid, u32), Fault>;
 
-/// In one step, which for many topics takes about as long as for one. If that fails each is tried
-/// by itself.
 async fn create_all(app: &App, checked: Vec<std::result::Result<RawTopic, Fault>>) -> Vec<Made> {
     let good: Vec<&RawTopic> = checked.iter().flatten().collect();
-    let at_once = good.len() > 1 && app.platform.create_raw_topics(&good).await.is_ok();
-    let mut made = vec![];
-    for topic in checked {
-        made.push(match topic {
-            Ok(topic) => create_one(app, &topic, at_once).await,
-            Err(fault) => Err(fault),
-        });
-    }
-    made
+    let mut made = create_together(app, &good).await.into_iter();
+    let one = |checked: std::result::Result<RawTopic, Fault>| {
+        let topic = checked?;
+        made.next().unwrap_or(Ok(()))?;
+        Ok((app.platform.topic_log(&topic.name)?.id(), topic.partitions))
+    };
+    checked.into_iter().map(one).collect()
 }
 
-async fn create_one(app: &App, topic: &RawTopic, is_made: bool) -> Made {
-    if !is_made {
-        app.platform.create_raw_topic(topic).await.map_err(configs::refused)?;
+/// Makes topics in one step, which for many takes about as long as for one. If that fails, halves
+/// are tried, to find those that are at fault; after some tries all that are left are refused.
+pub async fn create_together(
+    app: &App,
+    topics: &[&RawTopic],
+) -> Vec<std::result::Result<(), Fault>> {
+    let mut made: Vec<_> = topics.iter().map(|_| Ok(())).collect();
+    let room = app.platform.topics_room().min(topics.len());
+    for one in made.iter_mut().skip(room) {
+        let why = "there are as many topics as topics_max allows: drop some, or raise it";
+        *one = Err(Fault::new(ResponseError::PolicyViolation, why));
     }
-    Ok((app.platform.topic_log(&topic.name)?.id(), topic.partitions))
+    let mut left = vec![(0, room)];
+    let mut tries = TRIES_MAX;
+    while let Some((from, to)) = left.pop() {
+        if from == to {
+            continue;
+        }
+        let Err(e) = app.platform.create_raw_topics(&topics[from..to]).await else { continue };
+        tries = tries.saturating_sub(1);
+        if to - from > 1 && tries > 0 {
+            let middle = from + (to - from) / 2;
+            left.extend([(middle, to), (from, middle)]);
+            continue;
+        }
+        let Fault { code, message } = configs::refused(e);
+        for one in &mut made[from..to] {
+            *one = Err(Fault { code, message: message.clone() });
+        }
+    }
+    made
 }
 
 /// Kafka's configurations as options of CREATE TOPIC.

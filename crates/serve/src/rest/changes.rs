@@ -1,27 +1,22 @@
 //! `/api/views/{view}/changes`: a snapshot, then what each epoch changed, as server-sent events.
-//! The next update is fetched only when the client took the one before, so that a slow client
-//! costs no memory here; the engine tells it to start again when it falls too far behind.
+//! The next update is fetched only when the client took the one before, and its text is made once
+//! for all clients, so that a slow one costs no memory here; the engine tells it to start again
+//! when it falls too far behind.
 
-use std::convert::Infallible;
-use std::time::Duration;
-
+use arrow::datatypes::Schema;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use common::{Epoch, Error, Result};
-use engine::{Subscription, Update};
-use futures::Stream;
-use serde_json::json;
+use axum::response::Response;
+use bytes::Bytes;
+use common::{Epoch, Error, Kind, Result};
+use engine::{EpochChanges, SnapshotPart, Subscription, Update};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::events;
 use super::parameters::{Parameters, Segments};
 use crate::app::{App, Gauge};
 use crate::problem::Answer;
 use crate::rows;
-
-/// Comments at this pace keep proxies and clients from giving up a quiet stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What an open stream holds on to.
 pub struct Held {
@@ -40,12 +35,6 @@ pub fn hold(app: &App) -> Result<Held> {
     Ok(Held { stopping: app.stopping.clone(), _permit: permit, _gauge: gauge })
 }
 
-/// Sends events with keep-alive comments, unbuffered by anything on the way.
-pub fn answer(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
-    let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    ([("x-accel-buffering", "no")], sse).into_response()
-}
-
 pub async fn follow(
     State(app): State<App>,
     Segments(view): Segments<String>,
@@ -61,48 +50,74 @@ pub async fn follow(
     parameters.finish(&["after"])?;
     let subscription = app.platform.subscribe(&view, after.map(Epoch))?;
     let held = hold(&app)?;
-    Ok(answer(futures::stream::unfold(Some((subscription, held)), next)))
+    let open = Open { subscription, held };
+    Ok(events::answer(futures::stream::unfold(Some(open), next)))
 }
 
-type Open = (Subscription, Held);
+struct Open {
+    subscription: Subscription,
+    held: Held,
+}
 
-async fn next(open: Option<Open>) -> Option<(Result<Event, Infallible>, Option<Open>)> {
-    let (mut subscription, mut held) = open?;
+async fn next(open: Option<Open>) -> Option<(Bytes, Option<Open>)> {
+    let Open { mut subscription, mut held } = open?;
+    // A comment would end an event that has only begun.
+    let is_whole = !subscription.is_in_snapshot();
     let update = tokio::select! {
         biased;
         _ = held.stopping.wait_for(|stop| *stop) => return None,
-        update = subscription.next() => update?,
+        update = subscription.next() => Some(update?),
+        () = tokio::time::sleep(events::KEEP_ALIVE), if is_whole => None,
     };
-    match update.and_then(|u| event(&u, &subscription)) {
-        Ok(event) => Some((Ok(event), Some((subscription, held)))),
+    let text = match update {
+        None => Ok(events::COMMENT),
+        Some(Ok(update)) => text(update, &subscription).await,
+        Some(Err(e)) => Err(e),
+    };
+    match text {
+        Ok(text) => Some((text, Some(Open { subscription, held }))),
         Err(e) => {
-            tracing::error!(error = %e, "a stream of changes failed");
-            let event = Event::default().event("error").data(e.to_json().to_string());
-            Some((Ok(event), None))
+            if e.kind() != Kind::TooLarge {
+                tracing::error!(error = %e, "a stream of changes failed");
+            }
+            // Half an event is nothing to a client once the stream has ended.
+            is_whole.then(|| (events::error(&e), None))
         }
     }
 }
 
-fn event(update: &Update, subscription: &Subscription) -> Result<Event> {
-    let (name, epoch, data) = match update {
-        Update::Snapshot { epoch, batches } => {
-            let data = json!({
-                "epoch": epoch,
-                "columns": rows::columns(&subscription.schema()),
-                "rows": rows::objects(batches)?,
-            });
-            ("snapshot", Some(epoch), data)
+async fn text(update: Update, subscription: &Subscription) -> Result<Bytes> {
+    match update {
+        Update::Snapshot(part) => snapshot(&part, &subscription.schema()),
+        Update::Changes(changes) => subscription.text(&changes, changed).await,
+        Update::Resync => Ok(events::event("resync", "{}")),
+    }
+}
+
+/// A part of a snapshot, as one line of its event's data.
+fn snapshot(part: &SnapshotPart, schema: &Schema) -> Result<Bytes> {
+    let mut text = match part.is_first {
+        false => b"data: ,".to_vec(),
+        true => {
+            let columns = rows::columns(schema);
+            let mut text = events::begin("snapshot", part.epoch);
+            let head = format!("{{\"epoch\":{},\"columns\":{columns},\"rows\":", part.epoch);
+            text.extend_from_slice(head.as_bytes());
+            text.push(b'[');
+            text
         }
-        Update::Changes(changes) => {
-            let parts = changes.changes.iter().map(|c| (&c.batch, c.weights.as_ref()));
-            let data = json!({ "epoch": changes.epoch, "changes": rows::changes(parts)? });
-            ("changes", Some(&changes.epoch), data)
-        }
-        Update::Resync => ("resync", None, json!({})),
     };
-    let event = Event::default().event(name).data(data.to_string());
-    Ok(match epoch {
-        Some(epoch) => event.id(epoch.to_string()),
-        None => event,
-    })
+    rows::write_objects(&part.batches, &mut text)?;
+    text.extend_from_slice(if part.is_last { b"]}\n\n" } else { b"\n" });
+    Ok(text.into())
+}
+
+fn changed(changes: &EpochChanges) -> Result<Bytes> {
+    let parts = changes.changes.iter().map(|c| (&c.batch, c.weights.as_ref()));
+    let mut text = events::begin("changes", changes.epoch);
+    let head = format!("{{\"epoch\":{},\"changes\":", changes.epoch);
+    text.extend_from_slice(head.as_bytes());
+    text.extend_from_slice(rows::changes(parts)?.get().as_bytes());
+    text.extend_from_slice(b"}\n\n");
+    Ok(text.into())
 }

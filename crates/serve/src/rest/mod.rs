@@ -4,6 +4,7 @@
 mod changes;
 mod dashboards;
 mod dead_letters;
+mod events;
 mod groups;
 mod health;
 mod metrics;
@@ -26,6 +27,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::{console, guard};
+pub use events::KEEP_ALIVE;
 
 /// One route, with all that is said about it.
 pub struct Route {

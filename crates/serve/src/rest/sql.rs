@@ -43,13 +43,12 @@ pub async fn run(State(app): State<App>, headers: HeaderMap, body: Body) -> Answ
         Outcome::Message(message) => {
             Json(json!({ "message": message, "elapsed_ms": elapsed_ms })).into_response()
         }
-        Outcome::Rows { schema, batches, omitted } => Json(Table {
-            columns: rows::columns(&schema),
-            rows: rows::arrays(&batches)?,
-            rows_omitted: omitted,
-            elapsed_ms,
-        })
-        .into_response(),
+        Outcome::Rows { schema, batches, omitted } => {
+            let (rows, is_all) = rows::arrays(&batches, app.limits.answer_bytes_max)?;
+            let columns = rows::columns(&schema);
+            Json(Table { columns, rows, rows_omitted: omitted || !is_all, elapsed_ms })
+                .into_response()
+        }
     })
 }
 
