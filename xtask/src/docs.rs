@@ -46,7 +46,8 @@ fn limits() -> Result<String> {
     );
     let is_limit = |key: &str| LIMIT_WORDS.iter().any(|w| key.contains(w));
     for key in config.show().iter().filter(|k| is_limit(k.key)) {
-        let _ = writeln!(page, "| `{}` | `{}` | {} |", key.key, key.value.trim_matches('"'), key.doc);
+        let _ =
+            writeln!(page, "| `{}` | `{}` | {} |", key.key, key.value.trim_matches('"'), key.doc);
     }
     page.push_str("\n## That are fixed\n\n| limit | value | what it is | where |\n");
     page.push_str("| --- | --- | --- | --- |\n");

@@ -221,8 +221,8 @@ config! {
     /// project's files may use all others, too.
     files_allowed: Vec<String> = ".", "files.allowed";
     /// Hosts (`host`, `host:port` or `*`) that statements typed at run time may reach although
-    /// their addresses are not public; of Kafka clusters every broker must be listed. Definitions in
-    /// the project's files may reach all.
+    /// their addresses are not public; of Kafka clusters every broker must be listed. Definitions
+    /// in the project's files may reach all.
     http_allowed: Vec<String> = "", "http.allowed";
     /// Address the doors listen on. Only loopback until accounts exist.
     host: String = "127.0.0.1", "host";
@@ -317,8 +317,8 @@ config! {
     log_retention_interval: DurationUs = "1 minute", "log.retention_interval";
     /// Shortest time between two commits of a pipeline.
     epoch_interval_min: DurationUs = "50 ms", "stream.epoch_interval_min";
-    /// Memory that the state of all views together may take, and never more than half of memory.max;
-    /// a view that passes it stops.
+    /// Memory that the state of all views together may take, and never more than half of
+    /// memory.max; a view that passes it stops.
     state_bytes_max: Bytes = "4096 MiB", "stream.state_bytes_max";
     /// Longest time between two commits of a pipeline under load.
     epoch_interval_max: DurationUs = "1 s", "stream.epoch_interval_max";

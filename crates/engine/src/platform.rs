@@ -284,7 +284,6 @@ impl Inner {
         let kv = Kv::open(project.path(&config.views), kv::Options::default())?;
         let lake = Arc::new(Lake::open(&config.lake, &project.dir)?);
         let catalog = CatalogFile::open(disk.clone(), project.path(&config.catalog))?;
-        let rules = crate::secrets::rules(&project);
         let users = Users::open(disk, project.path(&config.catalog).with_file_name("users.json"))?;
         let texts = crate::apply::Texts::load(&catalog)?;
         let dead_letters = Arc::new(DeadLetters::open(&kv)?);

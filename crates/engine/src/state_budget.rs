@@ -1,5 +1,5 @@
-//! One limit for the state of all views and sinks: a view with ever more keys stops, with the reason,
-//! before it ends the process.
+//! One limit for the state of all views and sinks: a view with ever more keys stops, with the
+//! reason, before it ends the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

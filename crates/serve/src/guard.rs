@@ -149,7 +149,7 @@ impl<'a> Named<'a> {
             let (scheme, rest) = origin.split_once("://").unwrap_or_default();
             let is_http = matches!(scheme, "http" | "https");
             let own = |name: &&str| name.eq_ignore_ascii_case(rest);
-            is_http && !self.names.is_empty() && self.names.iter().all(|name| own(&name))
+            is_http && !self.names.is_empty() && self.names.iter().all(own)
         };
         let mut origins = headers.get_all(header::ORIGIN).into_iter().map(text).peekable();
         let foreign = match origins.peek() {
