@@ -33,6 +33,11 @@ pub fn run(arguments: Arguments) -> Outcome {
         // Watching starts before the first reading, so that no save falls between the two.
         let watch = Watch::start(&project.dir)?;
         let report = opened.platform.apply_project().await;
+        if report.is_err()
+            && let Err(faults) = opened.platform.apply_last_good().await
+        {
+            terminal::complain(&Faults::from(faults).render());
+        }
         let url = format!("http://{}", opened.address);
         terminal::say(&format!("watershed dev: '{}'", project.name()));
         terminal::say(&format!("  console   {url}"));
@@ -88,7 +93,7 @@ fn show(report: &Result<ApplyReport, Vec<common::Error>>, done: &str, runs: usiz
             terminal::complain(&match runs {
                 0 => "  nothing runs yet; save to try again".to_string(),
                 n => format!(
-                    "  the last good version goes on running ({n} definitions); save to try again"
+                    "  the last good version goes on running ({n} defined); save to try again"
                 ),
             });
         }

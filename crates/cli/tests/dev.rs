@@ -49,3 +49,23 @@ fn a_project_with_a_fault_starts_in_dev_and_not_in_serve() {
     server.wait_for_line("created readings");
     assert_eq!(server.get("/api/topics/readings/schema").status, 200);
 }
+
+#[test]
+fn a_start_on_a_faulty_file_runs_what_ran_last() {
+    let server = Server::start(Project::new(READINGS), "dev", &[]);
+    let event = r#"{"sensor":"a","celsius":20.5,"at":"2026-01-01T10:00:00Z"}"#;
+    assert_eq!(server.post("/api/topics/readings", event).json()["accepted"], 1);
+    let (_, project) = server.stop();
+    project.write(
+        "sql/wrong.sql",
+        "CREATE MATERIALIZED VIEW v AS SELECT avgg(celsius) FROM readings;",
+    );
+    let mut server = Server::start(project, "dev", &[]);
+    let printed = server.printed();
+    assert!(
+        printed.contains("avgg") && printed.contains("goes on running (1 defined)"),
+        "{printed}"
+    );
+    assert_eq!(server.post("/api/topics/readings", event).json()["accepted"], 1);
+    assert_eq!(server.sql("SELECT count(*) FROM readings")[0][0], 2);
+}

@@ -84,22 +84,13 @@ impl Platform {
         }
     }
 
-    /// Reads the project's files and applies them, dashboards included. When they have faults and
-    /// nothing runs yet, what ran last runs again, from the catalog.
-    pub async fn apply_project(&self) -> Result<ApplyReport, Vec<Error>> {
-        let applied = self.apply_files().await;
-        if applied.is_err()
-            && self.inner.registry().definitions().is_empty()
-            && let Err(e) = self.apply_stored().await
-        {
-            tracing::error!("what ran before can't run from the catalog either: {}", first(e));
-        }
-        applied
-    }
-
-    /// Makes run what the catalog has: the last good version.
-    async fn apply_stored(&self) -> Result<(), Vec<Error>> {
+    /// Makes run what the catalog has, the last good version: for a start on files with faults.
+    /// Nothing happens when something runs already.
+    pub async fn apply_last_good(&self) -> Result<(), Vec<Error>> {
         let mut now = self.inner.texts.lock().await;
+        if !self.inner.registry().definitions().is_empty() {
+            return Ok(());
+        }
         let stored = self.inner.catalog.load().map_err(|e| vec![e])?;
         let of_file = |s: Stored| s.file.map(|f| sql::Text::new(Some(&f), &s.statement));
         let files = stored.into_iter().filter_map(of_file).collect();
@@ -109,7 +100,8 @@ impl Platform {
         Ok(())
     }
 
-    async fn apply_files(&self) -> Result<ApplyReport, Vec<Error>> {
+    /// Reads the project's files and applies them, dashboards included.
+    pub async fn apply_project(&self) -> Result<ApplyReport, Vec<Error>> {
         let read = self.inner.project.sql_texts().map_err(|e| vec![e]);
         let boards = self.inner.project.dashboards();
         let texts = match (read, &boards) {

@@ -20,6 +20,8 @@ pub struct Progress {
     offsets: Mutex<BTreeMap<String, BTreeMap<Partition, Offset>>>,
     /// Held for each commit, and while a topic is removed: its archive must not come back.
     turn: tokio::sync::Mutex<()>,
+    /// Why the last turn failed, if it did.
+    trouble: Mutex<Option<serde_json::Value>>,
 }
 
 impl Progress {
@@ -34,6 +36,23 @@ impl Progress {
     /// The topic is gone; a later one of its name begins at its own start.
     pub fn forget(&self, topic: &str) {
         self.lock().remove(topic);
+    }
+
+    /// Why events are not archived at the moment.
+    pub fn trouble(&self) -> Option<serde_json::Value> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps how a turn ended, and says so where it is news: a disk may be full for hours.
+    fn ended(&self, turn: Result<()>) {
+        let now = turn.as_ref().err().map(Error::to_json);
+        let mut before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match turn {
+            Err(e) if *before != now => tracing::warn!("archiving failed and is tried again: {e}"),
+            Ok(()) if before.is_some() => tracing::info!("archiving goes on"),
+            _ => {}
+        }
+        *before = now;
     }
 
     fn set(&self, topic: &str, offsets: BTreeMap<Partition, Offset>) {
@@ -62,9 +81,8 @@ pub async fn run(platform: Platform) {
             continue;
         }
         (last, seen) = (Instant::now(), appended);
-        if let Err(e) = archive_all(&platform).await {
-            tracing::warn!("archiving failed and is tried again: {e}");
-        }
+        let turn = archive_all(&platform).await;
+        platform.inner.archive.ended(turn);
     }
 }
 

@@ -16,16 +16,22 @@ pub fn check(graph: &Graph) -> Result<()> {
     for value in [null, zero] {
         match run(graph, value).map_err(sql::stream_error) {
             Err(e) if matches!(e.kind(), Kind::Internal | Kind::Unsupported) => {
-                return Err(Error::unsupported(format!(
-                    "this can't be kept up to date: {}",
-                    e.message()
-                ))
-                .hint("ask for it in a query instead of a view"));
+                return Err(refused(&e));
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+fn refused(e: &Error) -> Error {
+    let text = "this can't be kept up to date";
+    let e = match e.kind() {
+        // Words of a library about itself.
+        Kind::Internal => Error::unsupported(text),
+        _ => Error::unsupported(format!("{text}: {}", e.message())),
+    };
+    e.hint("ask for it in a query instead of a view")
 }
 
 fn run(graph: &Graph, value: fn(&DataType) -> ArrayRef) -> Result<()> {

@@ -594,6 +594,7 @@ fn commit_with_retry(runner: &mut Runner, shared: &Shared, stop: &AtomicBool) ->
     // The same batch is tried again: a commit in doubt may have been made.
     let prepared = runner.prepare(sealed)?;
     let mut pause = Duration::from_millis(100);
+    let mut told = String::new();
     loop {
         match prepared.batch.commit_durable() {
             Ok(()) => {
@@ -601,7 +602,11 @@ fn commit_with_retry(runner: &mut Runner, shared: &Shared, stop: &AtomicBool) ->
                 return Ok(true);
             }
             Err(e) if e.kind().may_retry() || e.kind() == Kind::Exhausted => {
-                tracing::warn!(view = runner.spec.name, "an epoch could not be written: {e}");
+                // Once, however long it takes.
+                if told != e.message() {
+                    told = e.message().to_string();
+                    tracing::warn!(view = runner.spec.name, "an epoch could not be written: {e}");
+                }
                 shared.update(|s| s.error = Some(e.to_json()));
                 if stop.load(Ordering::SeqCst) {
                     return Ok(false);

@@ -140,6 +140,7 @@ impl Platform {
         let mut problems =
             self.inner.problems.read().unwrap_or_else(PoisonError::into_inner).clone();
         problems.extend(self.inner.log.damage().iter().map(Error::to_json));
+        problems.extend(self.inner.archive.trouble());
         let external = self.inner.external.iter().flat_map(|kafka| kafka.troubles());
         problems.extend(external.map(|(topic, why)| match topic.is_empty() {
             true => Error::unavailable(why).to_json(),

@@ -51,7 +51,7 @@ impl TopicProvider {
     /// The archive, and the stretches of the log that are not in it. Archiving and retention go on
     /// meanwhile: when the log has lost what this version of the archive does not have yet, a newer
     /// version has it.
-    async fn read(&self) -> Result<(Option<LakeSnapshot>, Vec<Stretch>)> {
+    async fn read(&self) -> Result<(Option<LakeSnapshot>, Tail)> {
         let mut before = None;
         for _ in 0..ATTEMPTS {
             // Archive first: an offset archived in between is then read from the log, never twice.
@@ -70,16 +70,17 @@ impl TopicProvider {
         Err(overtaken(&self.topic.name))
     }
 
-    /// What of the log is read from these offsets on; None when it begins later and `gaps` do not
-    /// count.
+    /// What of the log is read from these offsets on, and kept for it; None when the log begins
+    /// later and `gaps` do not count.
     async fn tail(
         &self,
         archived: BTreeMap<Partition, Offset>,
         gaps: bool,
-    ) -> Result<Option<Vec<Stretch>>> {
+    ) -> Result<Option<Tail>> {
         let (archives, feed) = (self.topic.archive, self.feed.clone());
         crate::platform::blocking(move || {
             crate::archive::within_log(&feed.log, &archived)?;
+            let pin = feed.log.pin();
             let mut stretches = vec![];
             for p in feed.log.partitions() {
                 let archived = archived.get(&p.id()).copied().unwrap_or_default();
@@ -89,7 +90,7 @@ impl TopicProvider {
                 }
                 stretches.push(Stretch { partition: p.id(), from, to: feed.end(&p)? });
             }
-            Ok(Some(stretches))
+            Ok(Some(Tail { stretches, _pin: pin }))
         })
         .await
     }
@@ -97,7 +98,7 @@ impl TopicProvider {
     /// Reads stretches of the log while the query takes them, and only the columns it asks for.
     fn scan_tail(
         &self,
-        stretches: Vec<Stretch>,
+        tail: Tail,
         projection: Option<&Vec<usize>>,
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
@@ -107,6 +108,8 @@ impl TopicProvider {
         };
         let (topic, feed, wanted) = (self.topic.clone(), self.feed.clone(), schema.clone());
         lazy(schema, limit, move |take| {
+            // All of it belongs to the closure: a part alone would leave the pin behind.
+            let tail = &tail;
             let names: Vec<&str> = wanted.fields().iter().map(|f| f.name().as_str()).collect();
             let mut decoder = RowDecoder::of_columns(&topic, &names)?;
             let have = decoder.schema();
@@ -114,14 +117,14 @@ impl TopicProvider {
             let places: Vec<usize> =
                 names.iter().map(place).collect::<Result<_, _>>().map_err(lost)?;
             let mut more = true;
-            for Stretch { partition, from, to } in &stretches {
+            for Stretch { partition, from, to } in &tail.stretches {
                 let read = |batch: RecordBatch, _| {
                     more = take(batch.project(&places).map_err(lost)?)?;
                     Ok(more)
                 };
                 read_range(&feed, &mut decoder, *partition, *from, *to, READ_BYTES, read).map_err(
                     |e| match e.kind() {
-                        Kind::NotFound => overtaken(&topic.name),
+                        Kind::NotFound => overtaken(&topic.name).caused_by(e),
                         _ => e,
                     },
                 )?;
@@ -132,6 +135,12 @@ impl TopicProvider {
             Ok(())
         })
     }
+}
+
+/// What a query reads of a log; retention leaves it there as long.
+struct Tail {
+    stretches: Vec<Stretch>,
+    _pin: log::Pin,
 }
 
 /// Offsets of a partition.

@@ -30,6 +30,7 @@ use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::keys;
 use crate::lock::{lock, read, write};
+use crate::pin::Pins;
 use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::segment_list::{self, MissingSegment};
@@ -68,6 +69,7 @@ pub struct PartitionLog {
     pub(crate) start: AtomicI64,
     /// Retention removes nothing from here on.
     pub(crate) held_from: AtomicI64,
+    pub(crate) pins: Pins,
     pub(crate) counters: Counters,
     pub(crate) cleaner: Cleaner,
     pub(crate) settings: Arc<Settings>,
@@ -181,6 +183,7 @@ impl PartitionLog {
             missing: RwLock::new(opened.missing),
             start: AtomicI64::new(opened.start),
             held_from: AtomicI64::new(i64::MAX),
+            pins: Pins::default(),
             counters: Counters::default(),
             cleaner: Cleaner::default(),
             settings,

@@ -26,11 +26,11 @@ impl PartitionLog {
         let segments = self.extents()?;
         let mut bytes: u64 = segments.iter().map(|(_, extent)| extent.len).sum();
         let mut start = None;
+        let held_from = self.held_from.load(Ordering::Acquire).min(self.pins.first());
         for (_, extent) in segments.iter().filter(|(segment, _)| segment.is_sealed()) {
             let is_old = oldest_ms.is_some_and(|ms| extent.max_timestamp_ms < ms);
             let is_too_much = config.retention_bytes.is_some_and(|max| bytes > max);
-            let is_held = extent.next_offset > self.held_from.load(Ordering::Acquire);
-            if is_held || (!is_old && !is_too_much) {
+            if extent.next_offset > held_from || (!is_old && !is_too_much) {
                 break;
             }
             bytes -= extent.len;

@@ -29,7 +29,7 @@ pub struct Topic {
     id: Uuid,
     dir: PathBuf,
     shared: Arc<Shared>,
-    meta: Mutex<Meta>,
+    pub(crate) meta: Mutex<Meta>,
     settings: Arc<Settings>,
     partitions: RwLock<Vec<Arc<PartitionLog>>>,
 }

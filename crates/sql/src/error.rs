@@ -84,6 +84,9 @@ impl<'a> Explain<'a> {
                 Error::io("reading", std::io::Error::new(inner.kind(), inner.to_string()))
             }
             D::External(inner) => self.external(inner.as_ref(), e),
+            // An assertion of the library says nothing to those who wrote the query.
+            D::Internal(_) => Error::internal("the query engine met a fault of its own")
+                .hint("write the query another way, and please report this one"),
             other => Error::internal(tidy(&other.to_string())),
         }
     }

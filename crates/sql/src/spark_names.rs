@@ -123,6 +123,9 @@ fn function(f: &mut Function) -> Option<Expr> {
         f.name = ObjectName::from(vec![Ident::new(*other)]);
         return None;
     }
+    if name == "collect_list" {
+        return ordered_list(f);
+    }
     if !MEANT.contains(&name.as_str()) {
         return None;
     }
@@ -135,6 +138,27 @@ fn function(f: &mut Function) -> Option<Expr> {
         _ => None,
     });
     meaning(&name, args.collect::<Option<Vec<_>>>()?, f)
+}
+
+/// `collect_list(x ORDER BY y)`: the function of that name has no order. It leaves NULLs out, and
+/// gives an empty list where there is nothing.
+fn ordered_list(f: &mut Function) -> Option<Expr> {
+    let FunctionArguments::List(list) = &f.args else { return None };
+    let has_order = list.clauses.iter().any(|c| matches!(c, FunctionArgumentClause::OrderBy(_)));
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(x))] = list.args.as_slice() else {
+        return None;
+    };
+    if !has_order {
+        return None;
+    }
+    let there = Expr::IsNotNull(Box::new(x.clone()));
+    let filter = match f.filter.take() {
+        Some(filter) => binary(*filter, BinaryOperator::And, there),
+        None => there,
+    };
+    f.filter = Some(Box::new(filter));
+    f.name = ObjectName::from(vec![Ident::new("array_agg")]);
+    Some(call("coalesce", [Expr::Function(f.clone()), call("make_array", [])]))
 }
 
 fn int_literal(arg: &mut FunctionArg) {

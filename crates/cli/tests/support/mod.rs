@@ -115,10 +115,22 @@ pub struct Server {
 impl Server {
     pub fn start(project: Project, verb: &str, more: &[&str]) -> Server {
         let mut server = Server::spawn(project, verb, more);
-        let line = server.wait_for_line("http://127.0.0.1:");
+        // A sink may have complained about its own address before.
+        let mut line = server.wait_for_line("http://127.0.0.1:");
+        while line.contains(" WARN ") {
+            line = server.wait_for_line("http://127.0.0.1:");
+        }
         server.found_at(&line);
-        server.wait_until("ready", |s| s.get("/ready").status == 200);
-        server
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = server.get("/ready");
+            if answer.status == 200 {
+                return server;
+            }
+            let (why, printed) = (answer.text(), server.printed());
+            assert!(Instant::now() < until, "not ready within {PATIENCE:?}: {why}\n{printed}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Starts `serve` where it may well fail: see `wait_for_start`.
@@ -132,7 +144,7 @@ impl Server {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(line) => {
                     self.seen.push_str(&format!("{line}\n"));
-                    if line.contains("http://127.0.0.1:") {
+                    if line.contains("http://127.0.0.1:") && !line.contains(" WARN ") {
                         self.found_at(&line);
                         return Ok(());
                     }

@@ -131,6 +131,8 @@ fn a_start_on_faulty_files_runs_what_ran_last() {
         .write("sql/totals.sql", "CREATE MATERIALIZED VIEW wrong AS SELECT avgg(v) FROM events;\n");
     let bench = place.open().unwrap();
     assert_eq!(bench.apply().unwrap_err().len(), 1);
+    let platform = bench.platform.clone();
+    bench.on(async move { platform.apply_last_good().await }).unwrap();
     assert_eq!(bench.platform.problems().len(), 1);
     bench.wait("ready", |b| b.platform.ready().is_ok());
     bench.send("events", &events(10..20));
