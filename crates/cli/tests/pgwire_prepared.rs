@@ -285,6 +285,10 @@ fn queries_end_when_asked_or_when_their_time_is_up() {
     });
     assert_eq!(cancelled.map(|c| c.code().to_string()).as_deref(), Some("57014"));
     assert_eq!(s.texts("SELECT 'still here'", &[]), ["still here"]);
+    // Not only the wait for them has ended.
+    s.server.wait_until("nothing computes any more", |server| {
+        server.get("/metrics").text().contains("\nwatershed_queries_running 0\n")
+    });
 }
 
 #[test]
