@@ -17,6 +17,7 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_plan::execution_plan::{
     ChildrenPropertiesMode, ReplaceChildrenOptions, SchedulingType,
 };
@@ -38,15 +39,18 @@ pub fn interruptible(
     interrupt: &Interrupt,
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
+        // A large constant stands beside each row as soon as it is a column.
+        let constants = constants(node.as_ref())?;
+        let is_unnest = node.name() == "UnnestExec";
+        let node = match constants > CONSTANT_BYTES || is_unnest {
+            true => with_small_inputs(node, interrupt, constants)?,
+            false => node,
+        };
         if !HEAVY.contains(&node.name()) {
-            return Ok(Transformed::no(node));
+            return Ok(Transformed::yes(node));
         }
         let node = with_checked_filter(node, interrupt)?;
-        let node = match node.name() {
-            "UnnestExec" => with_small_inputs(node, interrupt)?,
-            _ => node,
-        };
-        Ok(Transformed::yes(Arc::new(Interruptible::new(node, interrupt.clone(), false)) as _))
+        Ok(Transformed::yes(Arc::new(Interruptible::new(node, interrupt.clone(), None)) as _))
     })
     .map(|t| t.data)
 }
@@ -68,13 +72,31 @@ const HEAVY: [&str; 12] = [
     "WindowAggExec",
 ];
 
+/// Constants up to this do not matter.
+const CONSTANT_BYTES: usize = 4 << 10;
+
+/// Bytes of the constants in an operator's expressions.
+fn constants(node: &dyn ExecutionPlan) -> DfResult<usize> {
+    let mut bytes = 0;
+    node.apply_expressions(&mut |expression| {
+        expression.apply(|part| {
+            if let Some(literal) = part.downcast_ref::<Literal>() {
+                bytes += literal.value().size();
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(bytes)
+}
+
 /// Lists are taken apart a whole batch at a time, so long ones come in small batches.
 fn with_small_inputs(
     node: Arc<dyn ExecutionPlan>,
     interrupt: &Interrupt,
+    constants: usize,
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
     let small = |input: &Arc<dyn ExecutionPlan>| {
-        Arc::new(Interruptible::new(input.clone(), interrupt.clone(), true)) as _
+        Arc::new(Interruptible::new(input.clone(), interrupt.clone(), Some(constants))) as _
     };
     let inputs = node.children().into_iter().map(small).collect();
     let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
@@ -127,13 +149,17 @@ fn ask(interrupt: &Interrupt) -> DfResult<()> {
 struct Interruptible {
     inner: Arc<dyn ExecutionPlan>,
     interrupt: Interrupt,
-    /// Batches are cut to what may be unnested at once.
-    small: bool,
+    /// Batches are cut to what may be unnested at once, with so many bytes beside each row.
+    small: Option<usize>,
     properties: Arc<PlanProperties>,
 }
 
 impl Interruptible {
-    fn new(inner: Arc<dyn ExecutionPlan>, interrupt: Interrupt, small: bool) -> Interruptible {
+    fn new(
+        inner: Arc<dyn ExecutionPlan>,
+        interrupt: Interrupt,
+        small: Option<usize>,
+    ) -> Interruptible {
         let properties = PlanProperties::clone(inner.properties())
             .with_scheduling_type(SchedulingType::Cooperative)
             .into();
@@ -193,7 +219,7 @@ impl ExecutionPlan for Interruptible {
             schema: self.inner.schema(),
             inner: self.inner.execute(partition, context)?,
             interrupt: self.interrupt.clone(),
-            cut: self.small.then(Cut::default),
+            cut: self.small.map(|constants| Cut { constants, ..Cut::default() }),
         }))
     }
 }
@@ -224,7 +250,7 @@ impl Stream for Batches {
         }
         match (&mut self.cut, next) {
             (Some(cut), Poll::Ready(Some(Ok(batch)))) => {
-                *cut = Cut::new(batch);
+                *cut = Cut::new(batch, cut.constants);
                 Poll::Ready(cut.next())
             }
             (_, next) => next,
@@ -238,6 +264,8 @@ struct Cut {
     rest: Option<RecordBatch>,
     /// Bytes that stand beside each element of a row's lists.
     beside: usize,
+    /// Bytes that each row gets in any case.
+    constants: usize,
 }
 
 /// What a part may become when its lists are taken apart, and what one row may.
@@ -245,11 +273,11 @@ const UNNESTED_BYTES: usize = 32 << 20;
 const ROW_UNNESTED_BYTES_MAX: usize = 1 << 30;
 
 impl Cut {
-    fn new(batch: RecordBatch) -> Cut {
+    fn new(batch: RecordBatch, constants: usize) -> Cut {
         let others = batch.columns().iter().filter(|c| c.as_list_opt::<i32>().is_none());
         let bytes = others.map(|c| c.to_data().get_slice_memory_size().unwrap_or_default());
         let beside = bytes.sum::<usize>() / batch.num_rows().max(1);
-        Cut { rest: Some(batch), beside }
+        Cut { rest: Some(batch), beside, constants }
     }
 
     fn next(&mut self) -> Option<DfResult<RecordBatch>> {
@@ -260,7 +288,7 @@ impl Cut {
         let (mut n, mut bytes) = (0, 0_usize);
         while n < rows && (n == 0 || bytes < UNNESTED_BYTES) {
             let elements: usize = lists.iter().map(|l| l.value_length(n) as usize).sum();
-            let one = elements.saturating_mul(self.beside + 8);
+            let one = elements.saturating_mul(self.beside + 8).saturating_add(self.constants);
             if one > ROW_UNNESTED_BYTES_MAX {
                 let e = Error::out_of_memory(format!("a row unnests to {} MiB", one >> 20))
                     .hint("select fewer columns beside the list");

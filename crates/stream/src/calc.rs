@@ -4,6 +4,7 @@
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::prep_null_mask_filter;
 use common::{Error, Result};
+use datafusion::logical_expr::ColumnarValue;
 
 use crate::change::Change;
 use crate::error;
@@ -62,9 +63,20 @@ impl Operator for CalcOp {
     }
 }
 
+/// Bytes of a constant, once for each row of a batch.
+const REPEATED_BYTES_MAX: usize = 256 << 20;
+
 pub(crate) fn evaluate(expr: &Expr, batch: &RecordBatch) -> Result<arrow::array::ArrayRef> {
     let value = expr.evaluate(batch).map_err(error::datafusion)?;
-    value.into_array(batch.num_rows()).map_err(error::datafusion)
+    let rows = batch.num_rows();
+    if let ColumnarValue::Scalar(one) = &value
+        && one.size().saturating_mul(rows) > REPEATED_BYTES_MAX
+    {
+        let mib = one.size() >> 20;
+        return Err(Error::out_of_memory(format!("a constant of {mib} MiB beside {rows} rows"))
+            .hint("make it smaller, or send fewer rows at once"));
+    }
+    value.into_array(rows).map_err(error::datafusion)
 }
 
 /// Where a condition is true; NULL is not.

@@ -18,6 +18,9 @@ use crate::graph::{Unnest, UnnestColumn};
 use crate::operator::Operator;
 use crate::rows::as_type;
 
+/// Rows that one batch may become.
+const ROWS_MAX: usize = 16 << 20;
+
 pub(crate) struct UnnestOp {
     spec: Unnest,
     schema: SchemaRef,
@@ -62,6 +65,10 @@ impl UnnestOp {
         let total: usize = lengths.iter().sum();
         if total == 0 {
             return Ok(());
+        }
+        if total > ROWS_MAX {
+            let text = format!("{} rows unnest to {total} at once", batch.num_rows());
+            return Err(Error::out_of_memory(text).hint("make the lists shorter"));
         }
         let rows = lengths.iter().enumerate();
         let parents: UInt32Array =

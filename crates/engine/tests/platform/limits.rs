@@ -59,3 +59,28 @@ fn long_lists_are_taken_apart_some_rows_at_a_time() {
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!(kib < 2_000_000, "{kib} KiB");
 }
+
+/// Eight megabytes beside each of many rows: 64 GB of a batch, if they were made at once.
+#[test]
+fn a_large_constant_ends_no_process() {
+    let bench = Place::new(EVENTS, &[("query.timeout", "3 s")]).start();
+    bench.send("events", &events(0..8_000));
+    for query in [
+        "SELECT count(*) FROM (SELECT unnest(sequence(1, 1000000)) AS e FROM events)",
+        "SELECT max(repeat('a', 60000000)) FROM events",
+        "SELECT count(*) FROM events WHERE concat(k, repeat('a', 60000000)) = 'x'",
+    ] {
+        match bench.try_sql(query) {
+            Ok(rows) => assert_eq!(rows.len(), 1, "{query}"),
+            Err(e) => assert_ne!(e.kind(), Kind::Internal, "{query}: {e}"),
+        }
+    }
+    bench.sql(
+        "CREATE MATERIALIZED VIEW x AS SELECT k, count(*) AS n FROM
+         (SELECT k, unnest(sequence(1, 1000000)) AS e FROM events) q GROUP BY k",
+    );
+    bench.wait("it has stopped", |b| b.platform.views()[0].state == "failed");
+    let bench = bench.reopen();
+    bench.wait("it has stopped again", |b| b.platform.views()[0].state == "failed");
+    assert_eq!(bench.sql("SELECT count(*) FROM events"), ["8000"]);
+}
