@@ -195,6 +195,9 @@ impl Runner {
         let mut n = 0;
         for (topic, partition) in at {
             n += self.poll_partition(&topic, partition, bytes_max)?;
+            if n > 0 && self.care.rows_max().is_some() {
+                break;
+            }
         }
         Ok(n)
     }
@@ -355,6 +358,18 @@ impl Runner {
     /// Ends the epoch.
     pub fn seal(&mut self) -> Result<Sealed> {
         self.job.seal(state::should_compact(&self.stored)).map_err(sql::stream_error)
+    }
+
+    /// Ends the epoch; none if one of its rows could not be computed, and the job is at its last
+    /// commit again.
+    fn seal_or_go_back(&mut self) -> Result<Option<Sealed>> {
+        match self.seal() {
+            Err(e) if self.spec.on_error == OnError::DeadLetter && self.care.may_mend(&e) => {
+                self.back_to_commit(e)?;
+                Ok(None)
+            }
+            sealed => sealed.map(Some),
+        }
     }
 
     /// Puts the sealed epoch into one batch.
@@ -589,7 +604,7 @@ fn run_until(
 
 /// False when told to stop while the write still failed.
 fn commit_with_retry(runner: &mut Runner, shared: &Shared, stop: &AtomicBool) -> Result<bool> {
-    let sealed = runner.seal()?;
+    let Some(sealed) = runner.seal_or_go_back()? else { return Ok(true) };
     runner.account(&sealed)?;
     // The same batch is tried again: a commit in doubt may have been made.
     let prepared = runner.prepare(sealed)?;

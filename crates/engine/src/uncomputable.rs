@@ -3,8 +3,8 @@
 //!
 //! Most are found by evaluating what the query asks of each row alone. What only shows beside
 //! other rows (the condition of a join) is found by going back to the last commit and taking fewer
-//! rows at a time, down to the one that fails. A fault of a whole group is no row's: the view
-//! stops.
+//! rows at a time, down to the one that fails. So are rows that give too much for one epoch. A
+//! fault of a whole group is no row's: the view stops.
 
 use std::collections::BTreeMap;
 
@@ -59,6 +59,12 @@ impl Care {
         self.rows_max
     }
 
+    /// Whether the end of an epoch that failed so may succeed with other rows.
+    pub fn may_mend(&self, e: &Error) -> bool {
+        let rows = self.last.as_ref().map_or(0, |(_, n)| *n);
+        Self::is_of_a_row(e) && (!self.on || (e.kind() == Kind::TooLarge && rows > 1))
+    }
+
     /// Taking rows failed, and the job is at its last commit again: takes more care from now on.
     pub fn failed(&mut self, e: Error) {
         match self.last.take() {
@@ -100,7 +106,9 @@ impl Care {
         }
         let numbers: Vec<usize> = bad.keys().copied().collect();
         let rows = if numbers.is_empty() { rows } else { rows.without(&numbers)? };
-        self.last = rows.offsets.first().map(|first| (at(first), rows.offsets.len()));
+        if let Some(first) = rows.offsets.first() {
+            self.last = Some((at(first), rows.offsets.len()));
+        }
         Ok((rows, bad.into_iter().collect()))
     }
 }

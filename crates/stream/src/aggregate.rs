@@ -19,7 +19,7 @@ use crate::change::Change;
 use crate::error;
 use crate::graph::{Aggregate, Expr, Key, KeyWindow, WindowPart};
 use crate::group_index::GroupIndex;
-use crate::operator::{Operator, Size};
+use crate::operator::{Operator, Out, Size};
 use crate::rows::{KeyCodec, RowCodec, as_type, micros};
 use crate::snapshot::{Entry, Reader, Writer, bytes};
 
@@ -200,12 +200,7 @@ impl AggregateOp {
     }
 
     /// Of old and new rows those that differ. Both have the same keys, so the calls decide.
-    fn difference(
-        &mut self,
-        new: &RecordBatch,
-        alive: &[u32],
-        out: &mut Vec<Change>,
-    ) -> Result<()> {
+    fn difference(&mut self, new: &RecordBatch, alive: &[u32], out: &mut Out) -> Result<()> {
         let mut keep_new = vec![true; alive.len()];
         let mut at = vec![];
         for (groups, old) in std::mem::take(&mut self.old) {
@@ -281,7 +276,7 @@ impl AggregateOp {
 }
 
 impl Operator for AggregateOp {
-    fn push(&mut self, _port: usize, change: Change, _out: &mut Vec<Change>) -> Result<()> {
+    fn push(&mut self, _port: usize, change: Change, _out: &mut Out) -> Result<()> {
         let mut groups = std::mem::take(&mut self.scratch);
         self.intern_batch(&change.batch, &mut groups)?;
         self.touch(&groups)?;
@@ -310,12 +305,12 @@ impl Operator for AggregateOp {
         Ok(())
     }
 
-    fn probe(&self, _port: usize, change: &Change, _out: &mut Vec<Change>) -> Result<()> {
+    fn probe(&self, _port: usize, change: &Change, _out: &mut Out) -> Result<()> {
         key_columns(&self.keys, &change.batch)?;
         self.calls.iter().try_for_each(|call| call.inputs(&change.batch).map(|_| ()))
     }
 
-    fn flush(&mut self, out: &mut Vec<Change>) -> Result<()> {
+    fn flush(&mut self, out: &mut Out) -> Result<()> {
         let dirty = std::mem::take(&mut self.dirty);
         if dirty.is_empty() {
             return Ok(());
@@ -418,7 +413,7 @@ fn push_kept(
     batch: &RecordBatch,
     keep: &BooleanArray,
     change: fn(RecordBatch) -> Change,
-    out: &mut Vec<Change>,
+    out: &mut Out,
 ) -> Result<()> {
     match keep.true_count() {
         0 => {}

@@ -6,10 +6,10 @@ use arrow::compute::prep_null_mask_filter;
 use common::{Error, Result};
 use datafusion::logical_expr::ColumnarValue;
 
-use crate::change::Change;
+use crate::change::{Change, nullable};
 use crate::error;
 use crate::graph::{Calc, Expr, Step};
-use crate::operator::Operator;
+use crate::operator::{Operator, Out};
 use crate::rows::as_type;
 
 pub(crate) struct CalcOp {
@@ -18,7 +18,12 @@ pub(crate) struct CalcOp {
 
 impl CalcOp {
     pub fn new(calc: &Calc) -> Self {
-        Self { steps: calc.steps.clone() }
+        // A probed row has NULL where other rows decide.
+        let steps = calc.steps.iter().cloned().map(|step| match step {
+            Step::Project { exprs, schema } => Step::Project { exprs, schema: nullable(&schema) },
+            filter => filter,
+        });
+        Self { steps: steps.collect() }
     }
 
     fn run(&self, mut change: Change) -> Result<Option<Change>> {
@@ -52,12 +57,12 @@ impl CalcOp {
 }
 
 impl Operator for CalcOp {
-    fn push(&mut self, _port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+    fn push(&mut self, _port: usize, change: Change, out: &mut Out) -> Result<()> {
         out.extend(self.run(change)?);
         Ok(())
     }
 
-    fn probe(&self, _port: usize, change: &Change, out: &mut Vec<Change>) -> Result<()> {
+    fn probe(&self, _port: usize, change: &Change, out: &mut Out) -> Result<()> {
         out.extend(self.run(change.clone())?);
         Ok(())
     }

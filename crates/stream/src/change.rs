@@ -1,15 +1,19 @@
 //! Changes of a set of rows: a batch, and beside it a weight of +1 (the row came) or -1 (it
 //! went) for each row. No weights mean that all rows came, which is the fast path everywhere.
 
+use std::sync::Arc;
+
 use ahash::RandomState;
-use arrow::array::{Array, BooleanArray, Int8Array, RecordBatch};
+use arrow::array::{
+    Array, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions, new_null_array,
+};
 use arrow::compute::{filter, filter_record_batch, interleave_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use common::Result;
 use hashbrown::HashMap;
 
 use crate::error;
-use crate::rows::RowCodec;
+use crate::rows::{RowCodec, as_type};
 
 /// Rows that came or went.
 #[derive(Clone, Debug)]
@@ -33,6 +37,25 @@ impl Change {
         self.weights.as_ref().map_or(1, |w| i64::from(w.value(row)))
     }
 
+    pub(crate) fn slice(&self, from: usize, rows: usize) -> Change {
+        let weights = self.weights.as_ref().map(|w| w.slice(from, rows));
+        Change { batch: self.batch.slice(from, rows), weights }
+    }
+
+    /// With NULL in the columns that `schema` has more.
+    pub(crate) fn beside_nulls(&self, schema: &SchemaRef) -> Result<Change> {
+        let rows = self.batch.num_rows();
+        let mut columns = self.batch.columns().to_vec();
+        let more = schema.fields().iter().skip(columns.len());
+        columns.extend(more.map(|f| new_null_array(f.data_type(), rows)));
+        let columns = columns.iter().zip(schema.fields());
+        let columns = columns.map(|(c, f)| as_type(c, f.data_type())).collect::<Result<_>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(nullable(schema), columns, &options)
+            .map_err(error::arrow)?;
+        Ok(Change { batch, weights: self.weights.clone() })
+    }
+
     /// The rows for which `keep` is true.
     pub(crate) fn filter(&self, keep: &BooleanArray) -> Result<Change> {
         let batch = filter_record_batch(&self.batch, keep).map_err(error::arrow)?;
@@ -45,6 +68,12 @@ impl Change {
         };
         Ok(Change { batch, weights })
     }
+}
+
+/// The same columns, each of which may be NULL.
+pub(crate) fn nullable(schema: &SchemaRef) -> SchemaRef {
+    let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// What remains when a row that came and went is left out. Rows that went stand first, so that

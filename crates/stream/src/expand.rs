@@ -8,10 +8,10 @@ use common::Result;
 use datafusion::common::ScalarValue;
 
 use crate::calc::evaluate;
-use crate::change::Change;
+use crate::change::{Change, nullable};
 use crate::error;
 use crate::graph::Expand;
-use crate::operator::Operator;
+use crate::operator::{Operator, Out};
 use crate::rows::as_type;
 
 pub(crate) struct ExpandOp {
@@ -21,12 +21,12 @@ pub(crate) struct ExpandOp {
 
 impl ExpandOp {
     pub fn new(spec: &Expand, schema: SchemaRef) -> Self {
-        Self { spec: spec.clone(), schema }
+        Self { spec: spec.clone(), schema: nullable(&schema) }
     }
 }
 
 impl ExpandOp {
-    fn run(&self, change: &Change, out: &mut Vec<Change>) -> Result<()> {
+    fn run(&self, change: &Change, out: &mut Out) -> Result<()> {
         let (batch, n) = (&change.batch, change.batch.num_rows());
         let width = batch.num_columns();
         let keys = self.spec.keys.iter().zip(&self.schema.fields()[width..]);
@@ -55,11 +55,11 @@ impl ExpandOp {
 }
 
 impl Operator for ExpandOp {
-    fn push(&mut self, _port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+    fn push(&mut self, _port: usize, change: Change, out: &mut Out) -> Result<()> {
         self.run(&change, out)
     }
 
-    fn probe(&self, _port: usize, change: &Change, out: &mut Vec<Change>) -> Result<()> {
+    fn probe(&self, _port: usize, change: &Change, out: &mut Out) -> Result<()> {
         self.run(change, out)
     }
 }

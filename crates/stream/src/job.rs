@@ -2,9 +2,9 @@
 //! changed. No I/O, no clock, no threads: the engine reads the log, calls this, and commits what
 //! `seal` gives in one atomic write. `restore` makes the same job from what was committed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use common::{Error, Kind, Offset, Partition, Result};
@@ -18,7 +18,7 @@ use crate::explain::title;
 use crate::graph::{Graph, Node, NodeKind, OutputKey, Source};
 use crate::join::{JoinOp, NotInOp};
 use crate::late::{self, LateRows};
-use crate::operator::Operator;
+use crate::operator::{Operator, Out};
 use crate::over::OverOp;
 use crate::rows::as_type;
 use crate::snapshot::damaged;
@@ -29,6 +29,9 @@ use crate::watermark::{self, TopicTime};
 
 /// Number under which offsets and watermarks are saved; operators have the number of their node.
 pub const TIME_OPERATOR: u32 = u32::MAX;
+
+/// What one epoch may give. More is an error that fewer rows may mend.
+const OUTPUT_BYTES_MAX: usize = 512 << 20;
 
 /// A row left out because all its windows had closed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +90,7 @@ pub struct Job {
     nodes: Vec<Running>,
     topics: BTreeMap<String, TopicTime>,
     output: Vec<Change>,
+    output_bytes: usize,
     rows_in: u64,
     /// After an error the state is not to be trusted.
     failed: bool,
@@ -123,7 +127,8 @@ impl Job {
         }
         let graph = graph.clone();
         let (output, hurry) = Default::default();
-        Ok(Job { graph, nodes, topics, output, rows_in: 0, failed: false, hurry })
+        let (rows_in, output_bytes) = (0, 0);
+        Ok(Job { graph, nodes, topics, output, output_bytes, rows_in, failed: false, hurry })
     }
 
     /// The job that gave these deltas. They have to be in the order of their epochs; deltas
@@ -239,12 +244,13 @@ impl Job {
             }
             waiting.push((node, Change::insert(select(&source, source.width, batch)?)));
         }
-        let mut out = vec![];
+        let mut out = Out::new(&self.hurry);
         while let Some((node, change)) = waiting.pop() {
             for (reader, port) in &self.nodes[node].readers {
                 if let Some(operator) = &self.nodes[*reader].operator {
+                    out.check()?;
                     operator.probe(*port, &change, &mut out)?;
-                    waiting.extend(out.drain(..).map(|c| (*reader, c)));
+                    waiting.extend(out.take().0.into_iter().map(|c| (*reader, c)));
                 }
             }
         }
@@ -301,31 +307,49 @@ impl Job {
         }
     }
 
-    /// Hands on what a node gave, until nothing is left to hand on.
+    /// Hands on what a node gave, each change as far as it goes before the next.
     fn route(&mut self, from: usize, changes: Vec<Change>) -> Result<()> {
-        let mut waiting: VecDeque<(usize, Change)> =
-            changes.into_iter().map(|c| (from, c)).collect();
-        let mut out = vec![];
-        while let Some((node, change)) = waiting.pop_front() {
-            if self.hurry.load(Ordering::Relaxed) {
-                return Err(Error::cancelled("the view is being stopped"));
-            }
+        for change in changes {
             let rows = change.batch.num_rows() as u64;
-            self.nodes[node].rows_out += rows;
-            if node + 1 == self.nodes.len() {
-                self.output.push(change);
+            self.nodes[from].rows_out += rows;
+            if from + 1 == self.nodes.len() {
+                self.give(change)?;
                 continue;
             }
-            for (reader, port) in self.nodes[node].readers.clone() {
-                let running = &mut self.nodes[reader];
-                running.rows_in += rows;
-                if let Some(operator) = &mut running.operator {
-                    let done = operator.push(port, change.clone(), &mut out);
-                    done.map_err(|e| fault(e, &self.graph.nodes[reader]))?;
-                }
-                waiting.extend(out.drain(..).map(|c| (reader, c)));
+            for (reader, port) in self.nodes[from].readers.clone() {
+                self.nodes[reader].rows_in += rows;
+                self.push_to(reader, port, change.clone())?;
             }
         }
+        Ok(())
+    }
+
+    fn push_to(&mut self, node: usize, port: usize, change: Change) -> Result<()> {
+        let hurry = self.hurry.clone();
+        let mut next = Some(change);
+        while let Some(change) = next {
+            let mut out = Out::new(&hurry);
+            out.check()?;
+            if let Some(operator) = &mut self.nodes[node].operator {
+                let done = operator.push(port, change, &mut out);
+                done.map_err(|e| fault(e, &self.graph.nodes[node]))?;
+            }
+            let (changes, rest) = out.take();
+            self.route(node, changes)?;
+            next = rest;
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, change: Change) -> Result<()> {
+        let columns = change.batch.columns().iter();
+        let bytes = columns.map(|c| c.to_data().get_slice_memory_size().unwrap_or(0));
+        self.output_bytes += bytes.sum::<usize>();
+        if self.output_bytes > OUTPUT_BYTES_MAX {
+            let mib = OUTPUT_BYTES_MAX >> 20;
+            return Err(Error::too_large(format!("the rows of one epoch are more than {mib} MiB")));
+        }
+        self.output.push(change);
         Ok(())
     }
 
@@ -339,13 +363,14 @@ impl Job {
     }
 
     fn end_epoch(&mut self, full: bool) -> Result<Sealed> {
+        let hurry = self.hurry.clone();
         for node in 0..self.nodes.len() {
-            let mut out = vec![];
+            let mut out = Out::new(&hurry);
             if let Some(operator) = &mut self.nodes[node].operator {
                 let done = operator.flush(&mut out);
                 done.map_err(|e| fault(e, &self.graph.nodes[node]))?;
             }
-            self.route(node, out)?;
+            self.route(node, out.take().0)?;
         }
         let mut deltas = vec![];
         for node in 0..self.nodes.len() {
@@ -378,6 +403,7 @@ impl Job {
 
     fn changes(&mut self) -> Result<Vec<Change>> {
         let output = std::mem::take(&mut self.output);
+        self.output_bytes = 0;
         let schema = &self.graph.output.schema;
         let mut changes = Vec::with_capacity(output.len());
         for change in output {

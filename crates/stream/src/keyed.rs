@@ -55,6 +55,11 @@ impl Keyed {
         Ok(groups)
     }
 
+    /// Evaluates the keys, and changes nothing.
+    pub fn probe(&self, batch: &RecordBatch) -> Result<()> {
+        key_columns(&self.keys, batch).map(|_| ())
+    }
+
     /// The group of a key that was saved.
     pub fn intern_saved(&mut self, key: &[u8]) -> Result<u32> {
         let (group, new) = self.index.intern(key);

@@ -13,7 +13,7 @@ use crate::error;
 use crate::graph::Over;
 use crate::keyed::Keyed;
 use crate::multiset::Multiset;
-use crate::operator::{Operator, Size};
+use crate::operator::{Operator, Out, Size};
 use crate::rows::{RowCodec, as_type};
 use crate::snapshot::{Entry, Reader, Writer};
 use crate::sorted_rows::SortedRows;
@@ -120,7 +120,7 @@ impl OverOp {
 }
 
 impl Operator for OverOp {
-    fn push(&mut self, _port: usize, change: Change, _out: &mut Vec<Change>) -> Result<()> {
+    fn push(&mut self, _port: usize, change: Change, _out: &mut Out) -> Result<()> {
         let groups = self.partitions.intern_batch(&change.batch)?;
         self.touch(&groups)?;
         let order = self.spec.order_by.iter().map(|o| evaluate(&o.expr, &change.batch));
@@ -133,7 +133,19 @@ impl Operator for OverOp {
         Ok(())
     }
 
-    fn flush(&mut self, out: &mut Vec<Change>) -> Result<()> {
+    fn probe(&self, _port: usize, change: &Change, out: &mut Out) -> Result<()> {
+        self.partitions.probe(&change.batch)?;
+        for by in &self.spec.order_by {
+            evaluate(&by.expr, &change.batch)?;
+        }
+        for expr in self.spec.calls.iter().flat_map(|c| c.function.expressions()) {
+            evaluate(&expr, &change.batch)?;
+        }
+        out.push(change.beside_nulls(&self.schema)?);
+        Ok(())
+    }
+
+    fn flush(&mut self, out: &mut Out) -> Result<()> {
         let touched = std::mem::take(&mut self.touched);
         if touched.is_empty() {
             return Ok(());

@@ -14,7 +14,7 @@ use crate::error;
 use crate::graph::TopN;
 use crate::keyed::Keyed;
 use crate::multiset::Multiset;
-use crate::operator::{Operator, Size};
+use crate::operator::{Operator, Out, Size};
 use crate::rows::as_type;
 use crate::snapshot::{Entry, Reader, Writer, bytes, damaged};
 use crate::sorted_rows::SortedRows;
@@ -157,7 +157,7 @@ impl TopNOp {
 }
 
 impl Operator for TopNOp {
-    fn push(&mut self, _port: usize, change: Change, _out: &mut Vec<Change>) -> Result<()> {
+    fn push(&mut self, _port: usize, change: Change, _out: &mut Out) -> Result<()> {
         let groups = self.partitions.intern_batch(&change.batch)?;
         self.grow();
         let order = self.spec.order_by.iter().map(|o| evaluate(&o.expr, &change.batch));
@@ -176,7 +176,16 @@ impl Operator for TopNOp {
         Ok(())
     }
 
-    fn flush(&mut self, out: &mut Vec<Change>) -> Result<()> {
+    fn probe(&self, _port: usize, change: &Change, out: &mut Out) -> Result<()> {
+        self.partitions.probe(&change.batch)?;
+        for by in &self.spec.order_by {
+            evaluate(&by.expr, &change.batch)?;
+        }
+        out.push(change.beside_nulls(&self.schema)?);
+        Ok(())
+    }
+
+    fn flush(&mut self, out: &mut Out) -> Result<()> {
         let old = std::mem::take(&mut self.old);
         let mut new: Vec<(u32, Vec<Box<[u8]>>)> =
             old.keys().map(|group| (*group, self.first(*group))).collect();

@@ -4,9 +4,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use common::Result;
 
-use crate::change::Change;
+use crate::change::{Change, nullable};
 use crate::error;
-use crate::operator::Operator;
+use crate::operator::{Operator, Out};
 use crate::rows::as_type;
 
 pub(crate) struct UnionAll {
@@ -15,12 +15,12 @@ pub(crate) struct UnionAll {
 
 impl UnionAll {
     pub fn new(schema: SchemaRef) -> Self {
-        Self { schema }
+        Self { schema: nullable(&schema) }
     }
 }
 
 impl UnionAll {
-    fn run(&self, change: &Change, out: &mut Vec<Change>) -> Result<()> {
+    fn run(&self, change: &Change, out: &mut Out) -> Result<()> {
         let fields = self.schema.fields();
         let columns = change.batch.columns().iter().zip(fields);
         let columns =
@@ -35,11 +35,11 @@ impl UnionAll {
 }
 
 impl Operator for UnionAll {
-    fn push(&mut self, _port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+    fn push(&mut self, _port: usize, change: Change, out: &mut Out) -> Result<()> {
         self.run(&change, out)
     }
 
-    fn probe(&self, _port: usize, change: &Change, out: &mut Vec<Change>) -> Result<()> {
+    fn probe(&self, _port: usize, change: &Change, out: &mut Out) -> Result<()> {
         self.run(change, out)
     }
 }

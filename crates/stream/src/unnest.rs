@@ -12,10 +12,10 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use common::{Error, Result};
 
-use crate::change::Change;
+use crate::change::{Change, nullable};
 use crate::error;
 use crate::graph::{Unnest, UnnestColumn};
-use crate::operator::Operator;
+use crate::operator::{Operator, Out};
 use crate::rows::as_type;
 
 /// Rows that one batch may become.
@@ -28,7 +28,7 @@ pub(crate) struct UnnestOp {
 
 impl UnnestOp {
     pub fn new(spec: &Unnest, schema: SchemaRef) -> Self {
-        Self { spec: spec.clone(), schema }
+        Self { spec: spec.clone(), schema: nullable(&schema) }
     }
 
     /// The lists that are taken apart, by input column.
@@ -58,7 +58,7 @@ impl UnnestOp {
 }
 
 impl UnnestOp {
-    fn run(&self, change: &Change, out: &mut Vec<Change>) -> Result<()> {
+    fn run(&self, change: &Change, out: &mut Out) -> Result<()> {
         let batch = &change.batch;
         let lists = self.lists(batch)?;
         let lengths = self.lengths(&lists, batch.num_rows());
@@ -102,11 +102,11 @@ impl UnnestOp {
 }
 
 impl Operator for UnnestOp {
-    fn push(&mut self, _port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+    fn push(&mut self, _port: usize, change: Change, out: &mut Out) -> Result<()> {
         self.run(&change, out)
     }
 
-    fn probe(&self, _port: usize, change: &Change, out: &mut Vec<Change>) -> Result<()> {
+    fn probe(&self, _port: usize, change: &Change, out: &mut Out) -> Result<()> {
         self.run(change, out)
     }
 }

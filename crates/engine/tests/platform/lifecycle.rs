@@ -181,3 +181,29 @@ fn the_folder_is_free_once_it_is_closed() {
     assert_kind(&second.err().unwrap(), Kind::Conflict, &["in use"]);
     bench.close().start();
 }
+
+/// What a join computes for one read of the log takes minutes: to drop the view is to end it, and
+/// other definitions don't wait.
+#[test]
+fn a_view_is_dropped_in_the_middle_of_a_join_that_has_no_end() {
+    let topic = "CREATE TOPIC pairs (a BIGINT NOT NULL, b BIGINT) WITH (partitions = 1);\n";
+    let bench = Bench::new(topic);
+    for from in [0, 20_000, 40_000] {
+        let row = |a: i64| format!("{{\"a\":{a},\"b\":1}}\n");
+        bench.send("pairs", &(from..from + 20_000).map(row).collect::<String>());
+    }
+    for on in ["l.b = r.b AND l.a + r.a < 0", "l.b = r.b"] {
+        bench.sql(&format!(
+            "CREATE MATERIALIZED VIEW endless AS
+             SELECT l.a, count(*) AS n FROM pairs l JOIN pairs r ON {on} GROUP BY l.a"
+        ));
+        // It is in the middle of the first read, which no look at its figures shows.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        let begun = std::time::Instant::now();
+        bench.sql("DROP MATERIALIZED VIEW endless");
+        bench.sql("CREATE TOPIC other (a BIGINT)");
+        bench.sql("DROP TOPIC other");
+        let took = begun.elapsed().as_secs();
+        assert!(took < 10, "dropping took {took} s: {on}");
+    }
+}

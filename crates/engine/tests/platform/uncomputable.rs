@@ -76,6 +76,59 @@ fn one_that_only_fails_beside_another_row_is_found() {
 }
 
 #[test]
+fn they_are_found_under_over_top_n_and_session_windows() {
+    let topic = "CREATE TOPIC orders (id BIGINT NOT NULL, k TEXT, total BIGINT, qty BIGINT,
+      at TIMESTAMP) WITH (partitions = 2, key = 'k');\n";
+    let queries = [
+        ("running", "SELECT id, sum(total / qty) OVER (PARTITION BY k ORDER BY id) AS s"),
+        ("by_price", "SELECT id, row_number() OVER (PARTITION BY k ORDER BY total / qty, id) AS n"),
+        ("best", "SELECT id, total / qty AS p"),
+        (
+            "sessions",
+            "SELECT k, session_window(at, INTERVAL 10 SECONDS) AS w, sum(total / qty) AS s",
+        ),
+    ];
+    let ends = [
+        "",
+        "",
+        " ORDER BY total / qty DESC, id LIMIT 7",
+        " GROUP BY k, session_window(at, INTERVAL 10 SECONDS)",
+    ];
+    let query = |i: usize, filter: &str| format!("{} FROM orders{filter}{}", queries[i].1, ends[i]);
+    let views =
+        (0..4).map(|i| format!("CREATE MATERIALIZED VIEW {} AS {};\n", queries[i].0, query(i, "")));
+    let bench = Bench::new(&format!("{topic}{}", views.collect::<String>()));
+    let order = |id: i64| {
+        let (k, qty) = (id % 3, if id % 5 == 0 { 0 } else { 2 });
+        let at = format!("2026-01-01T00:{:02}:{:02}Z", id / 60 % 60, id % 60);
+        format!(
+            "{{\"id\":{id},\"k\":\"{k}\",\"total\":{},\"qty\":{qty},\"at\":\"{at}\"}}\n",
+            id * 10
+        )
+    };
+    bench.send("orders", &(0..60).map(order).collect::<String>());
+    for (i, (view, _)) in queries.iter().enumerate() {
+        check(&bench, view, &query(i, " WHERE qty <> 0"), 12);
+    }
+    let bench = bench.reopen();
+    bench.send("orders", &(60..90).map(order).collect::<String>());
+    for (i, (view, _)) in queries.iter().enumerate() {
+        check(&bench, view, &query(i, " WHERE qty <> 0"), 18);
+    }
+}
+
+/// No row is at fault, and a later one may mend it.
+#[test]
+fn a_fault_of_a_whole_group_stops_the_view() {
+    let share = "CREATE MATERIALIZED VIEW share AS
+      SELECT k, sum(total) / (count(*) - 3) AS s FROM orders GROUP BY k;\n";
+    let bench = Bench::new(&format!("{ORDERS}{share}"));
+    bench.send("orders", &(0..9).map(|id| order(id, 1)).collect::<String>());
+    bench.wait("it has stopped", |b| b.platform.views().iter().any(|v| v.state == "failed"));
+    assert_eq!(bench.sql("SELECT count(*) FROM dead_letters"), ["0"]);
+}
+
+#[test]
 fn a_view_that_is_to_stop_tells_its_readers_and_no_one_else() {
     let price = "CREATE MATERIALIZED VIEW price WITH (on_error = 'stop') AS
       SELECT id, total / qty AS price FROM orders;\n";

@@ -11,6 +11,7 @@ use crate::calc::truth;
 use crate::change::Change;
 use crate::error;
 use crate::graph::Expr;
+use crate::operator::Out;
 
 /// How many pairs are asked for at a time.
 const PAIRS: usize = 8192;
@@ -31,24 +32,31 @@ impl JoinOp {
         groups: &[Option<u32>],
         rows: &Rows,
         change: &Change,
-        out: &mut Vec<Change>,
+        out: &mut Out,
     ) -> Result<()> {
         let other = 1 - me;
         let mut degrees = vec![0; groups.len()];
         let mut singles = Output::default();
         let mut pairs = vec![];
+        let mut taken = groups.len();
         for (row, group) in groups.iter().enumerate() {
             let Some(group) = *group else { continue };
             for (theirs, count) in self.sides[other].items.items(group) {
                 pairs.push(Pair { row, group, theirs: theirs.into(), count });
             }
             if pairs.len() >= PAIRS {
+                out.check()?;
                 let pairs = std::mem::take(&mut pairs);
                 self.ask(filter, me, pairs, change, &mut degrees, &mut singles, out)?;
             }
+            if out.is_full(singles.weights.len()) {
+                taken = row + 1;
+                out.leave(change.slice(taken, groups.len() - taken));
+                break;
+            }
         }
         self.ask(filter, me, pairs, change, &mut degrees, &mut singles, out)?;
-        for (i, group) in groups.iter().enumerate() {
+        for (i, group) in groups.iter().take(taken).enumerate() {
             let (row, weight) = (rows.row(i).data(), change.weight(i));
             self.single(me, row, weight, degrees[i] > 0, &mut singles);
             let Some(group) = *group else { continue };
@@ -74,7 +82,7 @@ impl JoinOp {
         change: &Change,
         degrees: &mut [i64],
         singles: &mut Output,
-        out: &mut Vec<Change>,
+        out: &mut Out,
     ) -> Result<()> {
         if pairs.is_empty() {
             return Ok(());

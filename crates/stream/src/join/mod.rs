@@ -22,7 +22,7 @@ use crate::error;
 use crate::graph::{Join, Key};
 use crate::group_index::GroupIndex;
 use crate::multiset::Multiset;
-use crate::operator::{Operator, Size};
+use crate::operator::{Operator, Out, Size};
 use crate::rows::{KeyCodec, RowCodec};
 use crate::snapshot::{Entry, Reader, Writer, damaged};
 
@@ -316,7 +316,7 @@ impl JoinOp {
 }
 
 impl Operator for JoinOp {
-    fn push(&mut self, port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+    fn push(&mut self, port: usize, change: Change, out: &mut Out) -> Result<()> {
         let groups = self.intern_batch(port, &change.batch)?;
         let rows = self.sides[port].rows.encode(change.batch.columns())?;
         if let Some(filter) = self.spec.filter.clone() {
@@ -325,12 +325,16 @@ impl Operator for JoinOp {
         let mut output = Output::default();
         for (i, group) in groups.into_iter().enumerate() {
             self.row(port, group, rows.row(i).data(), change.weight(i), &mut output);
+            if out.is_full(output.weights.len()) {
+                out.leave(change.slice(i + 1, change.batch.num_rows() - i - 1));
+                break;
+            }
         }
         out.extend(self.finish(output)?);
         Ok(())
     }
 
-    fn probe(&self, port: usize, change: &Change, _out: &mut Vec<Change>) -> Result<()> {
+    fn probe(&self, port: usize, change: &Change, _out: &mut Out) -> Result<()> {
         key_columns(&self.sides[port].keys, &change.batch).map(|_| ())
     }
 

@@ -13,7 +13,7 @@ use crate::error;
 use crate::graph::{Join, Key};
 use crate::group_index::GroupIndex;
 use crate::multiset::Multiset;
-use crate::operator::{Operator, Size};
+use crate::operator::{Operator, Out, Size};
 use crate::rows::{KeyCodec, RowCodec};
 use crate::snapshot::{Entry, Reader, Writer, damaged};
 
@@ -145,7 +145,7 @@ impl NotInOp {
 }
 
 impl Operator for NotInOp {
-    fn push(&mut self, port: usize, change: Change, out: &mut Vec<Change>) -> Result<()> {
+    fn push(&mut self, port: usize, change: Change, out: &mut Out) -> Result<()> {
         out.extend(match port {
             LEFT => self.push_left(&change)?,
             _ => self.push_right(&change)?,
