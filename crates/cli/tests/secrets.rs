@@ -141,7 +141,10 @@ fn project(port: u16) -> Project {
            url = 'http://127.0.0.1:{port}/', headers = 'Authorization: Bearer {CANARY}');\n"
     );
     let project = Project::new(&format!("{READINGS}{MINUTES}{of_file}"));
-    let toml = format!("[http]\nallowed = [\"127.0.0.1:{port}\", \"127.0.0.1:1\"]\n");
+    let toml = format!(
+        "[http]\nallowed = [\"127.0.0.1:{port}\", \"127.0.0.1:1\"]\n\
+         [secrets]\nallowed = [\"env:TOKEN\", \"secret:token\", \"secret:tokn\"]\n"
+    );
     project.write("watershed.toml", &toml);
     project.write("data/secrets/token", &format!("{CANARY}\n"));
     project
@@ -213,6 +216,12 @@ fn a_missing_secret_is_named() {
         let answer = refused(&server, &sink);
         assert!(answer["detail"].as_str().unwrap().contains(said), "{answer}");
     }
+    // Whoever types statements could send it anywhere.
+    let sink = "CREATE SINK s FROM minute_avg WITH (connector = 'http', \
+                url = 'http://127.0.0.1:1/${env:PATH}')";
+    let answer = refused(&server, sink);
+    assert!(answer["detail"].as_str().unwrap().contains("may not use ${env:PATH}"), "{answer}");
+    assert!(answer["hint"].as_str().unwrap().contains("secrets.allowed"), "{answer}");
 }
 
 fn refused(server: &Server, statement: &str) -> Value {

@@ -147,6 +147,32 @@ fn answers_that_nobody_takes_are_bounded() {
     drop(deaf);
 }
 
+/// A few bytes of it now and then are not enough.
+#[test]
+fn a_large_answer_must_be_taken_at_a_least_rate() {
+    let set = ["http.write_timeout=2 s", "http.answer_rate_min=5 MiB"];
+    let server = Project::new(ROWS).serve(&["--set", set[0], "--set", set[1]]);
+    send_rows(&server, 15_000, 1_000);
+    let body = serde_json::json!({ "query": "SELECT * FROM big_rows" }).to_string();
+    let mut slow = begin(&server, "POST", "/api/sql", body.len());
+    slow.write_all(body.as_bytes()).unwrap();
+    let mut piece = vec![0; 20_000];
+    let mut taken = 0;
+    let ended = loop {
+        match slow.read(&mut piece) {
+            Ok(0) | Err(_) => break true,
+            Ok(n) => taken += n,
+        }
+        if taken > 14_000_000 {
+            break false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(ended, "the whole answer was taken, at 1 MB a second");
+    // Who takes it as it comes gets it all.
+    assert!(server.post("/api/sql", body.as_bytes()).body.len() > 15_000_000);
+}
+
 #[test]
 fn an_answer_has_as_many_rows_as_fit() {
     let server = Project::new(ROWS).serve(&["--set", "query.answer_bytes_max=1 MiB"]);

@@ -224,6 +224,9 @@ config! {
     /// their addresses are not public; of Kafka clusters every broker must be listed. Definitions
     /// in the project's files may reach all.
     http_allowed: Vec<String> = "", "http.allowed";
+    /// References (`env:NAME`, `secret:name` or `*`) that statements typed at run time may use in
+    /// their options. Those of definitions in the project's files need no permission.
+    secrets_allowed: Vec<String> = "", "secrets.allowed";
     /// Address the doors listen on. Only loopback until accounts exist.
     host: String = "127.0.0.1", "host";
     /// REST, console and ingest.
@@ -247,8 +250,11 @@ config! {
     http_body_grace: DurationUs = "10 s", "http.body_grace";
     /// Bytes of a request body that must come each second on average, as they are sent; 0: none.
     http_body_rate_min: Bytes = "16 KiB", "http.body_rate_min";
-    /// A client that takes nothing of its answer for so long is cut off.
+    /// A client that takes nothing of its answer for so long is cut off; and one that needs so much
+    /// longer for a large answer than `http.answer_rate_min` allows.
     http_write_timeout: DurationUs = "30 s", "http.write_timeout";
+    /// Bytes of a large answer that must be taken each second on average; 0: none.
+    http_answer_rate_min: Bytes = "16 KiB", "http.answer_rate_min";
     /// Memory for the answers that HTTP clients have not taken yet; more large ones get 503.
     http_answers_bytes_max: Bytes = "256 MiB", "http.answers_bytes_max";
     /// Postgres wire protocol; 0 switches it off.

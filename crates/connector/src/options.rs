@@ -9,7 +9,7 @@ use common::units::{parse_bytes, parse_duration_us};
 use common::{Error, Result, Secret};
 
 use crate::secrets::{check_references, has_references};
-use crate::{OptionKind, Outside, Scrub, Spec};
+use crate::{OptionKind, Outside, Scrub, Secrets, Spec};
 
 /// Something wrong with an option.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl Values {
                 let (role, connector) = (spec.role.name(), spec.name);
                 e.context(format!("{role} connector '{connector}': option '{}'", o.name))
             };
-            let (text, secrets) = outside.secrets().resolve(o.kind, text).map_err(context)?;
+            let (text, secrets) = Secrets::resolve(outside, o.kind, text).map_err(context)?;
             secrets.iter().for_each(|s| values.scrub.add(s.expose()));
             match o.kind {
                 _ if o.secret => values.scrub.add(&text),

@@ -1,7 +1,8 @@
 //! What a connector may reach: files and addresses. A definition in the project's files is the
 //! owner's and may reach all but the project's own stores; one that came through a door only what
-//! the keys `files.allowed` and `http.allowed` list, and public addresses. Paths are resolved
-//! before they are checked, names are checked by the addresses behind them (`is_public`).
+//! the keys `files.allowed`, `http.allowed` and `secrets.allowed` list, and public addresses. Paths
+//! are resolved before they are checked, names are checked by the addresses behind them
+//! (`is_public`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +10,8 @@ use std::sync::Arc;
 
 use common::{Error, Result};
 
-use crate::Secrets;
+use crate::secrets::own_secrets;
+use crate::{Role, Secrets};
 
 /// The rules of a project.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Rules {
     pub files_allowed: Vec<String>,
     /// `host`, `host:port` or `*`.
     pub http_allowed: Vec<String>,
+    /// `env:NAME`, `secret:name` or `*`.
+    pub secrets_allowed: Vec<String>,
     /// Stores and settings: no connector touches them.
     pub own: Vec<PathBuf>,
     /// What is for the owner's definitions only.
@@ -31,6 +35,8 @@ pub struct Rules {
 pub struct Outside {
     rules: Arc<Rules>,
     is_trusted: bool,
+    /// What the names of the secrets begin with that were moved out of its own statement.
+    own_secrets: Option<String>,
 }
 
 /// Which addresses a name may stand for.
@@ -43,16 +49,29 @@ pub enum Reach {
 impl Outside {
     /// For a definition; `is_trusted` if it stands in the project's files.
     pub fn new(rules: Arc<Rules>, is_trusted: bool) -> Outside {
-        Outside { rules, is_trusted }
+        Outside { rules, is_trusted, own_secrets: None }
+    }
+
+    /// The same for the definition of a source or sink with this name.
+    pub fn of(self, role: Role, name: &str) -> Outside {
+        Outside { own_secrets: Some(own_secrets(role, name)), ..self }
     }
 
     /// For a definition of a project without stores.
     pub fn of_folder(dir: impl Into<PathBuf>) -> Outside {
         let project_dir = dir.into();
         let secrets = Secrets::new(project_dir.join("data/secrets"));
-        let (files_allowed, http_allowed) = (vec![], vec![]);
+        let (files_allowed, http_allowed, secrets_allowed) = Default::default();
         let (own, of_owner) = (vec![], vec![]);
-        let rules = Rules { project_dir, secrets, files_allowed, http_allowed, own, of_owner };
+        let rules = Rules {
+            project_dir,
+            secrets,
+            files_allowed,
+            http_allowed,
+            secrets_allowed,
+            own,
+            of_owner,
+        };
         Outside::new(Arc::new(rules), true)
     }
 
@@ -62,6 +81,26 @@ impl Outside {
 
     pub fn secrets(&self) -> &Secrets {
         &self.rules.secrets
+    }
+
+    /// Whether the definition may use what `env:NAME` or `secret:name` stands for: who types
+    /// statements could send it anywhere.
+    ///
+    /// # Errors
+    /// One that is neither its own nor listed; the hint names the key.
+    pub(crate) fn reference(&self, kind: &str, name: &str) -> Result<()> {
+        let is_own = kind == "secret"
+            && self.own_secrets.as_ref().is_some_and(|own| name.starts_with(own.as_str()));
+        let entry = format!("{kind}:{name}");
+        let is_listed = || self.rules.secrets_allowed.iter().any(|e| e == "*" || *e == entry);
+        if self.is_trusted || is_own || is_listed() {
+            return Ok(());
+        }
+        let what = "a statement typed at run time may not use";
+        Err(Error::denied(format!("{what} ${{{entry}}}")).hint(format!(
+            "list '{entry}' in secrets.allowed (watershed.toml), write the secret itself (it is \
+             kept apart from the statement), or define this in a file under 'sql'"
+        )))
     }
 
     /// A path option, seen from the project folder, with all links and dots resolved.

@@ -29,10 +29,42 @@ impl Bench {
             secrets: Secrets::new(self.project.join("data/secrets")),
             files_allowed: texts(files),
             http_allowed: texts(hosts),
+            secrets_allowed: vec![],
             own: ["data", "sql", "watershed.toml"].map(|d| self.project.join(d)).to_vec(),
             of_owner: vec![self.project.join("tests")],
         };
         Outside::new(Arc::new(rules), is_trusted)
+    }
+}
+
+#[test]
+fn typed_statements_use_their_own_secrets_and_listed_ones() {
+    let bench = Bench::new();
+    let of = |is_trusted, allowed: &[&str]| {
+        let outside = bench.outside(is_trusted, &[], &[]);
+        let mut rules = Arc::into_inner(outside.rules).unwrap();
+        rules.secrets_allowed = allowed.iter().map(|a| a.to_string()).collect();
+        Outside::new(Arc::new(rules), is_trusted).of(Role::Sink, "hot ones")
+    };
+    let typed = of(false, &["env:TOKEN", "secret:token"]);
+    for (kind, name) in
+        [("env", "TOKEN"), ("secret", "token"), ("secret", "sink.hot%20ones.headers")]
+    {
+        typed.reference(kind, name).unwrap();
+    }
+    for (kind, name) in [
+        ("env", "PATH"),
+        ("env", "token"),
+        ("env", "sink.hot%20ones.headers"),
+        ("secret", "TOKEN"),
+        ("secret", "sink.hot%20ones2.headers"),
+        ("secret", "source.hot%20ones.headers"),
+    ] {
+        let e = typed.reference(kind, name).unwrap_err();
+        assert_eq!(e.kind(), common::Kind::Denied, "{kind}:{name}");
+        assert!(e.hint_text().unwrap().contains("secrets.allowed"), "{e:?}");
+        of(true, &[]).reference(kind, name).unwrap();
+        of(false, &["*"]).reference(kind, name).unwrap();
     }
 }
 

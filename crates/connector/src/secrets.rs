@@ -12,7 +12,7 @@ use catalog::Options;
 use catalog::literals::option_literals;
 use common::{Error, Result, Secret};
 
-use crate::{OptionKind, OptionSpec, Spec};
+use crate::{OptionKind, OptionSpec, Outside, Role, Spec};
 
 /// In place of what is not shown.
 pub const STARS: &str = "***";
@@ -89,8 +89,12 @@ impl Secrets {
     /// What a value stands for, and the secrets in it.
     ///
     /// # Errors
-    /// A missing secret or variable, by its name.
-    pub(crate) fn resolve(&self, kind: OptionKind, text: &str) -> Result<(String, Vec<Secret>)> {
+    /// A missing secret or variable, by its name; one that the definition may not use.
+    pub(crate) fn resolve(
+        outside: &Outside,
+        kind: OptionKind,
+        text: &str,
+    ) -> Result<(String, Vec<Secret>)> {
         let parts = parts(text)?;
         // The whole value is a list by itself; within another item a comma is just a comma.
         let is_whole = parts.iter().all(|p| matches!(p, Part::Text("")) || p.is_reference());
@@ -102,8 +106,14 @@ impl Secrets {
                     value.push_str(text);
                     continue;
                 }
-                Part::Env(name) => env(name)?,
-                Part::Secret(name) => self.get(name)?,
+                Part::Env(name) => {
+                    outside.reference("env", name)?;
+                    env(name)?
+                }
+                Part::Secret(name) => {
+                    outside.reference("secret", name)?;
+                    outside.secrets().get(name)?
+                }
             };
             match kind == OptionKind::List && !is_whole {
                 true => value.push_str(&secret.expose().replace(',', "\\,")),
@@ -230,16 +240,22 @@ pub fn masked(spec: Option<&Spec>, statement: &str) -> String {
     rewritten(spec, statement, &mut |_, _| STARS.to_string())
 }
 
-/// The statement as it is stored: with references in place of secrets, and those secrets.
-pub fn moved_out(spec: &Spec, name: &str, statement: &str) -> (String, Vec<(String, Secret)>) {
-    let mut moved: Vec<(String, Secret)> = vec![];
+/// What the names begin with of the secrets of one definition.
+pub(crate) fn own_secrets(role: Role, name: &str) -> String {
     let plain = |b: u8| match b.is_ascii_alphanumeric() || b"_-".contains(&b) {
         true => char::from(b).to_string(),
         false => format!("%{b:02X}"),
     };
     let name: String = name.bytes().map(plain).collect();
+    format!("{}.{name}.", role.name())
+}
+
+/// The statement as it is stored: with references in place of secrets, and those secrets.
+pub fn moved_out(spec: &Spec, name: &str, statement: &str) -> (String, Vec<(String, Secret)>) {
+    let mut moved: Vec<(String, Secret)> = vec![];
+    let own = own_secrets(spec.role, name);
     let statement = rewritten(Some(spec), statement, &mut |option, secret| {
-        let base = format!("{}.{name}.{option}", spec.role.name());
+        let base = format!("{own}{option}");
         let of_option = moved.iter().filter(|(n, _)| n.starts_with(&base)).count();
         let key = match of_option {
             0 => base,

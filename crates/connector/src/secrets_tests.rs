@@ -51,9 +51,10 @@ fn secrets_are_moved_out_of_a_statement() {
 #[test]
 fn references_are_resolved_or_named() {
     let dir = tempfile::tempdir().unwrap();
-    let secrets = Secrets::new(dir.path().join("secrets"));
+    let secrets = Secrets::new(dir.path().join("data/secrets"));
     secrets.put("token", &Secret::new("a,b")).unwrap();
-    let list = |text: &str| secrets.resolve(OptionKind::List, text).map(|r| r.0);
+    let outside = Outside::of_folder(dir.path());
+    let list = |text: &str| Secrets::resolve(&outside, OptionKind::List, text).map(|r| r.0);
     assert_eq!(list("A: ${secret:token}, B: c").unwrap(), "A: a\\,b, B: c");
     assert_eq!(list("${secret:token}").unwrap(), "a,b");
     // A secret's content is not read for references.
@@ -70,9 +71,9 @@ fn references_are_resolved_or_named() {
         let e = list(text).unwrap_err();
         assert!(e.to_string().contains(what), "{text}: {e}");
     }
-    let path = dir.path().join("secrets/token");
+    let path = dir.path().join("data/secrets/token");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&path), mode(&dir.path().join("secrets"))), (0o600, 0o700));
+    assert_eq!((mode(&path), mode(&dir.path().join("data/secrets"))), (0o600, 0o700));
     fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     list("${secret:token}").unwrap();
     assert_eq!(mode(&path), 0o600);

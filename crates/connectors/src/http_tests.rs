@@ -77,6 +77,7 @@ impl Server {
             secrets: connector::Secrets::new("no such folder"),
             files_allowed: vec![],
             http_allowed: allowed.iter().map(|a| a.to_string()).collect(),
+            secrets_allowed: vec![],
             own: vec![],
             of_owner: vec![],
         };

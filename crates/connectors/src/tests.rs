@@ -67,6 +67,7 @@ fn a_typed_kafka_sink_needs_listed_brokers_and_plain_properties() {
             secrets: connector::Secrets::new("no such folder"),
             files_allowed: vec![],
             http_allowed: allowed.iter().map(|a| a.to_string()).collect(),
+            secrets_allowed: vec![],
             own: vec![],
             of_owner: vec![],
         };

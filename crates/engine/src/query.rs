@@ -31,12 +31,7 @@ const BATCHES_WAITING: usize = 2;
 /// What a statement gives.
 #[derive(Debug)]
 pub enum Outcome {
-    Rows {
-        schema: SchemaRef,
-        batches: Vec<RecordBatch>,
-        /// There were more rows than asked for.
-        omitted: bool,
-    },
+    Rows { schema: SchemaRef, batches: Vec<RecordBatch> },
     Message(String),
 }
 
@@ -86,11 +81,13 @@ impl Whole {
 }
 
 impl Platform {
-    /// Runs one statement and gathers at most `limit` rows.
-    pub async fn execute(&self, query: &str, limit: Option<usize>) -> Result<Outcome> {
+    /// Runs one statement and gathers its rows, however many.
+    pub async fn execute(&self, query: &str) -> Result<Outcome> {
         match self.start(query, None).await? {
             Answer::Message(message) => Ok(Outcome::Message(message)),
-            Answer::Rows(rows) => rows.gather(limit).await,
+            Answer::Rows(Rows { schema, batches }) => {
+                Ok(Outcome::Rows { schema, batches: batches.try_collect().await? })
+            }
         }
     }
 
@@ -355,24 +352,6 @@ async fn open(
     run.await.map_err(|e| sql::error(e, |span| whole.place(span)))
 }
 
-impl Rows {
-    async fn gather(mut self, limit: Option<usize>) -> Result<Outcome> {
-        let mut batches = vec![];
-        let (mut n, mut omitted) = (0, false);
-        while let Some(batch) = self.batches.try_next().await? {
-            let room = limit.map_or(usize::MAX, |l| l - n);
-            if batch.num_rows() > room {
-                batches.push(batch.slice(0, room));
-                omitted = true;
-                break;
-            }
-            n += batch.num_rows();
-            batches.push(batch);
-        }
-        Ok(Outcome::Rows { schema: self.schema, batches, omitted })
-    }
-}
-
 impl Outcome {
     fn schema(self) -> Option<SchemaRef> {
         match self {
@@ -386,7 +365,7 @@ impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Answer {
         match outcome {
             Outcome::Message(message) => Answer::Message(message),
-            Outcome::Rows { schema, batches, .. } => {
+            Outcome::Rows { schema, batches } => {
                 let batches = stream::iter(batches.into_iter().map(Ok)).boxed();
                 Answer::Rows(Rows { schema, batches })
             }

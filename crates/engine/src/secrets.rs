@@ -23,6 +23,7 @@ pub(crate) fn rules(project: &Project) -> Rules {
         secrets: Secrets::new(dir("data/secrets")),
         files_allowed: config.files_allowed.clone(),
         http_allowed: config.http_allowed.clone(),
+        secrets_allowed: config.secrets_allowed.clone(),
         own,
         of_owner: vec![dir("dashboards"), dir("tests"), dir(".git")],
     }
@@ -58,7 +59,12 @@ impl Connection {
 impl Inner {
     /// What a definition may reach.
     pub(crate) fn outside(&self, definition: &Definition) -> Outside {
-        Outside::new(self.rules.clone(), definition.origin.is_of_project())
+        let outside = Outside::new(self.rules.clone(), definition.origin.is_of_project());
+        match &definition.object {
+            Object::Source(s) => outside.of(Role::Source, &s.name),
+            Object::Sink(s) => outside.of(Role::Sink, &s.name),
+            _ => outside,
+        }
     }
 
     /// The options of a source or sink, with what their references stand for now.

@@ -19,7 +19,7 @@ fn table(columns: Vec<(&str, ArrayRef)>) -> Result<Outcome> {
     let arrays = columns.into_iter().map(|(_, a)| a).collect();
     let batch = RecordBatch::try_new(schema.clone(), arrays)
         .map_err(|e| Error::internal(format!("building a table: {e}")))?;
-    Ok(Outcome::Rows { schema, batches: vec![batch], omitted: false })
+    Ok(Outcome::Rows { schema, batches: vec![batch] })
 }
 
 fn texts<T: Into<String>>(values: impl IntoIterator<Item = T>) -> ArrayRef {

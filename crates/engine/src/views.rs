@@ -201,7 +201,7 @@ impl Platform {
 
     /// Makes a topic that takes any bytes.
     pub async fn create_raw_topic(&self, topic: &RawTopic) -> Result<()> {
-        self.execute(&topic.statement(), None).await.map(|_| ())
+        self.execute(&topic.statement()).await.map(|_| ())
     }
 
     /// Makes several of them, all or none.
@@ -223,7 +223,7 @@ impl Platform {
 
     /// DROP TOPIC.
     pub async fn drop_topic(&self, name: &str) -> Result<()> {
-        self.execute(&format!("DROP TOPIC {}", quoted(name)), None).await.map(|_| ())
+        self.execute(&format!("DROP TOPIC {}", quoted(name))).await.map(|_| ())
     }
 
     /// A name of this data folder that no other has.

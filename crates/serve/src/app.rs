@@ -66,6 +66,7 @@ pub struct HttpLimits {
     /// Bytes a second.
     pub body_rate_min: u64,
     pub write_timeout: Duration,
+    pub answer_rate_min: u64,
 }
 
 /// Route, method, status → count and total time.
@@ -133,6 +134,7 @@ fn http_limits(config: &Config) -> HttpLimits {
         body_grace: config.http_body_grace.to_std(),
         body_rate_min: config.http_body_rate_min.0,
         write_timeout: config.http_write_timeout.to_std(),
+        answer_rate_min: config.http_answer_rate_min.0,
     }
 }
 

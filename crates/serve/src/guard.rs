@@ -18,6 +18,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::{App, Gauge};
+use crate::http::clock::Clock;
 use crate::http::held;
 use crate::problem::Problem;
 
@@ -36,9 +37,10 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "other".to_string(), |m| m.as_str().to_string());
+    let clock = request.extensions().get::<Arc<Clock>>().cloned();
     let _in_flight = Gauge::up(&app.counters, |c| &c.in_flight);
     let mut response = match admit(&app, request) {
-        Ok((request, _place)) => held::answer(&app, next.run(request).await),
+        Ok((request, _place)) => held::answer(&app, clock, next.run(request).await),
         Err(problem) => problem.into_response(),
     };
     let took = started.elapsed();

@@ -27,27 +27,43 @@ pub fn objects(batches: &[RecordBatch]) -> Result<Box<RawValue>> {
     list(batches, Shape::Objects)
 }
 
-/// Rows as arrays: `[[1], …]`, those that fit into so many bytes, and whether all did.
-pub fn arrays(batches: &[RecordBatch], bytes_max: usize) -> Result<(Box<RawValue>, bool)> {
-    let mut out = vec![b'['];
-    for batch in batches {
-        let (mut at, mut step) = (0, ROWS_AT_ONCE);
-        while at < batch.num_rows() {
-            let n = step.min(batch.num_rows() - at);
-            let before = out.len();
-            write_rows(&batch.slice(at, n), Shape::Arrays, &mut out)?;
-            if out.len() > bytes_max {
-                out.truncate(before);
-                if n == 1 {
-                    return Ok((raw(out)?, false));
-                }
-                step = n / 2;
-            } else {
-                at += n;
-            }
-        }
+/// Rows as arrays: `[[1], …]`, as many as there is room for.
+pub struct Arrays {
+    out: Vec<u8>,
+    bytes_max: usize,
+    rows_left: usize,
+}
+
+impl Arrays {
+    pub fn new(bytes_max: usize, rows_max: usize) -> Arrays {
+        Arrays { out: vec![b'['], bytes_max, rows_left: rows_max }
     }
-    Ok((raw(out)?, true))
+
+    /// False once a row did not fit.
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<bool> {
+        let end = batch.num_rows().min(self.rows_left);
+        let (mut at, mut step) = (0, ROWS_AT_ONCE);
+        while at < end {
+            let n = step.min(end - at);
+            let before = self.out.len();
+            write_rows(&batch.slice(at, n), Shape::Arrays, &mut self.out)?;
+            if self.out.len() <= self.bytes_max {
+                at += n;
+                continue;
+            }
+            self.out.truncate(before);
+            if n == 1 {
+                return Ok(false);
+            }
+            step = n / 2;
+        }
+        self.rows_left -= end;
+        Ok(end == batch.num_rows())
+    }
+
+    pub fn finish(self) -> Result<Box<RawValue>> {
+        raw(self.out)
+    }
 }
 
 /// Rows as objects, commas between them, after what `out` has.
@@ -125,14 +141,21 @@ mod tests {
             ("d", Arc::new(decimals.with_precision_and_scale(30, 3).unwrap())),
             ("s", Arc::new(StringArray::from(vec!["a\"\n", "é"]))),
         ]);
+        let arrays = |bytes_max, rows_max| {
+            let mut arrays = Arrays::new(bytes_max, rows_max);
+            let all = arrays.push(&b).unwrap();
+            (arrays.finish().unwrap(), all)
+        };
         assert_eq!(
-            arrays(std::slice::from_ref(&b), 1_000).unwrap().0.get(),
+            arrays(1_000, 10).0.get(),
             "[[9223372036854775807,12345678901234567890.123,\"a\\\"\\n\"],[-1,null,\"é\"]]"
         );
         // As many as fit, and no part of a row.
-        let (some, all) = arrays(&[b], 60).unwrap();
-        assert_eq!(some.get(), "[[9223372036854775807,12345678901234567890.123,\"a\\\"\\n\"]]");
-        assert!(!all);
+        for (some, all) in [arrays(60, 10), arrays(1_000, 1)] {
+            assert_eq!(some.get(), "[[9223372036854775807,12345678901234567890.123,\"a\\\"\\n\"]]");
+            assert!(!all);
+        }
+        assert!(arrays(1_000, 2).1);
     }
 
     #[test]

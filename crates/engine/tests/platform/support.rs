@@ -182,7 +182,7 @@ impl Bench {
     /// Rows of a statement, columns between bars; or what it says.
     pub fn try_sql(&self, statement: &str) -> Result<Vec<String>> {
         let (platform, statement) = (self.platform.clone(), statement.to_string());
-        self.on(async move { platform.execute(&statement, None).await }).map(|o| shown(&o))
+        self.on(async move { platform.execute(&statement).await }).map(|o| shown(&o))
     }
 
     pub fn sql(&self, statement: &str) -> Vec<String> {

@@ -35,11 +35,14 @@ struct Now {
     head_since: Option<Instant>,
     /// The last byte, or the end of an answer.
     moved: Instant,
+    /// When each large answer must have been taken.
+    owed: Vec<Instant>,
 }
 
 impl Clock {
     pub fn new(limits: HttpLimits) -> Clock {
-        let now = Now { working: 0, answering: 0, head_since: None, moved: Instant::now() };
+        let now =
+            Now { working: 0, answering: 0, head_since: None, moved: Instant::now(), owed: vec![] };
         Clock { limits, now: Mutex::new(now) }
     }
 
@@ -49,6 +52,12 @@ impl Clock {
 
     fn due(&self) -> Option<(Instant, &'static str)> {
         let now = self.now();
+        let owed = now.owed.iter().min().map(|at| (*at, "the client takes its answer too slowly"));
+        let other = self.due_otherwise(&now);
+        owed.into_iter().chain(other).min_by_key(|(at, _)| *at)
+    }
+
+    fn due_otherwise(&self, now: &Now) -> Option<(Instant, &'static str)> {
         if now.working > 0 {
             return None;
         }
@@ -87,6 +96,31 @@ impl Clock {
 
     fn written(&self) {
         self.now().moved = Instant::now();
+    }
+}
+
+/// A large answer, until its last byte is sent.
+pub struct Owed {
+    clock: Arc<Clock>,
+    until: Instant,
+}
+
+impl Owed {
+    pub fn begin(clock: &Arc<Clock>, bytes: u64) -> Option<Owed> {
+        let HttpLimits { write_timeout, answer_rate_min, .. } = clock.limits;
+        let time = Duration::from_secs(bytes.checked_div(answer_rate_min)?);
+        let until = Instant::now() + write_timeout + time;
+        clock.now().owed.push(until);
+        Some(Owed { clock: clock.clone(), until })
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        let owed = &mut self.clock.now().owed;
+        if let Some(at) = owed.iter().position(|until| *until == self.until) {
+            owed.swap_remove(at);
+        }
     }
 }
 

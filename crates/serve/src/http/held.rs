@@ -1,4 +1,5 @@
-//! What an answer holds on to until the client took it: its memory, and its connection's clock.
+//! What an answer holds on to until the client took it: its memory, its connection's clock, and
+//! the time until which that must be.
 //! hyper drops a body when it has its last bytes, which may be long before they are sent: memory
 //! goes with the bytes, not with the body.
 
@@ -13,7 +14,7 @@ use common::Error;
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::clock::Running;
+use super::clock::{Clock, Owed, Running};
 use crate::app::{App, permits_of};
 use crate::problem::Problem;
 
@@ -51,7 +52,7 @@ impl HttpBody for Answering {
 
 /// A large answer takes its memory from what all may take together. Refused, not kept waiting: it
 /// is there already, and takes memory while it waits.
-pub fn answer(app: &App, response: Response) -> Response {
+pub fn answer(app: &App, clock: Option<Arc<Clock>>, response: Response) -> Response {
     let bytes = response.body().size_hint().exact().unwrap_or(0);
     let permits = permits_of(usize::try_from(bytes).unwrap_or(usize::MAX));
     if permits == 0 {
@@ -59,8 +60,9 @@ pub fn answer(app: &App, response: Response) -> Response {
     }
     match app.limits.answers.clone().try_acquire_many_owned(permits) {
         Ok(memory) => {
-            let memory = Arc::new(memory);
-            response.map(|body| Body::new(Counted { body, memory }))
+            let owed = clock.and_then(|clock| Owed::begin(&clock, bytes));
+            let held = Arc::new(Held { _memory: memory, _owed: owed });
+            response.map(|body| Body::new(Counted { body, held }))
         }
         Err(_) => Problem::from(
             Error::unavailable(format!(
@@ -73,15 +75,20 @@ pub fn answer(app: &App, response: Response) -> Response {
     }
 }
 
-struct Counted {
-    body: Body,
-    memory: Arc<OwnedSemaphorePermit>,
+struct Held {
+    _memory: OwnedSemaphorePermit,
+    _owed: Option<Owed>,
 }
 
-/// Bytes that give their memory back when nobody has them any more.
+struct Counted {
+    body: Body,
+    held: Arc<Held>,
+}
+
+/// Bytes that give back what they hold when nobody has them any more.
 struct CountedBytes {
     bytes: Bytes,
-    _memory: Arc<OwnedSemaphorePermit>,
+    _held: Arc<Held>,
 }
 
 impl AsRef<[u8]> for CountedBytes {
@@ -99,11 +106,10 @@ impl HttpBody for Counted {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        let memory = &self.memory;
+        let held = &self.held;
         frame.map_ok(|frame| {
-            frame.map_data(|bytes| {
-                Bytes::from_owner(CountedBytes { bytes, _memory: memory.clone() })
-            })
+            let counted = |bytes| CountedBytes { bytes, _held: held.clone() };
+            frame.map_data(|bytes| Bytes::from_owner(counted(bytes)))
         })
     }
 

@@ -2,7 +2,7 @@
 //! each thing that a client has to do. How long what may take stands in `clock.rs`; what an answer
 //! holds on to until it is taken in `held.rs`.
 
-mod clock;
+pub mod clock;
 pub mod held;
 
 use std::convert::Infallible;
@@ -78,7 +78,8 @@ async fn connection(
     let io = TokioIo::new(Timed::new(socket, clock.clone()));
     let inner = TowerToHyperService::new(router);
     let for_service = clock.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(for_service.clone());
         let begun = clock::Running::begin(&for_service);
         let answer = inner.call(request);
         async move {

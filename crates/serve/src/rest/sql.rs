@@ -8,12 +8,13 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use common::Error;
-use engine::Outcome;
+use futures::TryStreamExt;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::app::App;
 use crate::problem::Answer;
+use crate::rows::Arrays;
 use crate::{body, rows};
 
 #[derive(serde::Deserialize)]
@@ -37,19 +38,26 @@ pub async fn run(State(app): State<App>, headers: HeaderMap, body: Body) -> Answ
     let example = "send JSON: {\"query\": \"SELECT 1\"}";
     let request: Request = body::json(&app, &headers, body, example).await?;
     let limit = limit(request.limit)?.unwrap_or(app.limits.rows_max).min(app.limits.rows_max);
-    let outcome = app.platform.execute(&request.query, Some(limit)).await?;
-    let elapsed_ms = started.elapsed().as_millis() as u64;
-    Ok(match outcome {
-        Outcome::Message(message) => {
-            Json(json!({ "message": message, "elapsed_ms": elapsed_ms })).into_response()
+    let elapsed_ms = || started.elapsed().as_millis() as u64;
+    let mut given = match app.platform.start(&request.query, None).await? {
+        engine::Answer::Rows(rows) => rows,
+        engine::Answer::Message(message) => {
+            let told = json!({ "message": message, "elapsed_ms": elapsed_ms() });
+            return Ok(Json(told).into_response());
         }
-        Outcome::Rows { schema, batches, omitted } => {
-            let (rows, is_all) = rows::arrays(&batches, app.limits.answer_bytes_max)?;
-            let columns = rows::columns(&schema);
-            Json(Table { columns, rows, rows_omitted: omitted || !is_all, elapsed_ms })
-                .into_response()
+    };
+    // Written as they come: no more of them is held than the answer has room for.
+    let mut rows = Arrays::new(app.limits.answer_bytes_max, limit);
+    let mut rows_omitted = false;
+    while let Some(batch) = given.batches.try_next().await? {
+        if !rows.push(&batch)? {
+            rows_omitted = true;
+            break;
         }
-    })
+    }
+    let columns = rows::columns(&given.schema);
+    let elapsed_ms = elapsed_ms();
+    Ok(Json(Table { columns, rows: rows.finish()?, rows_omitted, elapsed_ms }).into_response())
 }
 
 fn limit(given: Option<serde_json::Value>) -> common::Result<Option<usize>> {
