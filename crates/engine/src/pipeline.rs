@@ -289,8 +289,9 @@ impl Runner {
             Some(n) if n < rows.offsets.len() => (rows.first(n), rows.offsets[n]),
             _ => (rows, next),
         };
-        let all = rows.offsets.clone();
+        let before = self.care.is_on().then(|| rows.offsets.clone());
         let (rows, bad) = self.care.computable(&self.job, topic, partition, rows)?;
+        let all = before.as_ref().unwrap_or(&rows.offsets);
         let late = self.push(topic, partition, &rows, next)?;
         let now = self.env.clock.now_us();
         if !bad.is_empty() {

@@ -54,6 +54,11 @@ impl Care {
         matches!(e.kind(), Kind::Invalid | Kind::TooLarge)
     }
 
+    /// Rows may be left out.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// How many rows are taken at a time, when they are few.
     pub fn rows_max(&self) -> Option<usize> {
         self.rows_max

@@ -11,6 +11,7 @@ use arrow::compute::kernels::cmp;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use common::{Error, Result};
+use stream::floats;
 
 use crate::tables::concat;
 use crate::view_store::{ReadFrom, RowPlace, ViewStore};
@@ -222,6 +223,9 @@ fn wanted(rows: &RecordBatch, filters: &[(String, String)]) -> Result<BooleanArr
 fn equal(rows: &RecordBatch, path: &str, text: &str) -> Result<BooleanArray> {
     let array = column(rows, path)?;
     let value = parse_value(path, array.data_type(), text)?;
+    // -0.0 is 0.0, as in SQL.
+    let (array, value) = (floats::canonical(&array), floats::canonical(&value));
+    let (array, value) = (array.map_err(internal)?, value.map_err(internal)?);
     cmp::eq(&array, &arrow::array::Scalar::new(value))
         .map_err(|e| Error::invalid(format!("comparing column '{path}': {e}")))
 }

@@ -21,6 +21,7 @@ use datafusion::scalar::ScalarValue;
 
 use crate::arithmetic::{Checked, Written};
 use crate::element_at::ElementAt;
+use crate::functions::bounded::bounded;
 use crate::functions::text_of::{self, TextOf};
 use crate::functions::try_arithmetic;
 use crate::micros::{Epoch, EpochSeconds, ToTimestamp};
@@ -93,7 +94,8 @@ fn mixed_union(union: Union) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Union(union)))
 }
 
-/// After coercion: arithmetic that can fail becomes a call that does fail.
+/// After coercion: arithmetic that can fail becomes a call that does fail, and `||` of texts one
+/// that knows how long they may get.
 #[derive(Debug)]
 pub struct CheckedArithmetic;
 
@@ -258,6 +260,12 @@ fn checked(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 return Ok(Transformed::yes(guarded));
             }
             let (left, right) = (b.left.get_type(schema)?, b.right.get_type(schema)?);
+            let is_text = |t: &DataType| *t == DataType::Utf8;
+            if b.op == Operator::StringConcat && is_text(&left) && is_text(&right) {
+                let args = vec![b.left.as_ref().clone(), b.right.as_ref().clone()];
+                let concat = bounded(datafusion_spark::function::string::concat());
+                return Ok(Transformed::yes(concat.call(args)));
+            }
             let same = left == right || (left.is_decimal() && right.is_decimal());
             if !same || !can_fail(b.op, &left) {
                 return Ok(Transformed::no(e));

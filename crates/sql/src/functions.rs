@@ -1,7 +1,7 @@
 //! The functions a query may call, in one place: DataFusion's, Spark's over them where a name is
 //! in both, then our own. What DataFusion gives in nanoseconds comes back in microseconds.
 
-mod bounded;
+pub(crate) mod bounded;
 mod date_format;
 mod regexp_extract;
 mod round;

@@ -1,10 +1,14 @@
 //! `5` is an INT, as on Spark, if it fits; DataFusion reads all whole numbers as BIGINT. Done on
 //! the plan, where LIMIT and the like, which want BIGINT, can be left alone.
 
-use datafusion::common::Result;
+use std::sync::Arc;
+
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ExprSchema, Result};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Values};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, RecursiveQuery, Values, cast,
+};
 use datafusion::scalar::ScalarValue;
 
 pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -12,6 +16,7 @@ pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
         match node {
             LogicalPlan::Limit(_) => return Ok(Transformed::no(node)),
             LogicalPlan::Values(values) => return of_values(values),
+            LogicalPlan::RecursiveQuery(query) => return of_recursive(query),
             _ => {}
         }
         let names = NamePreserver::new(&node);
@@ -36,6 +41,32 @@ fn of_values(values: Values) -> Result<Transformed<LogicalPlan>> {
     });
     let plan = LogicalPlanBuilder::values(narrowed.collect::<Result<_>>()?)?.build()?;
     Ok(Transformed::yes(plan))
+}
+
+/// The second part was planned with the types that the first part had, so both keep them.
+fn of_recursive(query: RecursiveQuery) -> Result<Transformed<LogicalPlan>> {
+    let RecursiveQuery { name, static_term, recursive_term, is_distinct, schema } = query;
+    let as_planned = |term: Arc<LogicalPlan>| {
+        let columns = term.schema().columns().into_iter().zip(schema.fields());
+        let exprs = columns.map(|(column, field)| {
+            let is = term.schema().field_from_column(&column)?.data_type().clone();
+            let widens =
+                is.is_integer() && field.data_type().is_integer() && is != *field.data_type();
+            let name = column.name.clone();
+            Ok(match widens {
+                true => cast(Expr::Column(column), field.data_type().clone()).alias(name),
+                false => Expr::Column(column),
+            })
+        });
+        let exprs = exprs.collect::<Result<Vec<_>>>()?;
+        if exprs.iter().all(|e| matches!(e, Expr::Column(_))) {
+            return Ok(term);
+        }
+        LogicalPlanBuilder::from(term).project(exprs)?.build().map(Arc::new)
+    };
+    let (first, second) = (as_planned(static_term)?, as_planned(recursive_term)?);
+    let query = RecursiveQuery::try_new(name, first, second, is_distinct)?;
+    Ok(Transformed::yes(LogicalPlan::RecursiveQuery(query)))
 }
 
 pub(crate) fn of_expression(e: Expr) -> Result<Transformed<Expr>> {

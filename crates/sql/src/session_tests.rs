@@ -122,9 +122,25 @@ async fn sums() {
 }
 
 #[tokio::test]
+async fn recursion() {
+    check(&[
+        ("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 4) SELECT * FROM r",
+         "1 ; 2 ; 3 ; 4", "BIGINT"),
+        ("WITH RECURSIVE r(n, s) AS (SELECT 1, 'a' UNION SELECT n * 2, s || 'b' FROM r WHERE n < 4)
+          SELECT * FROM r", "1 | a ; 2 | ab ; 4 | abb", ""),
+        ("WITH RECURSIVE r(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT n FROM r",
+         "1 ; 2 ; 3", ""),
+        ("WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 100)
+          SELECT count(*), sum(n) FROM r", "100 | 5050", ""),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn texts_and_nulls() {
     check(&[
         ("SELECT 'a' || NULL, concat('a', NULL), concat('a', 'b')", "NULL | NULL | ab", ""),
+        ("SELECT 'a' || 1 || true, 'n=' || CAST(NULL AS INT), array(1) || array(2)", "a1true | NULL | [1, 2]", ""),
         ("SELECT substr('hello', 0, 2), substring('hello', -3, 2), substring('hello' FROM 2 FOR 3)",
          "he | ll | ell", "TEXT, TEXT, TEXT"),
         ("SELECT x FROM (VALUES (1), (NULL), (2)) v(x) ORDER BY x", "NULL ; 1 ; 2", ""),

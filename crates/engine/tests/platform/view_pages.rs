@@ -68,3 +68,22 @@ fn an_order_is_kept_over_pages_and_filters_find_their_rows() {
         assert_eq!(page(&bench, "totals", query).batch.num_rows(), usize::from(found));
     }
 }
+
+/// In SQL there is one zero.
+#[test]
+fn both_zeros_are_found_by_either() {
+    let events = "CREATE TOPIC measures (f DOUBLE, k TEXT) WITH (partitions = 1);
+      CREATE MATERIALIZED VIEW latest AS SELECT k, f FROM measures;
+      CREATE MATERIALIZED VIEW groups AS SELECT f, count(*) AS n FROM measures GROUP BY f;\n";
+    let bench = Bench::new(events);
+    bench.send("measures", "{\"f\":0.0,\"k\":\"a\"}\n{\"f\":-0.0,\"k\":\"b\"}\n{\"f\":1}\n");
+    bench.until("SELECT count(*) FROM latest", &strings([3]));
+    bench.until("SELECT n FROM groups WHERE f = 0", &strings([2]));
+    for zero in ["0", "-0.0", "0.0"] {
+        for (view, rows) in [("latest", 2), ("groups", 1)] {
+            let filters = vec![("f".to_string(), zero.to_string())];
+            let query = ViewQuery { filters, limit: 10, ..Default::default() };
+            assert_eq!(page(&bench, view, query).batch.num_rows(), rows, "{view} {zero}");
+        }
+    }
+}

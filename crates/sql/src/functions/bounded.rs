@@ -354,6 +354,7 @@ mod tests {
             "SELECT array_repeat('abc', 1000000000)",
             "SELECT array_resize(array(1), 1000000000)",
             "SELECT replace(repeat('a', 1000000), 'a', repeat('b', 1000))",
+            "SELECT s || s FROM (SELECT repeat('a', 40000000) AS s)",
             "SELECT regexp_replace(repeat('a', 1000000), 'a', repeat('b', 1000))",
             "SELECT format_string('%1000000000d', 1)",
         ] {
