@@ -63,7 +63,8 @@ pub(crate) trait Operator: Send + Sync {
     fn push(&mut self, port: usize, change: Change, out: &mut Out) -> Result<()>;
 
     /// Evaluates what depends on each row alone, and changes nothing. Operators that keep no state
-    /// put what they would give into `out`; those that add what depends on other rows put NULL there.
+    /// put what they would give into `out`; those that add what depends on other rows put NULL
+    /// there.
     fn probe(&self, _port: usize, _change: &Change, _out: &mut Out) -> Result<()> {
         Ok(())
     }
