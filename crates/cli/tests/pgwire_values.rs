@@ -127,3 +127,18 @@ fn psql_variables_are_values() {
         assert_eq!(got, format!("{value}\n"), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[test]
+fn spans_of_time_have_days_and_hours() {
+    let (_server, port) = server();
+    let (mut client, _) = Client::connect(port);
+    for (query, span) in [
+        ("TIMESTAMP '2026-02-01 01:00:00.5' - TIMESTAMP '2026-01-01'", "31 days 01:00:00.500000"),
+        ("TIMESTAMP '2026-01-01' - TIMESTAMP '2026-01-02 12:00:00'", "-1 days -12:00:00"),
+        ("INTERVAL '14' MONTH", "1 year 2 mons"),
+        ("INTERVAL '1 day' * 2", "2 days"),
+    ] {
+        let got = client.query(&format!("SELECT {query}"));
+        assert_eq!(first_column(&got), [span], "{query}: {got:?}");
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use common::{Error, Place, Result};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionState;
@@ -406,6 +406,9 @@ fn value_of(value: ScalarValue, data_type: &DataType) -> Result<ScalarValue> {
     };
     let read = match (&value, data_type) {
         (ScalarValue::Utf8(Some(text)), DataType::Decimal128(..)) => decimal(text),
+        (ScalarValue::Utf8(Some(_)), DataType::Duration(TimeUnit::Microsecond)) => {
+            sql::day_time(&value)
+        }
         _ => value.cast_to(data_type).ok(),
     };
     read.ok_or_else(|| {
@@ -465,6 +468,13 @@ mod tests {
         }
         let e = value_of(text("many"), &DataType::Int32).unwrap_err();
         assert_eq!(e.message(), "'many' is not a value of type INT");
+        let span = DataType::Duration(TimeUnit::Microsecond);
+        let us = |us| ScalarValue::DurationMicrosecond(Some(us));
+        let days = us(7 * 86_400_000_000 + 3_000_000);
+        assert_eq!(value_of(text("7 days 3 seconds"), &span).unwrap(), days);
+        assert_eq!(value_of(text("7 days 00:00:03"), &span).unwrap(), days);
+        assert_eq!(value_of(text("1 microsecond"), &span).unwrap(), us(1));
+        assert!(value_of(text("1 month"), &span).is_err());
         let none = value_of(ScalarValue::Utf8(None), &DataType::Int32).unwrap();
         assert_eq!(none, ScalarValue::Int32(None));
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 use common::{Error, Result};
 
 /// `STRUCT` and `ARRAY` may be nested this deep.
@@ -75,7 +75,9 @@ pub fn sql_name(data_type: &DataType) -> String {
         D::Timestamp(_, Some(_)) => "TIMESTAMP".into(),
         D::Timestamp(_, None) => "TIMESTAMP_NTZ".into(),
         D::Time32(_) | D::Time64(_) => "TIME".into(),
-        D::Duration(_) | D::Interval(_) => "INTERVAL".into(),
+        D::Duration(_) => "INTERVAL DAY TO SECOND".into(),
+        D::Interval(IntervalUnit::YearMonth) => "INTERVAL YEAR TO MONTH".into(),
+        D::Interval(_) => "INTERVAL".into(),
         D::List(f)
         | D::LargeList(f)
         | D::ListView(f)

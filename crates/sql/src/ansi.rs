@@ -14,7 +14,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAcce
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Between, BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, LogicalPlan, Operator,
-    Projection, ScalarUDF, TryCast, Union, cast, when,
+    Projection, ScalarUDF, TryCast, Union, binary_expr, cast, when,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
@@ -24,6 +24,7 @@ use crate::element_at::ElementAt;
 use crate::functions::bounded::bounded;
 use crate::functions::text_of::{self, TextOf};
 use crate::functions::try_arithmetic;
+use crate::intervals;
 use crate::micros::{Epoch, EpochSeconds, ToTimestamp};
 use crate::words::words;
 
@@ -135,19 +136,21 @@ pub(crate) fn rewrite_expressions(plan: LogicalPlan, rewrite: &Rewrite) -> Resul
 
 fn mixed(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(match e {
-        Expr::BinaryExpr(b) => {
-            let types = (b.left.get_type(schema)?, b.right.get_type(schema)?);
-            match types {
-                (l, r) if l.is_floating() && is_decimal(&r) => {
-                    let right = Box::new(cast(*b.right, DataType::Float64));
-                    Transformed::yes(Expr::BinaryExpr(BinaryExpr { right, ..b }))
-                }
-                (l, r) if is_decimal(&l) && r.is_floating() => {
-                    let left = Box::new(cast(*b.left, DataType::Float64));
-                    Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, ..b }))
-                }
-                _ => Transformed::no(Expr::BinaryExpr(b)),
+        Expr::BinaryExpr(b) if compares(b.op) => {
+            let (left, right) = (b.left.as_ref().clone(), b.right.as_ref().clone());
+            match intervals::comparable(left, right, schema)? {
+                Some((left, right)) => Transformed::yes(binary_expr(left, b.op, right)),
+                None => mixed_sides(b, schema)?,
             }
+        }
+        Expr::BinaryExpr(b) => mixed_sides(b, schema)?,
+        Expr::Between(b) if intervals::are_mixed([&*b.expr, &*b.low, &*b.high], schema)? => {
+            intervals::between(b).transform_up(|e| mixed(e, schema))?
+        }
+        Expr::InList(l)
+            if intervals::are_mixed(std::iter::once(&*l.expr).chain(&l.list), schema)? =>
+        {
+            intervals::any_of(l).transform_up(|e| mixed(e, schema))?
         }
         Expr::Between(b) => {
             let parts = [&b.expr, &b.low, &b.high];
@@ -193,6 +196,26 @@ fn mixed(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         Expr::AggregateFunction(f) if QUANTILES.contains(&f.func.name()) => quantile(f, schema)?,
         Expr::Cast(c) => time_cast(c, schema)?,
         other => Transformed::no(other),
+    })
+}
+
+fn compares(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+fn mixed_sides(b: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let types = (b.left.get_type(schema)?, b.right.get_type(schema)?);
+    Ok(match types {
+        (l, r) if l.is_floating() && is_decimal(&r) => {
+            let right = Box::new(cast(*b.right, DataType::Float64));
+            Transformed::yes(Expr::BinaryExpr(BinaryExpr { right, ..b }))
+        }
+        (l, r) if is_decimal(&l) && r.is_floating() => {
+            let left = Box::new(cast(*b.left, DataType::Float64));
+            Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, ..b }))
+        }
+        _ => Transformed::no(Expr::BinaryExpr(b)),
     })
 }
 

@@ -24,6 +24,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::decimals::{self, Digits, Fault};
 use crate::int_literals::narrow;
+use crate::intervals;
 use crate::words;
 
 #[derive(Debug)]
@@ -54,6 +55,9 @@ impl ExprPlanner for Arithmetic {
         };
         if let Some(days) = days(op, &left, &l, &right, &r) {
             return Ok(PlannerResult::Planned(days));
+        }
+        if let Some(planned) = intervals::arithmetic(op, (&left, &l), (&right, &r)) {
+            return Ok(PlannerResult::Planned(planned));
         }
         if types(op, whole, (literal(&left), &l), (literal(&right), &r)).is_none() {
             return Ok(PlannerResult::Original(e));

@@ -18,7 +18,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast::ExprWithAlias;
 
 use crate::plan::Source;
-use crate::{Text, int_literals, rewrite, spark_names, tokens};
+use crate::{Text, int_literals, intervals, rewrite, spark_names, tokens};
 
 /// The expressions in the order of `topic.checks`; each is of BOOLEAN over the declared columns.
 pub fn check_exprs(
@@ -65,6 +65,7 @@ fn check_expr(
     spark_names::resolve(&mut parsed);
     rewrite::date_parts(&mut parsed);
     rewrite::doubles(&mut parsed);
+    intervals::spell_out(&mut parsed);
     let parsed = ExprWithAlias { expr: parsed, alias: None };
     let e = state.create_logical_expr_from_sql_expr(parsed, &schema).map_err(explain)?;
     let e = int_literals::of_expression(e).map_err(explain)?.data;

@@ -1,5 +1,6 @@
-//! `5` is an INT, as on Spark, if it fits; DataFusion reads all whole numbers as BIGINT. Done on
-//! the plan, where LIMIT and the like, which want BIGINT, can be left alone.
+//! `5` is an INT, as on Spark, if it fits; DataFusion reads all whole numbers as BIGINT. Literals
+//! of intervals get one of Spark's two kinds (`intervals.rs`). Done on the plan, where LIMIT and
+//! the like, which want BIGINT, can be left alone.
 
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use datafusion::logical_expr::{
     Expr, LogicalPlan, LogicalPlanBuilder, RecursiveQuery, Values, cast,
 };
 use datafusion::scalar::ScalarValue;
+
+use crate::intervals;
 
 pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
     let done = plan.transform_up_with_subqueries(|node| {
@@ -69,6 +72,9 @@ fn of_recursive(query: RecursiveQuery) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::RecursiveQuery(query)))
 }
 
+/// Functions of DataFusion that take an interval of all parts.
+const OF_INTERVALS: [&str; 4] = ["date_bin", "generate_series", "range", "sequence"];
+
 pub(crate) fn of_expression(e: Expr) -> Result<Transformed<Expr>> {
     e.transform_down(|e| {
         Ok(match &e {
@@ -79,16 +85,28 @@ pub(crate) fn of_expression(e: Expr) -> Result<Transformed<Expr>> {
             Expr::WindowFunction(f) if f.fun.name() == "count" => {
                 Transformed::new(e, false, TreeNodeRecursion::Jump)
             }
+            Expr::ScalarFunction(f) if OF_INTERVALS.contains(&f.name()) => {
+                let Expr::ScalarFunction(mut f) = e else { return Ok(Transformed::no(e)) };
+                let is_interval =
+                    |e: &Expr| matches!(e, Expr::Literal(ScalarValue::IntervalMonthDayNano(_), _));
+                let arg = |e| if is_interval(&e) { Ok(e) } else { Ok(of_expression(e)?.data) };
+                f.args = f.args.into_iter().map(arg).collect::<Result<_>>()?;
+                Transformed::new(Expr::ScalarFunction(f), true, TreeNodeRecursion::Jump)
+            }
             Expr::Literal(ScalarValue::Int64(Some(n)), _) if i32::try_from(*n).is_ok() => {
                 Transformed::yes(narrow(e))
             }
-            Expr::Literal(ScalarValue::UInt64(Some(_)), _) => Transformed::yes(narrow(e)),
+            Expr::Literal(
+                ScalarValue::UInt64(Some(_)) | ScalarValue::IntervalMonthDayNano(Some(_)),
+                _,
+            ) => Transformed::yes(narrow(e)),
             _ => Transformed::no(e),
         })
     })
 }
 
-/// A literal as the narrowest of INT, BIGINT and DECIMAL; anything else as it is.
+/// A number as the narrowest of INT, BIGINT and DECIMAL, an interval as one of days or of months;
+/// anything else as it is.
 pub(crate) fn narrow(e: Expr) -> Expr {
     match &e {
         Expr::Literal(ScalarValue::Int64(Some(n)), meta) => match i32::try_from(*n) {
@@ -97,6 +115,12 @@ pub(crate) fn narrow(e: Expr) -> Expr {
         },
         Expr::Literal(ScalarValue::UInt64(Some(n)), meta) => {
             Expr::Literal(ScalarValue::Decimal128(Some(i128::from(*n)), 20, 0), meta.clone())
+        }
+        Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(i)), meta) => {
+            match intervals::typed(i) {
+                Some(value) => Expr::Literal(value, meta.clone()),
+                None => e,
+            }
         }
         _ => e,
     }

@@ -122,6 +122,43 @@ async fn sums() {
 }
 
 #[tokio::test]
+async fn intervals() {
+    let months = "invalid: months have no length in days: the two intervals can't be compared";
+    check(&[
+        ("SELECT INTERVAL '25 hours' > INTERVAL '1 day', INTERVAL '24' HOUR = INTERVAL '1' DAY", "true | true", ""),
+        ("SELECT INTERVAL '13' MONTH > INTERVAL '1' YEAR, INTERVAL '1-1' YEAR TO MONTH = INTERVAL '13 months'",
+         "true | true", ""),
+        ("SELECT INTERVAL '1 month' > INTERVAL '30 days'", months, ""),
+        ("SELECT make_interval(0, 1) > INTERVAL '30 days'", months, ""),
+        ("SELECT make_interval(0, 0, 1, 1) > INTERVAL '7 days'", "true", ""),
+        ("SELECT INTERVAL '1 day' IN (INTERVAL '24 hours', NULL), INTERVAL '1 day' NOT IN (INTERVAL '2 days')",
+         "true | true", ""),
+        ("SELECT DATE '2026-02-01' - DATE '2026-01-01', INTERVAL '1' MONTH", "PT2678400S | 0 years 1 mons",
+         "INTERVAL DAY TO SECOND, INTERVAL YEAR TO MONTH"),
+        ("SELECT CAST(INTERVAL '1 day' * 1.5 AS TEXT), CAST(3 * INTERVAL '1' YEAR / 2 AS TEXT)",
+         "INTERVAL '1 12:00:00' DAY TO SECOND | INTERVAL '1-6' YEAR TO MONTH", ""),
+        ("SELECT CAST(INTERVAL '1 second' / 3 AS TEXT), CAST(-INTERVAL '5' SECOND / 2 AS TEXT)",
+         "INTERVAL '0 00:00:00.333333' DAY TO SECOND | INTERVAL '-0 00:00:02.5' DAY TO SECOND", ""),
+        ("SELECT sequence(DATE '2026-01-01', DATE '2026-03-01', INTERVAL '1' MONTH),
+                 size(sequence(TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02', INTERVAL '6 hours'))",
+         "[2026-01-01, 2026-02-01, 2026-03-01] | 5", ""),
+        ("SELECT INTERVAL '1 day' / 0", "invalid: division by zero: an interval / 0", ""),
+        ("SELECT INTERVAL '100000000 days' * 1000000", "invalid: interval overflow in an interval * 1000000", ""),
+        ("SELECT DATE '2026-01-01' + INTERVAL '1 day', DATE '2026-01-01' + INTERVAL '36 hours'",
+         "2026-01-02 | 2026-01-02T12:00:00Z", "DATE, TIMESTAMP"),
+        ("SELECT INTERVAL '1 day' + TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-31' + INTERVAL '1 month'",
+         "2026-01-02T00:00:00Z | 2026-02-28T00:00:00Z", ""),
+        ("SELECT CAST(INTERVAL '1 day' + INTERVAL '90' MINUTE AS TEXT)",
+         "INTERVAL '1 01:30:00' DAY TO SECOND", ""),
+        ("SELECT CAST(INTERVAL '10 05:06:07.5' DAY TO SECOND AS TEXT)",
+         "INTERVAL '10 05:06:07.5' DAY TO SECOND", ""),
+        ("SELECT CASE WHEN true THEN INTERVAL '1 day' ELSE b - a END > INTERVAL '23 hours'
+          FROM (VALUES (TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02')) v(a, b)", "true", ""),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn recursion() {
     check(&[
         ("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 4) SELECT * FROM r",

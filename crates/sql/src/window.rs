@@ -146,6 +146,10 @@ pub fn literal_us(e: &Expr) -> Result<i64> {
 
 fn micros(v: &ScalarValue) -> Result<i64> {
     match v {
+        ScalarValue::DurationMicrosecond(Some(us)) => Ok(*us),
+        ScalarValue::IntervalYearMonth(Some(_)) => {
+            plan_err!("months differ in length; window() needs days or smaller units")
+        }
         ScalarValue::IntervalMonthDayNano(Some(i)) if i.months != 0 => {
             plan_err!("months differ in length; window() needs days or smaller units")
         }
@@ -216,7 +220,7 @@ impl ScalarUDFImpl for TimeWindow {
         }
         let interval = DataType::Interval(IntervalUnit::MonthDayNano);
         for arg in &args[1..] {
-            if !matches!(arg, DataType::Interval(_) | DataType::Utf8) {
+            if !matches!(arg, DataType::Interval(_) | DataType::Duration(_) | DataType::Utf8) {
                 let is = formats::types::sql_name(arg);
                 return plan_err!("{}() needs a duration, as in '1 minute'; got {is}", self.name());
             }

@@ -199,6 +199,10 @@ fn interval(bytes: &[u8]) -> Option<ScalarValue> {
     let us = i64::from_be_bytes(number(bytes.get(..8)?)?);
     let days = i32::from_be_bytes(number(bytes.get(8..12)?)?);
     let months = i32::from_be_bytes(number(bytes.get(12..)?)?);
+    if months == 0 {
+        let us = i64::from(days).checked_mul(86_400_000_000)?.checked_add(us)?;
+        return Some(ScalarValue::DurationMicrosecond(Some(us)));
+    }
     let value = IntervalMonthDayNano::new(months, days, us.checked_mul(1_000)?);
     Some(ScalarValue::IntervalMonthDayNano(Some(value)))
 }

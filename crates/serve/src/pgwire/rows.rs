@@ -4,9 +4,13 @@
 use std::sync::Arc;
 
 use common::{Error, Result};
-use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, IntervalMonthDayNanoArray, RecordBatch, RecordBatchOptions,
+};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::arrow::datatypes::{
+    DataType, DurationMicrosecondType, Field, FieldRef, IntervalMonthDayNano, Schema, TimeUnit,
+};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion_postgres::arrow_pg::datatypes::field_into_pg_type;
 use datafusion_postgres::arrow_pg::encoder::encode_value;
@@ -25,6 +29,8 @@ use futures::{FutureExt, StreamExt, stream};
 use super::errors::{fault, refused};
 use super::numeric;
 use super::sent::Sent;
+
+const DAY_US: i64 = 86_400_000_000;
 
 pub type Fields = Arc<Vec<FieldInfo>>;
 /// Resolves when the client cancels what runs.
@@ -99,13 +105,19 @@ pub fn response(
     QueryResponse::new(fields, flatten(rows.boxed()))
 }
 
-/// Postgres has no TINYINT: the library would send one byte where two are announced.
+/// Postgres has no TINYINT: the library would send one byte where two are announced. Its spans of
+/// time have days beside hours.
 fn wide(batch: &RecordBatch) -> Result<RecordBatch> {
     let columns = batch.columns().iter().zip(batch.schema_ref().fields()).map(|(column, field)| {
         let to = match field.data_type() {
             DataType::Int8 => DataType::Int16,
             DataType::List(item) if *item.data_type() == DataType::Int8 => {
                 DataType::List(Arc::new(item.as_ref().clone().with_data_type(DataType::Int16)))
+            }
+            DataType::Duration(TimeUnit::Microsecond) => {
+                let spans = with_days(column);
+                let field = field.as_ref().clone().with_data_type(spans.data_type().clone());
+                return Ok((spans, Arc::new(field)));
             }
             _ => return Ok((column.clone(), field.clone())),
         };
@@ -117,6 +129,15 @@ fn wide(batch: &RecordBatch) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
         .map_err(|e| Error::internal(e.to_string()))
+}
+
+fn with_days(spans: &ArrayRef) -> ArrayRef {
+    let span = |us: i64| {
+        let days = i32::try_from(us / DAY_US).unwrap_or(i32::MAX);
+        IntervalMonthDayNano::new(0, days, us % DAY_US * 1_000)
+    };
+    let spans = spans.as_primitive::<DurationMicrosecondType>();
+    Arc::new(spans.iter().map(|s| s.map(span)).collect::<IntervalMonthDayNanoArray>())
 }
 
 type RowsOf = stream::Iter<Encoder>;

@@ -1,4 +1,4 @@
-//! Times and floats as text in the form that `CAST(x AS TEXT)` has on Spark: `2024-02-29
+//! Times, intervals and floats as text in the form that `CAST(x AS TEXT)` has on Spark: `2024-02-29
 //! 23:59:59.5` without a zone, `1.0E10` as Java writes it. The analyzer puts it in place of
 //! Arrow's cast.
 
@@ -8,7 +8,8 @@ use chrono::DateTime;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DataType, Float32Type, Float64Type, TimeUnit, TimestampMicrosecondType,
+    DataType, DurationMicrosecondType, Float32Type, Float64Type, IntervalUnit,
+    IntervalYearMonthType, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{
@@ -16,9 +17,15 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
+use crate::intervals::{day_time_text, year_month_text};
+
 /// Has values of this type another text than Arrow gives them?
 pub(crate) fn differs(t: &DataType) -> bool {
-    matches!(t, DataType::Timestamp(..) | DataType::Float32 | DataType::Float64)
+    let is_interval = matches!(
+        t,
+        DataType::Duration(TimeUnit::Microsecond) | DataType::Interval(IntervalUnit::YearMonth)
+    );
+    is_interval || matches!(t, DataType::Timestamp(..) | DataType::Float32 | DataType::Float64)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -77,6 +84,14 @@ fn text(values: &ArrayRef) -> Result<ArrayRef> {
             let micros = cast(values, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
             let micros = micros.as_primitive::<TimestampMicrosecondType>();
             micros.iter().map(|v| v.and_then(time)).collect()
+        }
+        DataType::Duration(TimeUnit::Microsecond) => {
+            let micros = values.as_primitive::<DurationMicrosecondType>();
+            micros.iter().map(|v| v.map(day_time_text)).collect()
+        }
+        DataType::Interval(IntervalUnit::YearMonth) => {
+            let months = values.as_primitive::<IntervalYearMonthType>();
+            months.iter().map(|v| v.map(year_month_text)).collect()
         }
         _ => return Ok(cast(values, &DataType::Utf8)?),
     };
