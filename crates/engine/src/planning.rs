@@ -145,8 +145,9 @@ impl Planning {
         }
         let words: Vec<&str> = text.split_whitespace().collect();
         let fingerprint = format!(
-            "{ROW_FORMAT} state-{}\n{}\n{}",
+            "{ROW_FORMAT} state-{} plan-{}\n{}\n{}",
             stream::STATE_FORMAT,
+            graph.digest(),
             words.join(" "),
             depends.join("\n")
         );

@@ -184,6 +184,11 @@ impl Replay {
         self.views.keys().cloned().collect()
     }
 
+    /// What decides whether stored state of a view is taken up.
+    pub fn fingerprint(&self, view: &str) -> Option<&str> {
+        self.views.get(view).map(|(spec, _)| spec.fingerprint.as_str())
+    }
+
     /// Takes in events; what is refused is in the answer and in the dead letters.
     pub async fn ingest(&self, topic: &str, body: Bytes) -> Result<Ingested> {
         let inlet = self.inlets.get(topic).ok_or_else(|| {

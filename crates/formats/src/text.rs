@@ -18,8 +18,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Whole numbers for a timestamp end here (year 5138): what is larger is microseconds by mistake.
-const MILLIS_MAX: i64 = 100_000_000_000_000;
+/// The unit of a number for a timestamp shows in its size: from 1973 to 5138 seconds, milliseconds,
+/// microseconds and nanoseconds since 1970 have no number in common.
+const SECONDS: std::ops::Range<u64> = 100_000_000..100_000_000_000;
 
 pub(crate) fn base64_into(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     BASE64.decode_vec(text, out).ok()
@@ -35,17 +36,38 @@ pub(crate) fn timestamp_of(text: &[u8], zoned: bool) -> Result<i64, &'static str
     match time::parse_timestamp(text) {
         Some((_, Zone::Offset)) if !zoned => Err(", which has an offset from UTC"),
         Some((us, _)) => Ok(us),
-        None => Err(""),
+        None => number(text).and_then(epoch),
     }
 }
 
-/// A timestamp as a number: whole epoch milliseconds.
-pub(crate) fn epoch_millis(number: Number<'_>) -> Result<i64, &'static str> {
-    let millis = number.to_i64().map_err(Misfit::note)?;
-    if millis.abs_diff(0) >= MILLIS_MAX.unsigned_abs() {
-        return Err(", which is too large for milliseconds");
+/// A timestamp as a number: seconds, with a fraction if they have one, milliseconds, microseconds
+/// or nanoseconds since 1970.
+pub(crate) fn epoch(number: Number<'_>) -> Result<i64, &'static str> {
+    let n = match number.to_i64() {
+        Ok(n) => n,
+        Err(Misfit::NotWhole) => return seconds(number.to_f64().map_err(Misfit::note)?),
+        Err(misfit) => return Err(misfit.note()),
+    };
+    let (size, end) = (n.unsigned_abs(), SECONDS.end);
+    match size {
+        _ if size < SECONDS.start => Err(TOO_SMALL),
+        _ if size < end => Ok(n * 1_000_000),
+        _ if size < end * 1_000 => Ok(n * 1_000),
+        _ if size < end * 1_000_000 => Ok(n),
+        _ => Ok(n.div_euclid(1_000)),
     }
-    Ok(millis * 1000)
+}
+
+const TOO_SMALL: &str =
+    ", which is too small for seconds since 1970; times before 1973 have to be text";
+
+/// To the microsecond, which is what a double of this size has.
+fn seconds(n: f64) -> Result<i64, &'static str> {
+    match n.abs() {
+        size if size < SECONDS.start as f64 => Err(TOO_SMALL),
+        size if size < SECONDS.end as f64 => Ok((n * 1e6).round() as i64),
+        _ => Err(", which has a fraction and is too large for seconds"),
+    }
 }
 
 /// Pushes a field. `quoted` tells an empty text from nothing.
@@ -89,7 +111,7 @@ fn push_scalar(values: &mut Values, text: &str) -> Result<(), &'static str> {
         }
         Values::Date(v) => v.push(time::parse_date(bytes).ok_or("")?),
         Values::Timestamp { values, zoned } => values.push(match number(bytes) {
-            Ok(number) => epoch_millis(number)?,
+            Ok(number) => epoch(number)?,
             Err(_) => timestamp_of(bytes, *zoned)?,
         }),
         Values::Binary(strings) => {

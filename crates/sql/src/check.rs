@@ -65,6 +65,7 @@ fn check_expr(
     spark_names::resolve(&mut parsed);
     rewrite::date_parts(&mut parsed);
     rewrite::doubles(&mut parsed);
+    rewrite::zones(&mut parsed);
     intervals::spell_out(&mut parsed);
     let parsed = ExprWithAlias { expr: parsed, alias: None };
     let e = state.create_logical_expr_from_sql_expr(parsed, &schema).map_err(explain)?;

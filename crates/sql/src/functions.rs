@@ -7,6 +7,7 @@ mod regexp_extract;
 mod round;
 mod split;
 pub(crate) mod text_of;
+pub(crate) mod time_zones;
 pub(crate) mod try_arithmetic;
 
 use std::sync::Arc;
@@ -27,8 +28,16 @@ use try_arithmetic::TryArithmetic;
 
 /// Spark's own that are left out: their DataFusion namesake already does what Spark does, or
 /// they are no functions for users.
-const NOT_FROM_SPARK: [&str; 6] =
-    ["date_trunc", "like", "ilike", "spark_cast", "shuffle", "json_tuple"];
+const NOT_FROM_SPARK: [&str; 8] = [
+    "date_trunc",
+    "like",
+    "ilike",
+    "spark_cast",
+    "shuffle",
+    "json_tuple",
+    "to_utc_timestamp",
+    "from_utc_timestamp",
+];
 
 /// DataFusion's that mean something else on Spark, or name things of DataFusion.
 const NOT_FROM_DATAFUSION: [&str; 8] = [
@@ -78,7 +87,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     theirs
         .chain(spark.filter(|f| !NOT_FROM_SPARK.contains(&f.name())))
         .map(bounded::bounded)
-        .chain(ours.into_iter().map(Arc::new))
+        .chain(ours.into_iter().chain(time_zones::functions()).map(Arc::new))
         .collect()
 }
 

@@ -26,6 +26,7 @@ mod float_keys;
 mod hidden;
 mod int_literals;
 mod intervals;
+mod letter_case;
 mod micros;
 mod nesting;
 mod options;

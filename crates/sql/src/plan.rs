@@ -14,8 +14,8 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use crate::hidden::{Columns, Tables};
 use crate::tokens::{self, Lines, Tok};
 use crate::{
-    Text, hidden, int_literals, intervals, parameters, references, rewrite, spark_names,
-    topic_table, using, view_rules, window_names,
+    Text, hidden, int_literals, intervals, letter_case, parameters, references, rewrite,
+    spark_names, topic_table, using, view_rules, window_names,
 };
 
 /// A query's text while it is planned: positions in it and where they are in the user's file.
@@ -127,14 +127,33 @@ pub(crate) async fn of_tree(
     query: Box<Query>,
     source: &Source<'_>,
 ) -> Result<(LogicalPlan, LogicalPlan), Error> {
-    let statement = DfStatement::Statement(Box::new(Statement::Query(query)));
     let known: Vec<String> = table_names(state).await;
     let explain = |e: DataFusionError| crate::error::explain(&e, Some(source), &known);
-    let plan = state.statement_to_plan(statement).await.map_err(explain)?;
+    let plan = in_any_case(state, query).await.map_err(explain)?;
     let plan = int_literals::rewrite(plan).map_err(explain)?;
     let checked =
         state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
     Ok((plan, checked.map_err(explain)?))
+}
+
+/// How many names of one query may be in other letters than they are defined with.
+const NAMES_MENDED_MAX: usize = 256;
+
+/// Names that are not found as they are written are looked for in other letters.
+async fn in_any_case(
+    state: &SessionState,
+    mut query: Box<Query>,
+) -> Result<LogicalPlan, DataFusionError> {
+    for _ in 0..NAMES_MENDED_MAX {
+        let statement = Statement::Query(query.clone());
+        let statement = DfStatement::Statement(Box::new(statement));
+        match state.statement_to_plan(statement).await {
+            Err(e) if letter_case::mend(&mut query, &e) => {}
+            planned => return planned,
+        }
+    }
+    let statement = DfStatement::Statement(Box::new(Statement::Query(query)));
+    state.statement_to_plan(statement).await
 }
 
 /// As `plan`, for the query of a view: also refuses what cannot be kept up to date.
@@ -178,6 +197,7 @@ fn prepare(query: &mut Query, source: &Source, tables: &Tables) -> Result<(), Er
     spark_names::resolve(query);
     rewrite::date_parts(query);
     rewrite::doubles(query);
+    rewrite::zones(query);
     intervals::spell_out(query);
     Ok(())
 }

@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 
 use common::Error;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Spanned, Subscript,
-    TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
+    Spanned, Subscript, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
     visit_expressions_mut,
 };
 
+use crate::functions::time_zones::AT_TIME_ZONE;
 use crate::plan::Source;
 use crate::references::ident;
 
@@ -100,6 +101,35 @@ pub(crate) fn doubles<T: VisitMut>(node: &mut T) {
         }
         ControlFlow::<()>::Continue(())
     });
+}
+
+/// `t AT TIME ZONE z` as a call; DataFusion's own only gives the time another type.
+pub(crate) fn zones<T: VisitMut>(node: &mut T) {
+    let _ = visit_expressions_mut(node, |e| {
+        if let Expr::AtTimeZone { timestamp, time_zone } = e {
+            let args = [timestamp, time_zone]
+                .map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.as_ref().clone())));
+            *e = call(AT_TIME_ZONE, args.into());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+pub(crate) fn call(name: &str, args: Vec<FunctionArg>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: vec![],
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
 }
 
 /// Spark's names for parts of a date: `year(x)` is `date_part('year', x)`.

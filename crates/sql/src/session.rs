@@ -18,6 +18,7 @@ use crate::ansi::{ArrayIndex, CheckedArithmetic, MixedNumbers};
 use crate::arithmetic::Arithmetic;
 use crate::float_keys::FloatKeys;
 use crate::functions;
+use crate::letter_case::FieldNames;
 use crate::time_windows::TimeWindows;
 
 /// The catalog and schema that unqualified names belong to.
@@ -38,8 +39,12 @@ impl Default for SessionOptions {
 }
 
 pub fn batch_state(runtime: Arc<RuntimeEnv>, options: SessionOptions) -> SessionState {
-    let mut planners: Vec<Arc<dyn ExprPlanner>> =
-        vec![Arc::new(Arithmetic), Arc::new(ArrayIndex), Arc::new(SparkFunctionPlanner)];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![
+        Arc::new(Arithmetic),
+        Arc::new(FieldNames),
+        Arc::new(ArrayIndex),
+        Arc::new(SparkFunctionPlanner),
+    ];
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(MixedNumbers));

@@ -121,6 +121,37 @@ async fn sums() {
     .await;
 }
 
+/// In Spark's words: the earlier of two, and as much later as the clocks jump.
+#[tokio::test]
+async fn times_of_zones_around_the_change_of_clocks() {
+    check(&[
+        ("SELECT to_utc_timestamp(TIMESTAMP '2022-10-30 02:30:00', 'Europe/Berlin'),
+                 to_utc_timestamp(TIMESTAMP '2022-03-27 02:30:00', 'Europe/Berlin')",
+         "2022-10-30T00:30:00Z | 2022-03-27T01:30:00Z", "TIMESTAMP, TIMESTAMP"),
+        ("SELECT to_utc_timestamp('2022-11-06 01:30:00', 'America/New_York'),
+                 to_utc_timestamp(TIMESTAMP '2022-03-13 02:30:00', 'America/New_York')",
+         "2022-11-06T05:30:00Z | 2022-03-13T07:30:00Z", "TIMESTAMP, TIMESTAMP"),
+        ("SELECT to_utc_timestamp(TIMESTAMP '2022-04-03 02:30:00', 'Australia/Sydney'),
+                 to_utc_timestamp(TIMESTAMP '2022-10-02 02:30:00', 'Australia/Sydney')",
+         "2022-04-02T15:30:00Z | 2022-10-01T16:30:00Z", ""),
+        ("SELECT to_utc_timestamp(TIMESTAMP '2022-01-01 12:00:00', 'UTC+1'),
+                 to_utc_timestamp(TIMESTAMP '2022-01-01 12:00:00', '-05:30')",
+         "2022-01-01T11:00:00Z | 2022-01-01T17:30:00Z", ""),
+        ("SELECT from_utc_timestamp(TIMESTAMP '2022-10-30 00:30:00', 'Europe/Berlin'),
+                 from_utc_timestamp(TIMESTAMP '2022-10-30 01:30:00', 'Europe/Berlin'),
+                 from_utc_timestamp(TIMESTAMP '2022-03-27 01:00:00', 'Europe/Berlin')",
+         "2022-10-30T02:30:00Z | 2022-10-30T02:30:00Z | 2022-03-27T03:00:00Z", ""),
+        ("SELECT TIMESTAMP '2022-10-30 00:30:00' AT TIME ZONE 'Europe/Berlin',
+                 TIMESTAMP_NTZ '2022-10-30 02:30:00' AT TIME ZONE 'Europe/Berlin'",
+         "2022-10-30T02:30:00 | 2022-10-30T00:30:00Z", "TIMESTAMP_NTZ, TIMESTAMP"),
+        ("SELECT to_utc_timestamp(NULL, 'Europe/Berlin'), to_utc_timestamp(TIMESTAMP '2022-01-01', NULL)",
+         "NULL | NULL", ""),
+        ("SELECT to_utc_timestamp(TIMESTAMP '2022-01-01', 'Europe/Berlinn')",
+         "invalid: 'Europe/Berlinn' is no time zone; write it like 'Europe/Berlin', 'UTC' or '+02:00'", ""),
+    ])
+    .await;
+}
+
 #[tokio::test]
 async fn intervals() {
     let months = "invalid: months have no length in days: the two intervals can't be compared";

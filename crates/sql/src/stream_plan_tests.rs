@@ -639,6 +639,35 @@ async fn overflow_of_a_sum_stops_the_job() {
     assert!(job.seal(false).is_err(), "a failed job stays failed");
 }
 
+/// Planned twice it is the same; whatever changes what is kept changes it.
+#[tokio::test]
+async fn a_digest_tells_plans_apart() {
+    let queries = [
+        "SELECT sensor, v FROM readings",
+        "SELECT sensor, v FROM readings WHERE v > 1",
+        "SELECT sensor, v FROM readings WHERE v > 2",
+        "SELECT sensor, v + 1 AS v FROM readings",
+        "SELECT sensor, max(v) AS m FROM readings GROUP BY sensor",
+        "SELECT sensor, min(v) AS m FROM readings GROUP BY sensor",
+        "SELECT sensor, count(v) AS m FROM readings GROUP BY sensor",
+        "SELECT sensor, count(DISTINCT v) AS m FROM readings GROUP BY sensor",
+        "SELECT sensor, max(v) FILTER (WHERE v > 1) AS m FROM readings GROUP BY sensor",
+        "SELECT sensor, sum(v) OVER (PARTITION BY sensor ORDER BY at) AS m FROM readings",
+        "SELECT sensor, sum(v) OVER (PARTITION BY sensor ORDER BY at DESC) AS m FROM readings",
+        "SELECT sensor, v FROM readings ORDER BY v LIMIT 3",
+        "SELECT sensor, v FROM readings ORDER BY v LIMIT 4",
+        "SELECT l.sensor FROM readings l JOIN readings r ON l.sensor = r.sensor",
+        "SELECT l.sensor FROM readings l LEFT JOIN readings r ON l.sensor = r.sensor",
+        "SELECT l.sensor FROM readings l JOIN readings r ON l.sensor = r.sensor AND l.v > r.v",
+    ];
+    let mut digests = std::collections::BTreeSet::new();
+    for query in queries {
+        let digest = graph(query).await.unwrap().digest();
+        assert_eq!(digest, graph(query).await.unwrap().digest(), "{query}");
+        assert!(digests.insert(digest), "{query}");
+    }
+}
+
 #[tokio::test]
 async fn damaged_or_foreign_state_is_told() {
     let by_sensor =

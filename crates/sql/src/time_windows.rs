@@ -108,7 +108,8 @@ fn aggregate(a: Aggregate) -> Result<Transformed<LogicalPlan>> {
         LogicalPlanBuilder::from(a.input.as_ref().clone()).filter(ts.clone().is_not_null())?;
     let columns: Vec<Expr> = a.input.schema().columns().into_iter().map(Expr::Column).collect();
     let input = if name == SESSION_WINDOW {
-        let keys = a.group_expr.iter().filter(|g| *g != call).cloned().collect();
+        let is_call = |g: &Expr| g.clone().unalias() == *call;
+        let keys = a.group_expr.iter().filter(|g| !is_call(g)).cloned().collect();
         sessions(input, columns, ts, &args[1], keys)?
     } else if WindowSize::of(args)?.tumbling() {
         let window = call.clone().alias(WINDOW_COLUMN);

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, ExceptSelectItem, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
-    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
-    TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, ExceptSelectItem, Expr, FunctionArg, FunctionArgExpr, Ident, Join,
+    JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, VisitMut,
+    VisitorMut, WildcardAdditionalOptions,
 };
 
 use crate::hidden::Tables;
 use crate::references::ident;
+use crate::rewrite;
 
 pub(crate) fn write_out(query: &mut Query, tables: &Tables) {
     let _ = VisitMut::visit(query, &mut Walk { tables, ctes: vec![], made: 0 });
@@ -367,20 +368,7 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
 
 fn coalesce(left: &Expr, right: &Expr) -> Expr {
     let args = [left, right].map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone())));
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new("coalesce")]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: args.into(),
-            clauses: vec![],
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
+    rewrite::call("coalesce", args.into())
 }
 
 /// The name as it is looked up, quoted so that it stays so.

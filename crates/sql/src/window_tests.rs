@@ -72,6 +72,9 @@ async fn sliding_and_sessions() {
         ("SELECT k, session_window.start, session_window.end, sum(v) FROM events
             GROUP BY k, session_window(ts, '5 minutes') ORDER BY k, start",
          "a | 00:01:00 | 00:14:59 | 8 ; a | 00:15:00 | 00:20:00 | 6 ; b | 00:05:00 | 00:10:00 | 3"),
+        ("SELECT k, session_window.start, session_window.end, sum(v) FROM events WHERE v IS NOT NULL
+            GROUP BY k, session_window(ts, INTERVAL 5 MINUTES) ORDER BY k, start",
+         "a | 00:01:00 | 00:14:59 | 8 ; a | 00:15:00 | 00:20:00 | 6 ; b | 00:05:00 | 00:10:00 | 3"),
     ])
     .await;
 }

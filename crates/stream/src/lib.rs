@@ -10,6 +10,7 @@ mod accumulators;
 mod aggregate;
 mod calc;
 mod change;
+mod digest;
 mod error;
 mod expand;
 mod explain;

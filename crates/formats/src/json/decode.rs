@@ -4,7 +4,8 @@
 //! - Member names match columns exactly, else without regard to ASCII case if only one column does.
 //!   Unknown members are ignored; of a repeated member the last counts; a missing one is NULL.
 //! - Texts are never read as numbers or booleans. TIMESTAMP: RFC 3339 with any offset, without one
-//!   as UTC, or a whole number of epoch milliseconds below 1e14. BINARY: base64.
+//!   as UTC, or a number since 1970: seconds, milliseconds, microseconds or nanoseconds, as its
+//!   size says. BINARY: base64.
 //! - With a projection, other members are checked for JSON grammar only.
 
 use std::sync::Arc;
@@ -325,7 +326,7 @@ fn mismatch(column: &Column, value: &Cursor<'_>, note: &str) -> Fault {
     };
     let wanted = with_article(&sql_name(&column.data_type));
     let means = match column.values {
-        Values::Timestamp { .. } => " (RFC 3339 text, or epoch milliseconds as a whole number)",
+        Values::Timestamp { .. } => " (RFC 3339 text, or a number since 1970)",
         Values::Date(_) => " (text as YYYY-MM-DD)",
         Values::Binary(_) => " (base64 text)",
         _ => "",
@@ -415,7 +416,7 @@ fn push_timestamp(cursor: &mut Cursor<'_>, zoned: bool) -> Result<i64, Miss> {
     if cursor.peek() == b'"' {
         return timestamp_of(&cursor.string()?, zoned).map_err(Miss::Type);
     }
-    crate::text::epoch_millis(number(cursor)?).map_err(Miss::Type)
+    crate::text::epoch(number(cursor)?).map_err(Miss::Type)
 }
 
 fn push_list(child: &mut Column, cursor: &mut Cursor<'_>) -> Result<(), Miss> {

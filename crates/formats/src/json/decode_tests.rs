@@ -111,8 +111,7 @@ fn numbers_by_type() {
 
 #[test]
 fn other_values_by_type() {
-    let stamp =
-        "expected a TIMESTAMP (RFC 3339 text, or epoch milliseconds as a whole number), got ";
+    let stamp = "expected a TIMESTAMP (RFC 3339 text, or a number since 1970), got ";
     check(&[
         ("BOOLEAN", "false", "false"),
         ("BOOLEAN", "0", "expected a BOOLEAN, got the number 0"),
@@ -129,13 +128,24 @@ fn other_values_by_type() {
         ("TIMESTAMP", "1700000000123", "\"2023-11-14T22:13:20.123Z\""),
         (
             "TIMESTAMP",
-            "1700000000.5",
-            &format!("{stamp}the number 1700000000.5, which is not whole"),
+            "1700000000000.5",
+            &format!(
+                "{stamp}the number 1700000000000.5, which has a fraction and is too large for \
+                 seconds"
+            ),
         ),
+        ("TIMESTAMP", "1700000000", "\"2023-11-14T22:13:20Z\""),
+        ("TIMESTAMP", "1700000000.123456", "\"2023-11-14T22:13:20.123456Z\""),
+        ("TIMESTAMP", "1700000000123456", "\"2023-11-14T22:13:20.123456Z\""),
+        ("TIMESTAMP", "1700000000123456789", "\"2023-11-14T22:13:20.123456Z\""),
+        ("TIMESTAMP", "-300000000000", "\"1960-06-29T18:40:00Z\""),
         (
             "TIMESTAMP",
-            "1700000000000000",
-            &format!("{stamp}the number 1700000000000000, which is too large for milliseconds"),
+            "19000",
+            &format!(
+                "{stamp}the number 19000, which is too small for seconds since 1970; times before \
+                 1973 have to be text"
+            ),
         ),
         ("TIMESTAMP", "\"soon\"", &format!("{stamp}the text 'soon'")),
         ("TIMESTAMP_NTZ", "\"2026-11-22T10:00:00\"", "\"2026-11-22T10:00:00\""),
