@@ -188,6 +188,17 @@ impl Platform {
         self.rows(plan.boxed(), whole, timeout).await.map(Answer::Rows)
     }
 
+    /// Runs a plan that another session made, as a query of that session.
+    pub async fn start_plan(
+        &self,
+        state: SessionState,
+        plan: LogicalPlan,
+        timeout: Duration,
+    ) -> Result<Rows> {
+        let plan = async move { Ok((state, plan)) };
+        self.rows(plan.boxed(), Whole { text: "".into(), start: 0 }, Some(timeout)).await
+    }
+
     async fn parse_one(&self, text: &Arc<str>) -> Result<sql::Statement> {
         let text = text.clone();
         self.inner.compute.run(async move { parse_one(&text) }).await

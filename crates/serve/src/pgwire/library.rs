@@ -1,7 +1,7 @@
 //! What clients ask about a Postgres server (pg_catalog, SET, SHOW, transactions), answered by
-//! `datafusion-postgres`. It gets these statements and no others: it runs what it is given in a
-//! session of its own, past the engine, so that session knows no rows but those of pg_catalog, and
-//! plans that do anything but read are refused. One serves all connections.
+//! `datafusion-postgres`. It gets these statements and no others: it plans what it is given in a
+//! session of its own, which knows no rows but those of pg_catalog, and plans that do anything but
+//! read are refused. The engine runs them. One serves all connections.
 
 use std::fmt::Debug;
 use std::ops::ControlFlow;
@@ -25,26 +25,27 @@ use datafusion_postgres::hooks::set_show::SetShowHook;
 use datafusion_postgres::hooks::transactions::TransactionStatementHook;
 use datafusion_postgres::pgwire::api::portal::{Format, Portal};
 use datafusion_postgres::pgwire::api::query::ExtendedQueryHandler;
-use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse, Response};
+use datafusion_postgres::pgwire::api::results::{FieldInfo, Response};
 use datafusion_postgres::pgwire::api::stmt::QueryParser;
 use datafusion_postgres::pgwire::api::store::PortalStore;
 use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, Type};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
-use datafusion_postgres::pgwire::types::format::FormatOptions;
 use datafusion_postgres::{DfSessionService, Parser, QueryHook};
 use engine::Platform;
-use futures::{Sink, StreamExt, stream};
+use futures::Sink;
 
 use super::SERVER_VERSION;
-use super::errors::fault;
+use super::errors::{fault, refused};
 use super::names::NamesOnly;
+use super::rows;
 use super::settings::Settings;
 
 /// How the library keeps a statement.
 pub type Known = (String, Option<(ast::Statement, LogicalPlan)>);
 
 pub struct Library {
+    platform: Platform,
     /// Reads pg_catalog and nothing else.
     ctx: Arc<SessionContext>,
     /// What SET may change: nothing reads it.
@@ -65,7 +66,8 @@ impl Library {
         let service = DfSessionService::new_with_hooks(ctx.clone(), hooks.clone());
         let settings = SessionContext::new_with_config(settings);
         let parser = PostgresCompatibilityParser::new();
-        Ok(Library { ctx, settings, parser, service, hooks })
+        let platform = platform.clone();
+        Ok(Library { platform, ctx, settings, parser, service, hooks })
     }
 
     fn typed(&self) -> Arc<Parser> {
@@ -124,8 +126,7 @@ impl Library {
         }
         let statement = datafusion::sql::parser::Statement::Statement(Box::new(statement));
         let plan = self.ctx.state().statement_to_plan(statement).await.map_err(failed)?;
-        let options = FormatOptions::from_client_metadata(client.metadata());
-        self.rows(plan, &Format::UnifiedText, options, most).await
+        self.rows(plan, &Format::UnifiedText, most).await
     }
 
     /// Runs a statement that its parser gave, with the values of the portal.
@@ -156,33 +157,22 @@ impl Library {
             }
         }
         let plan = plan.clone().replace_params_with_values(&values).map_err(failed)?;
-        let options = FormatOptions::from_client_metadata(client.metadata());
-        self.rows(plan, &portal.result_column_format, options, most).await
+        self.rows(plan, &portal.result_column_format, most).await
     }
 
+    /// On the engine's threads for queries, as every query.
     async fn rows(
         &self,
         plan: LogicalPlan,
         format: &Format,
-        options: FormatOptions,
         most: Duration,
     ) -> PgWireResult<Response> {
         reads_only(&plan)?;
-        let until = tokio::time::Instant::now() + most;
-        let opening = async {
-            let frame = self.ctx.execute_logical_plan(plan).await.map_err(failed)?;
-            df::encode_dataframe(frame, format, Some(Arc::new(options))).await
-        };
-        let opened = tokio::time::timeout_at(until, opening).await;
-        let QueryResponse { row_schema, data_rows, .. } = opened.map_err(|_| too_long())??;
-        let rows = stream::unfold(Some(data_rows), move |rows| async move {
-            let mut rows = rows?;
-            match tokio::time::timeout_at(until, rows.next()).await {
-                Ok(row) => row.map(|row| (row, Some(rows))),
-                Err(_) => Some((Err(too_long()), None)),
-            }
-        });
-        Ok(Response::Query(QueryResponse::new(row_schema, rows)))
+        let answer = self.platform.start_plan(self.ctx.state(), plan, most).await;
+        let answer = answer.map_err(|e| refused(&e, None))?;
+        let fields = rows::fields(&answer.schema, format)?;
+        let response = rows::response(fields, answer.batches, rows::not_cancelled(), None);
+        Ok(Response::Query(response))
     }
 }
 
@@ -229,10 +219,6 @@ fn reads_only(plan: &LogicalPlan) -> PgWireResult<()> {
     let options =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     options.verify_plan(plan).map_err(|e| fault("0A000", e.strip_backtrace()))
-}
-
-fn too_long() -> PgWireError {
-    fault("57014", "canceling statement due to statement timeout")
 }
 
 /// The tables in it are live, but have no rows.
