@@ -18,7 +18,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast::ExprWithAlias;
 
 use crate::plan::Source;
-use crate::{Text, int_literals, intervals, rewrite, spark_names, tokens};
+use crate::{Text, int_literals, rewrite, tokens};
 
 /// The expressions in the order of `topic.checks`; each is of BOOLEAN over the declared columns.
 pub fn check_exprs(
@@ -62,11 +62,7 @@ fn check_expr(
     let whole = 0..check.sql.len();
     let parsed = tokens::expression(&Text::new(None, &check.sql), &source.tokens);
     let mut parsed = parsed.map_err(|e| crate::error::relocate(e, &source))?;
-    spark_names::resolve(&mut parsed);
-    rewrite::date_parts(&mut parsed);
-    rewrite::doubles(&mut parsed);
-    rewrite::zones(&mut parsed);
-    intervals::spell_out(&mut parsed);
+    rewrite::expressions(&mut parsed);
     let parsed = ExprWithAlias { expr: parsed, alias: None };
     let e = state.create_logical_expr_from_sql_expr(parsed, &schema).map_err(explain)?;
     let e = int_literals::of_expression(e).map_err(explain)?.data;

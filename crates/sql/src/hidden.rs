@@ -86,9 +86,9 @@ impl Walk<'_> {
         let wild = |i: &SelectItem| {
             matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
         };
-        let natural = |j: &Join| matches!(constraint(j), Some(JoinConstraint::Natural));
+        let natural = |j: &mut Join| matches!(constraint(j), Some(JoinConstraint::Natural));
         if !select.projection.iter().any(wild)
-            && !select.from.iter().any(|t| t.joins.iter().any(natural))
+            && !select.from.iter_mut().any(|t| t.joins.iter_mut().any(natural))
         {
             return Ok(());
         }
@@ -260,11 +260,11 @@ impl Walk<'_> {
 }
 
 /// The name as it is looked up, quoted so that it stays so.
-fn plain(name: &Ident) -> Ident {
+pub(crate) fn plain(name: &Ident) -> Ident {
     Ident { value: ident(name), quote_style: Some('"'), span: name.span }
 }
 
-fn last_ident(name: &ObjectName) -> Option<&Ident> {
+pub(crate) fn last_ident(name: &ObjectName) -> Option<&Ident> {
     name.0.last().and_then(|p| p.as_ident())
 }
 
@@ -279,9 +279,9 @@ fn qualified_wildcard(name: &Ident, without: Vec<Ident>) -> SelectItem {
     SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options)
 }
 
-fn constraint(join: &Join) -> Option<&JoinConstraint> {
+pub(crate) fn constraint(join: &mut Join) -> Option<&mut JoinConstraint> {
     use JoinOperator as J;
-    match &join.join_operator {
+    match &mut join.join_operator {
         J::Join(c)
         | J::Inner(c)
         | J::Left(c)

@@ -14,8 +14,8 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use crate::hidden::{Columns, Tables};
 use crate::tokens::{self, Lines, Tok};
 use crate::{
-    Text, hidden, int_literals, intervals, letter_case, parameters, references, rewrite,
-    spark_names, topic_table, using, view_rules, window_names,
+    Text, hidden, int_literals, letter_case, parameters, references, rewrite, topic_table, using,
+    view_rules, window_names,
 };
 
 /// A query's text while it is planned: positions in it and where they are in the user's file.
@@ -194,11 +194,7 @@ fn prepare(query: &mut Query, source: &Source, tables: &Tables) -> Result<(), Er
     using::write_out(query, tables);
     hidden::expand(query, tables, source)?;
     rewrite::name_columns(query, source);
-    spark_names::resolve(query);
-    rewrite::date_parts(query);
-    rewrite::doubles(query);
-    rewrite::zones(query);
-    intervals::spell_out(query);
+    rewrite::expressions(query);
     Ok(())
 }
 

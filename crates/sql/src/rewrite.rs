@@ -5,15 +5,16 @@ use std::ops::ControlFlow;
 
 use common::Error;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
-    Spanned, Subscript, TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Spanned, Subscript,
+    TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
     visit_expressions_mut,
 };
 
 use crate::functions::time_zones::AT_TIME_ZONE;
 use crate::plan::Source;
 use crate::references::ident;
+use crate::{intervals, spark_names};
 
 /// What the parser takes and nothing here can do.
 pub(crate) fn refuse(query: &Query, source: &Source) -> Result<(), Error> {
@@ -83,8 +84,17 @@ impl Visitor for Refuse<'_> {
     }
 }
 
+/// What expressions mean here, whether they stand in a query or alone.
+pub(crate) fn expressions<T: VisitMut>(node: &mut T) {
+    spark_names::resolve(node);
+    date_parts(node);
+    doubles(node);
+    zones(node);
+    intervals::spell_out(node);
+}
+
 /// `1.5` is a decimal and `1.5e0` a double.
-pub(crate) fn doubles<T: VisitMut>(node: &mut T) {
+fn doubles<T: VisitMut>(node: &mut T) {
     let _ = visit_expressions_mut(node, |e| {
         if let Expr::Value(v) = e
             && let Value::Number(n, _) = &v.value
@@ -104,32 +114,14 @@ pub(crate) fn doubles<T: VisitMut>(node: &mut T) {
 }
 
 /// `t AT TIME ZONE z` as a call; DataFusion's own only gives the time another type.
-pub(crate) fn zones<T: VisitMut>(node: &mut T) {
+fn zones<T: VisitMut>(node: &mut T) {
     let _ = visit_expressions_mut(node, |e| {
         if let Expr::AtTimeZone { timestamp, time_zone } = e {
-            let args = [timestamp, time_zone]
-                .map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.as_ref().clone())));
-            *e = call(AT_TIME_ZONE, args.into());
+            let args = [timestamp, time_zone].map(|e| e.as_ref().clone());
+            *e = spark_names::call(AT_TIME_ZONE, args);
         }
         ControlFlow::<()>::Continue(())
     });
-}
-
-pub(crate) fn call(name: &str, args: Vec<FunctionArg>) -> Expr {
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args,
-            clauses: vec![],
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: vec![],
-    })
 }
 
 /// Spark's names for parts of a date: `year(x)` is `date_part('year', x)`.
@@ -144,7 +136,7 @@ pub(crate) const DATE_PARTS: [(&str, &str); 8] = [
     ("dayofweek", "dayofweek"),
 ];
 
-pub(crate) fn date_parts<T: VisitMut>(node: &mut T) {
+fn date_parts<T: VisitMut>(node: &mut T) {
     let _ = visit_expressions_mut(node, |e| {
         date_part(e);
         ControlFlow::<()>::Continue(())

@@ -269,7 +269,7 @@ fn like(f: &Function, name: &str, args: Vec<Expr>) -> Expr {
     e
 }
 
-fn call(name: &str, args: impl IntoIterator<Item = Expr>) -> Expr {
+pub(crate) fn call(name: &str, args: impl IntoIterator<Item = Expr>) -> Expr {
     let args = args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e)));
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
@@ -291,7 +291,7 @@ fn cast(e: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(e), data_type, array: false, format: None }
 }
 
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+pub(crate) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
 

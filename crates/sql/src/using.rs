@@ -7,15 +7,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, ExceptSelectItem, Expr, FunctionArg, FunctionArgExpr, Ident, Join,
-    JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins, VisitMut,
-    VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, ExceptSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
+    OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
+    TableFactor, TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
-use crate::hidden::Tables;
+use crate::hidden::{Tables, constraint, last_ident, plain};
 use crate::references::ident;
-use crate::rewrite;
+use crate::spark_names::{binary, call};
 
 pub(crate) fn write_out(query: &mut Query, tables: &Tables) {
     let _ = VisitMut::visit(query, &mut Walk { tables, ctes: vec![], made: 0 });
@@ -87,10 +86,10 @@ impl Walk<'_> {
     }
 
     fn select(&mut self, select: &mut Select) -> Vec<(String, Expr)> {
-        let shares = |j: &Join| {
+        let shares = |j: &mut Join| {
             matches!(constraint(j), Some(JoinConstraint::Using(_) | JoinConstraint::Natural))
         };
-        if !select.from.iter().any(|t| t.joins.iter().any(shares)) {
+        if !select.from.iter_mut().any(|t| t.joins.iter_mut().any(shares)) {
             return vec![];
         }
         let mut sides = vec![];
@@ -151,7 +150,7 @@ impl Walk<'_> {
             names.into_iter().map(pair).collect::<Option<Vec<_>>>()
         });
         let Some(pairs) = pairs.filter(|p| !p.is_empty()) else {
-            if let Some(JoinConstraint::On(e)) = constraint_mut(join) {
+            if let Some(JoinConstraint::On(e)) = constraint(join) {
                 let both = [&left.shared[..], &right.shared[..]].concat();
                 replace(e, &both);
             }
@@ -164,7 +163,7 @@ impl Walk<'_> {
         let mut on: Option<Expr> = None;
         for (l, r, name) in pairs {
             let value = match &join.join_operator {
-                J::FullOuter(_) => coalesce(&l, &r),
+                J::FullOuter(_) => call("coalesce", [l.clone(), r.clone()]),
                 J::Right(_) | J::RightOuter(_) => r.clone(),
                 _ => l.clone(),
             };
@@ -175,8 +174,8 @@ impl Walk<'_> {
                 None => equal,
             });
         }
-        if let (Some(on), Some(constraint)) = (on, constraint_mut(join)) {
-            *constraint = JoinConstraint::On(on);
+        if let (Some(on), Some(written)) = (on, constraint(join)) {
+            *written = JoinConstraint::On(on);
         }
         let is_new = |n: &str| !shared.iter().any(|(name, _)| name == n);
         let others = left.shared.into_iter().chain(right.shared).filter(|(n, _)| is_new(n));
@@ -359,51 +358,5 @@ impl VisitorMut for Replace<'_> {
             self.done = true;
         }
         ControlFlow::Continue(())
-    }
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
-}
-
-fn coalesce(left: &Expr, right: &Expr) -> Expr {
-    let args = [left, right].map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e.clone())));
-    rewrite::call("coalesce", args.into())
-}
-
-/// The name as it is looked up, quoted so that it stays so.
-fn plain(name: &Ident) -> Ident {
-    Ident { value: ident(name), quote_style: Some('"'), span: name.span }
-}
-
-fn last_ident(name: &ObjectName) -> Option<&Ident> {
-    name.0.last().and_then(|p| p.as_ident())
-}
-
-fn constraint(join: &Join) -> Option<&JoinConstraint> {
-    use JoinOperator as J;
-    match &join.join_operator {
-        J::Join(c)
-        | J::Inner(c)
-        | J::Left(c)
-        | J::LeftOuter(c)
-        | J::Right(c)
-        | J::RightOuter(c)
-        | J::FullOuter(c) => Some(c),
-        _ => None,
-    }
-}
-
-fn constraint_mut(join: &mut Join) -> Option<&mut JoinConstraint> {
-    use JoinOperator as J;
-    match &mut join.join_operator {
-        J::Join(c)
-        | J::Inner(c)
-        | J::Left(c)
-        | J::LeftOuter(c)
-        | J::Right(c)
-        | J::RightOuter(c)
-        | J::FullOuter(c) => Some(c),
-        _ => None,
     }
 }
