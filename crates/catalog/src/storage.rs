@@ -1,5 +1,7 @@
 //! How a topic's records are kept in the log: the settings Kafka calls a topic's configuration.
 
+use std::collections::BTreeMap;
+
 /// Defaults are the log's. Times are microseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Storage {
@@ -21,6 +23,8 @@ pub struct Storage {
     pub log_append_time: bool,
     /// Acknowledged when written, not when synced to disk.
     pub page_cache: bool,
+    /// Configurations of Kafka that mean nothing here and are kept for its clients.
+    pub kafka_configs: BTreeMap<String, String>,
 }
 
 impl Default for Storage {
@@ -38,6 +42,7 @@ impl Default for Storage {
             min_compaction_lag_us: 0,
             log_append_time: false,
             page_cache: false,
+            kafka_configs: BTreeMap::new(),
         }
     }
 }

@@ -66,9 +66,8 @@ impl Finding {
 
 pub fn run(arguments: &Arguments) -> Outcome {
     let project = arguments.settings.project(&arguments.dir)?;
-    let running = running(&arguments.target);
-    let is_running = running.good;
-    let mut findings = vec![running];
+    let mut findings = running(&arguments.target);
+    let is_running = findings.iter().all(|f| f.good);
     findings.extend(ports(&project.config, is_running));
     findings.push(disk(&project.dir));
     findings.extend(promises(&project));
@@ -107,7 +106,7 @@ fn deep(project: engine::Project) -> Result<Vec<Finding>, Faults> {
 }
 
 /// A platform that does not run is no fault: `doctor` is for before the start too.
-fn running(target: &Target) -> Finding {
+fn running(target: &Target) -> Vec<Finding> {
     let check = "running";
     let status = target.connect().and_then(|p| p.get::<Value>("/api/status"));
     let ours = env!("CARGO_PKG_VERSION");
@@ -120,10 +119,19 @@ fn running(target: &Target) -> Finding {
             } else {
                 format!("{} runs version {theirs}, this is {ours}: use the same", target.url)
             };
-            Finding::new(check, good, says)
+            let mut findings = vec![Finding::new(check, good, says)];
+            findings.extend(status["problems"].as_array().into_iter().flatten().map(problem));
+            findings
         }
-        Err(_) => Finding::new(check, true, format!("nothing answers at {}", target.url)),
+        Err(_) => vec![Finding::new(check, true, format!("nothing answers at {}", target.url))],
     }
+}
+
+/// What the running platform says is wrong: faulty files, damage, events that are not archived.
+fn problem(problem: &Value) -> Finding {
+    let text = |member: &str| problem[member].as_str().map(str::to_string);
+    let says = text("detail").unwrap_or_default();
+    Finding { hint: text("hint"), ..Finding::new("problem", false, says) }
 }
 
 fn ports(config: &Config, running: bool) -> Vec<Finding> {

@@ -22,7 +22,7 @@ use serde_json::json;
 use crate::support::{MINUTES, PATIENCE, Project, READINGS, Server, free_port};
 
 /// Requests that are served.
-const REQUESTS: usize = 40;
+const REQUESTS: usize = 48;
 
 /// A server with a Kafka port.
 pub struct Broker {
@@ -112,6 +112,30 @@ fn records_reach_views_and_what_does_not_fit_the_dead_letters() {
     // A Kafka consumer gets what was sent, all of it.
     let sent: Vec<String> = EVENTS.lines().enumerate().map(|(i, l)| format!("{i} {l}")).collect();
     assert_eq!(broker.consume("readings", &[]), sent);
+}
+
+#[test]
+fn headers_keep_their_order_repeats_and_nulls() {
+    let view = "CREATE TOPIC orders (id INT) WITH (partitions = 1);
+        CREATE MATERIALIZED VIEW by_source AS
+          SELECT CAST(_headers[0].value AS TEXT) AS source, count(*) AS n FROM orders GROUP BY 1;";
+    let broker = Broker::start(view, &["--set", "lake.archive_interval=1 s"]);
+    let headers = ["-H", "from=web", "-H", "a", "-H", "b=", "-H", "a=second"];
+    broker.produce("orders", &headers, "{\"id\":1}\n");
+    broker.produce("orders", &[], "{\"id\":2}\n");
+    let pairs = "SELECT h.key, CAST(h.value AS TEXT) FROM (SELECT unnest(_headers) h FROM orders)";
+    let all = json!([["from", "web"], ["a", null], ["b", ""], ["a", "second"]]);
+    assert_eq!(broker.server.sql(pairs), all);
+    // From the archive too.
+    broker.server.wait_until("all in the archive", |server| {
+        server.get("/api/status").json()["archive"][0]["archived_offset_sum"] == 2
+    });
+    assert_eq!(broker.server.sql(pairs), all);
+    let rows = "SELECT id, _headers IS NULL, cardinality(_headers) FROM orders ORDER BY id";
+    assert_eq!(broker.server.sql(rows), json!([[1, false, 4], [2, true, null]]));
+    let sources = json!([[null, 1], ["web", 1]]);
+    let by_source = "SELECT * FROM by_source ORDER BY source";
+    broker.server.wait_until("the view", |server| server.sql(by_source) == sources);
 }
 
 #[test]

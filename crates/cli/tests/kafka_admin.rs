@@ -67,7 +67,7 @@ fn configurations_are_described_and_altered() {
     let mut socket = broker.connect();
     for version in 1..=4 {
         let all = configs(&mut socket, version, TOPIC, "t");
-        assert_eq!(all.len(), 21, "DescribeConfigs {version}");
+        assert_eq!(all.len(), 35, "DescribeConfigs {version}");
         assert!(all.contains(&("retention.ms".into(), "604800000".into())), "{all:?}");
         assert!(!configs(&mut socket, version, BROKER, "1").is_empty());
     }
@@ -80,13 +80,16 @@ fn configurations_are_described_and_altered() {
         assert_eq!(alter(("cleanup.policy", subtract, Some("delete"))), 0);
         assert_eq!(alter(("durability", set, Some("page_cache"))), 0);
         assert_eq!(alter(("min.insync.replicas", set, Some("1"))), 0);
-        assert_eq!(alter(("min.insync.replicas", set, Some("2"))), 40);
+        assert_eq!(alter(("min.insync.replicas", set, Some("0"))), 40);
+        assert_eq!(alter(("compression.type", set, Some("lz4"))), 0);
         assert_eq!(alter(("retention.ms", set, Some("soon"))), 40);
         assert_eq!(alter(("no.such.config", set, Some("1"))), 40);
         assert_eq!(value(&mut socket, "t", "retention.ms"), "60000");
         assert_eq!(value(&mut socket, "t", "cleanup.policy"), "compact");
         assert_eq!(value(&mut socket, "t", "durability"), "page_cache");
+        assert_eq!(value(&mut socket, "t", "compression.type"), "lz4");
         let mut alter = |change| super::kafka_admin::alter(&mut socket, version, t, change);
+        assert_eq!(alter(("compression.type", delete, None)), 0);
         assert_eq!(alter(("retention.ms", delete, None)), 0);
         assert_eq!(alter(("cleanup.policy", delete, None)), 0);
         assert_eq!(value(&mut socket, "t", "retention.ms"), "604800000");

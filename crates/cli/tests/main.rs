@@ -16,6 +16,7 @@ mod http_golden;
 mod import;
 mod kafka;
 mod kafka_admin;
+mod kafka_cluster;
 mod kafka_fuzz;
 mod kafka_groups;
 mod kafka_hostile;

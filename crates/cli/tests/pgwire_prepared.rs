@@ -321,6 +321,31 @@ fn what_changed_since_it_was_prepared() {
 }
 
 #[test]
+fn settings_are_obeyed_or_refused() {
+    let s = session();
+    for utc in ["'UTC'", "'GMT'", "DEFAULT", "0"] {
+        s.query(&format!("SET TIME ZONE {utc}"), &[]);
+    }
+    s.query("SET timezone TO 'Etc/UTC'", &[]);
+    for asked in ["SHOW timezone", "SHOW TIME ZONE"] {
+        assert_eq!(s.texts(asked, &[]), ["UTC"], "{asked}");
+    }
+    for (statement, code) in [
+        ("SET TIME ZONE 'Europe/Berlin'", "0A000"),
+        ("SET timezone = 'Europe/Berlin'", "0A000"),
+        ("SET LOCAL TIME ZONE 'Europe/Berlin'", "0A000"),
+        ("SET client_encoding = 'LATIN1'", "0A000"),
+        ("SET statement_timeout = 'soon'", "22023"),
+        ("SHOW nothing_like_it", "42704"),
+    ] {
+        let (refused, message, _) = s.refused(statement, &[]);
+        assert_eq!(refused, code, "{statement}: {message}");
+    }
+    assert_eq!(s.texts("SHOW transaction_isolation", &[]), ["read committed"]);
+    assert_eq!(s.texts("SHOW server_version_num", &[]), ["160006"]);
+}
+
+#[test]
 fn drivers_ask_about_the_server() {
     let s = session();
     let names =

@@ -265,7 +265,13 @@ impl Platform {
     /// What is stored must stay readable under the new definition. Returns what is known of a
     /// topic that holds events.
     fn check_evolution(&self, meta: &Meta, topic: &catalog::Topic) -> Result<Option<TopicRecord>> {
-        let Some(old) = meta.topic(&topic.name)? else { return Ok(None) };
+        let known = meta.topic(&topic.name)?;
+        // What came in before this was asked may stay.
+        let archived_so = known.as_ref().is_some_and(|old| old.has_columns_of(topic));
+        if topic.archive && !archived_so {
+            lake::check_columns(&topic.schema())?;
+        }
+        let Some(old) = known else { return Ok(None) };
         let log = self.inner.log.topic(&topic.name).ok();
         let id = log.as_ref().map(|l| l.id().to_string());
         if old.log_id.is_some() && old.log_id != id {

@@ -82,6 +82,10 @@ impl TopicRecord {
         topic
     }
 
+    pub fn has_columns_of(&self, topic: &Topic) -> bool {
+        self.columns == TopicRecord::of(topic).columns
+    }
+
     /// Whether events stored under `self` can be read as `new`.
     pub fn check(&self, new: &Topic) -> Result<()> {
         let next = TopicRecord::of(new);

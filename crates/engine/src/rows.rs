@@ -6,26 +6,23 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch,
-    RecordBatchOptions, StringBuilder, TimestampMicrosecondArray,
+    RecordBatchOptions, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use catalog::{Format, Topic};
 use common::{Error, Offset, Partition, Result};
+use formats::headers::HeadersBuilder;
 use formats::json::Decoded;
+use formats::{HIDDEN, hidden_fields};
 
 use crate::feed::{Feed, Stretch};
-
-/// Names of the hidden columns, in their order after the declared ones.
-pub const HIDDEN: [&str; 5] = ["_partition", "_offset", "_key", "_headers", "_arrived"];
 
 /// Declared columns, all nullable as they come out of the lake, then the hidden ones.
 pub fn full_schema(topic: &Topic) -> SchemaRef {
     let declared =
         topic.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable));
-    let arrived = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let types = [DataType::Int32, DataType::Int64, DataType::Binary, DataType::Utf8, arrived];
-    let hidden = HIDDEN.iter().zip(types).map(|(n, t)| Field::new(*n, t, true));
+    let hidden = hidden_fields().into_iter().map(|f| f.with_nullable(true));
     Arc::new(Schema::new(declared.chain(hidden).collect::<Vec<_>>()))
 }
 
@@ -74,7 +71,7 @@ struct Hidden {
     offsets: Vec<i64>,
     arrived: Vec<i64>,
     keys: BinaryBuilder,
-    headers: StringBuilder,
+    headers: HeadersBuilder,
 }
 
 impl RowDecoder {
@@ -115,7 +112,7 @@ impl RowDecoder {
             offsets: vec![],
             arrived: vec![],
             keys: BinaryBuilder::new(),
-            headers: StringBuilder::new(),
+            headers: HeadersBuilder::default(),
         };
         for batch in &stretch.batches {
             for record in log::records::iter(batch)? {
@@ -129,7 +126,7 @@ impl RowDecoder {
                     hidden.keys.append_option(record.key);
                 }
                 if want_headers {
-                    hidden.headers.append_option(headers_json(&record));
+                    hidden.headers.append(record.headers());
                 }
                 values.push(record.value);
             }
@@ -159,7 +156,7 @@ impl RowDecoder {
             Arc::new(Int32Array::from(vec![partition.0; n])),
             Arc::new(Int64Array::from(hidden.offsets)),
             Arc::new(hidden.keys.finish()),
-            Arc::new(hidden.headers.finish()),
+            Arc::new(hidden.headers.finish()?),
             Arc::new(TimestampMicrosecondArray::from(hidden.arrived).with_timezone("UTC")),
         ];
         let mut columns: Vec<ArrayRef> = declared.columns().to_vec();
@@ -167,15 +164,6 @@ impl RowDecoder {
         RecordBatch::try_new(self.schema.clone(), columns)
             .map_err(|e| Error::internal(format!("building rows: {e}")))
     }
-}
-
-fn headers_json(record: &log::records::RecordView<'_>) -> Option<String> {
-    let mut object = serde_json::Map::new();
-    for (name, value) in record.headers() {
-        let value = value.map(|v| String::from_utf8_lossy(v).into_owned());
-        object.insert(name.into_owned(), value.into());
-    }
-    (!object.is_empty()).then(|| serde_json::Value::Object(object).to_string())
 }
 
 /// The offset after a batch.

@@ -221,6 +221,11 @@ impl Platform {
         Ok(self.inlet(topic)?.topic.archive)
     }
 
+    /// Configurations of Kafka that are kept for its clients.
+    pub fn kafka_configs(&self, topic: &str) -> Result<BTreeMap<String, String>> {
+        Ok(self.inlet(topic)?.topic.storage.kafka_configs.clone())
+    }
+
     /// DROP TOPIC.
     pub async fn drop_topic(&self, name: &str) -> Result<()> {
         self.execute(&format!("DROP TOPIC {}", quoted(name))).await.map(|_| ())

@@ -6,6 +6,8 @@ mod cells;
 mod column;
 pub mod csv;
 mod fault;
+pub mod headers;
+mod hidden;
 pub mod json;
 mod number;
 pub mod raw;
@@ -15,6 +17,7 @@ mod time;
 pub mod types;
 
 pub use fault::{BadLine, Refused, RefusedKind};
+pub use hidden::{HIDDEN, hidden_fields};
 
 use common::{Error, Result};
 

@@ -75,7 +75,7 @@ impl Lake {
 }
 
 impl Table {
-    async fn create(&self, stored: &SchemaRef) -> Result<Arc<Opened>> {
+    pub(crate) async fn create(&self, stored: &SchemaRef) -> Result<Arc<Opened>> {
         let bad = |e| fault::error(&self.dir, "create", e);
         std::fs::create_dir_all(&self.dir)
             .map_err(|e| Error::io(format!("cannot create '{}'", self.dir.display()), e))?;
@@ -101,6 +101,8 @@ impl Table {
     async fn evolve(&self, opened: Arc<Opened>, stored: &SchemaRef) -> Result<Arc<Opened>> {
         let bad = |e| fault::error(&self.dir, "add columns to", e);
         let schema = opened.state.schema();
+        let arrow = self.arrow_schema(&opened.state)?;
+        let headers_as_text = columns::is_headers_as_text;
         let mut missing = vec![];
         for field in kernel_fields(stored).map_err(bad)? {
             let known = schema.fields().find(|f| f.name().eq_ignore_ascii_case(field.name()));
@@ -110,6 +112,7 @@ impl Table {
                     return Err(changed(self, field.name(), "is written in another case")
                         .hint("keep the old spelling, or drop the topic with its archive"));
                 }
+                Some(_) if arrow.field_with_name(field.name()).is_ok_and(headers_as_text) => {}
                 Some(known) if known.data_type() != field.data_type() => {
                     let how = format!("is {} there, {} now", known.data_type(), field.data_type());
                     return Err(changed(self, field.name(), &how).hint(

@@ -5,32 +5,23 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use common::{Error, Result};
-
-/// Names of the columns each table has beside the declared ones.
-pub const HIDDEN: [&str; 5] = ["_partition", "_offset", "_key", "_headers", "_arrived"];
-
-/// Columns each table has beside the declared ones.
-pub fn hidden_fields() -> [FieldRef; 5] {
-    let types = [
-        DataType::Int32,
-        DataType::Int64,
-        DataType::Binary,
-        DataType::Utf8,
-        DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-    ];
-    let mut types = types.into_iter();
-    HIDDEN.map(|name| Arc::new(Field::new(name, types.next().unwrap_or(DataType::Null), true)))
-}
+use formats::{HIDDEN, headers, hidden_fields};
 
 /// The declared columns (hidden ones among them are ignored), then the hidden ones; all nullable.
 pub fn with_hidden(declared: &Schema) -> SchemaRef {
     let declared = declared.fields().iter().filter(|f| !HIDDEN.contains(&f.name().as_str()));
     let fields = declared.map(|f| Arc::new(f.as_ref().clone().with_nullable(true)));
-    Arc::new(Schema::new(fields.chain(hidden_fields()).collect::<Fields>()))
+    let hidden = hidden_fields().map(|f| Arc::new(f.with_nullable(true)));
+    Arc::new(Schema::new(fields.chain(hidden).collect::<Fields>()))
+}
+
+/// Whether a table can have these columns.
+pub fn check_columns(declared: &Schema) -> Result<()> {
+    stored(declared).map(|_| ())
 }
 
 /// How the columns are stored: the hidden ones first, because Delta keeps statistics of the first
@@ -115,6 +106,7 @@ pub(crate) fn conform(batch: &RecordBatch, table: &SchemaRef) -> Result<RecordBa
     let columns = table.fields().iter().map(|field| match batch.column_by_name(field.name()) {
         None => Ok(new_null_array(field.data_type(), batch.num_rows())),
         Some(column) if column.data_type() == field.data_type() => Ok(column.clone()),
+        Some(column) if is_headers_as_text(field) => headers_as_text(column),
         Some(column) => cast_with_options(column, field.data_type(), &options).map_err(|e| {
             Error::invalid(format!("column '{}' does not fit the archive: {e}", field.name()))
         }),
@@ -123,4 +115,16 @@ pub(crate) fn conform(batch: &RecordBatch, table: &SchemaRef) -> Result<RecordBa
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(table.clone(), columns, &options)
         .map_err(|e| Error::internal("a batch does not fit its archive").caused_by(e))
+}
+
+/// Tables of before this have the headers of records as text, and keep them so.
+pub(crate) fn is_headers_as_text(field: &Field) -> bool {
+    field.name() == "_headers" && field.data_type() == &DataType::Utf8
+}
+
+fn headers_as_text(column: &ArrayRef) -> Result<ArrayRef> {
+    match column.as_list_opt::<i32>() {
+        Some(list) => Ok(Arc::new(headers::to_text(list))),
+        None => Err(Error::internal("headers are a list")),
+    }
 }

@@ -4,16 +4,22 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
-use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarUDF, TableProviderFilterPushDown, TableType, Volatility, create_udf,
+};
 use datafusion::physical_expr::expressions::{Column, Literal, cast};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
+use formats::headers;
+
+use crate::columns;
 
 #[derive(Debug)]
 pub(crate) struct Exact {
@@ -85,12 +91,30 @@ impl TableProvider for Exact {
     }
 }
 
-fn column(
-    plan: &Schema,
-    name: &str,
-    data_type: &arrow::datatypes::DataType,
-) -> Result<Arc<dyn PhysicalExpr>> {
+/// The headers of records in tables that have them as text.
+fn headers_of_text() -> Arc<ScalarUDF> {
+    let read = |arguments: &[ColumnarValue]| {
+        let texts = ColumnarValue::values_to_arrays(arguments)?;
+        let read = headers::from_text(texts[0].as_string());
+        let read = read.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        Ok(ColumnarValue::Array(Arc::new(read)))
+    };
+    let gives = headers::data_type();
+    let text = vec![DataType::Utf8];
+    Arc::new(create_udf("headers_of_text", text, gives, Volatility::Immutable, Arc::new(read)))
+}
+
+fn column(plan: &Schema, name: &str, data_type: &DataType) -> Result<Arc<dyn PhysicalExpr>> {
     match plan.index_of(name) {
+        Ok(index) if columns::is_headers_as_text(plan.field(index)) => {
+            let text = Arc::new(Column::new(name, index));
+            Ok(Arc::new(ScalarFunctionExpr::try_new(
+                headers_of_text(),
+                vec![text],
+                plan,
+                Arc::default(),
+            )?))
+        }
         Ok(index) => cast(Arc::new(Column::new(name, index)), plan, data_type.clone()),
         Err(_) => Ok(Arc::new(Literal::new(ScalarValue::try_from(data_type)?))),
     }

@@ -26,6 +26,9 @@ pub(crate) fn folder(location: &str, base: &Path) -> Result<PathBuf> {
     Ok(base.join(path))
 }
 
+/// Longer names are cut, with a digest of the whole: file systems take 255 bytes.
+const FOLDER_NAME_BYTES_MAX: usize = 255;
+
 /// A topic's folder name: its own name, with all but plain characters as `~` and two hex digits.
 pub(crate) fn folder_name(topic: &str) -> String {
     let mut name = String::new();
@@ -34,6 +37,14 @@ pub(crate) fn folder_name(topic: &str) -> String {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(byte as char),
             _ => name.push_str(&format!("~{byte:02x}")),
         }
+    }
+    if name.len() > FOLDER_NAME_BYTES_MAX {
+        // FNV-1a: the same in every release.
+        let hash = topic.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        name.truncate(FOLDER_NAME_BYTES_MAX - 18);
+        name.push_str(&format!("~~{hash:016x}"));
     }
     name
 }
@@ -137,5 +148,9 @@ mod tests {
         assert!(folder("file:", base).is_err());
         assert_eq!(folder_name("plays-2_a"), "plays-2_a");
         assert_eq!(folder_name("../é x"), "~2e~2e~2f~c3~a9~20x");
+        let long: Vec<String> =
+            [".".repeat(248), ".".repeat(249)].iter().map(|n| folder_name(n)).collect();
+        assert!(long[0] != long[1] && long.iter().all(|n| n.len() == 255), "{long:?}");
+        assert_eq!(folder_name(&"x".repeat(249)), "x".repeat(249));
     }
 }

@@ -15,9 +15,11 @@ use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, TimeUnit};
 use arrow::util::pretty::pretty_format_batches;
 use common::Kind;
 use datafusion::prelude::SessionContext;
+use formats::HIDDEN;
+use formats::headers::HeadersBuilder;
 
 use super::*;
-use crate::{HIDDEN, Range};
+use crate::Range;
 
 fn lake(dir: &Path) -> Lake {
     Lake::open("file:lake", dir).unwrap()
@@ -281,6 +283,69 @@ async fn types_come_back_as_declared() {
         let batches = sql(&lake, &schema, &query).await;
         let found = batches[0].column(0).as_primitive::<Int64Type>().value(0);
         assert_eq!(found, count, "{filter}");
+    }
+}
+
+/// Two records: one with headers, of which the second comes again, and one without any.
+fn rows_with_headers(from: i64) -> RecordBatch {
+    let mut headers = HeadersBuilder::default();
+    let some: [(&str, Option<&[u8]>); 3] = [("a", None), ("b", Some(b"")), ("b", Some(b"\xff"))];
+    headers.append(some.into_iter());
+    headers.append(std::iter::empty::<(&str, Option<&[u8]>)>());
+    RecordBatch::try_from_iter_with_nullable([
+        ("_partition", Arc::new(Int32Array::from(vec![0; 2])) as ArrayRef, true),
+        ("_offset", Arc::new(Int64Array::from(vec![from, from + 1])), true),
+        ("_headers", Arc::new(headers.finish().unwrap()), true),
+    ])
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_keep_their_order_and_bytes_in_old_tables_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = lake(dir.path());
+    let schema = declared();
+    // As the tables of before had them: an object as text.
+    let fields = crate::columns::stored(&schema).unwrap();
+    let fields = fields.fields().iter().map(|f| match f.name().as_str() {
+        "_headers" => Field::new("_headers", DataType::Utf8, true),
+        _ => f.as_ref().clone(),
+    });
+    let stored = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    lake.table("old").unwrap().create(&stored).await.unwrap();
+    let texts = StringArray::from(vec![Some(r#"{"a":"second","b":""}"#), None]);
+    let first = rows_with_headers(0);
+    let columns = [first.column(0).clone(), first.column(1).clone(), Arc::new(texts)];
+    let names = ["_partition", "_offset", "_headers"];
+    let rows = RecordBatch::try_from_iter_with_nullable(
+        names.into_iter().zip(columns).map(|(n, c)| (n, c, true)),
+    );
+    lake.append("old", &schema, vec![rows.unwrap()], &[range(0, 0, 2)]).await.unwrap();
+
+    let query = "SELECT _offset, _headers FROM plays ORDER BY _offset";
+    for (topic, from) in [("new", 0), ("old", 2)] {
+        let (rows, range) = (rows_with_headers(from), range(0, from, from + 2));
+        lake.append(topic, &schema, vec![rows], &[range]).await.unwrap();
+        // What is written and read in one process, and what another one finds.
+        for lake in [&lake, &Lake::open("file:lake", dir.path()).unwrap()] {
+            let provider = lake.snapshot(topic, &schema).await.unwrap().unwrap().provider;
+            let ctx = SessionContext::new();
+            ctx.register_table("plays", provider).unwrap();
+            let read = ctx.sql(query).await.unwrap().collect().await.unwrap();
+            let read = arrow::compute::concat_batches(&read[0].schema(), &read).unwrap();
+            let last = rows_with_headers(from);
+            let at = read.num_rows() - 2;
+            assert_eq!(&read.column(1).slice(at, 2), last.column(2), "{topic}");
+            if topic == "old" {
+                let old = read.column(1).as_list::<i32>().value(0);
+                let values = old.as_struct().column(1).as_binary::<i32>();
+                assert_eq!(values.iter().collect::<Vec<_>>(), [Some(&b"second"[..]), Some(b"")]);
+            }
+            let found = ctx.sql("SELECT count(*) FROM plays WHERE _headers IS NULL").await;
+            let found = found.unwrap().collect().await.unwrap();
+            let without = found[0].column(0).as_primitive::<Int64Type>().value(0);
+            assert_eq!(without as usize, read.num_rows() / 2);
+        }
     }
 }
 

@@ -12,6 +12,6 @@ mod lake;
 mod ranges;
 
 pub use check::Checked;
-pub use columns::{HIDDEN, hidden_fields, with_hidden};
+pub use columns::{check_columns, with_hidden};
 pub use lake::{Appended, Lake, LakeSnapshot};
 pub use ranges::{Gap, Range};

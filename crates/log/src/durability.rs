@@ -19,6 +19,8 @@ const CUTS_MAX: usize = 1024;
 pub struct Appended {
     pub first: Offset,
     pub last: Offset,
+    /// The time all its records bear, in a topic of `LogAppendTime`.
+    pub log_append_time_ms: Option<i64>,
     pub(crate) generation: u64,
 }
 

@@ -244,6 +244,18 @@ impl PartitionLog {
         Offset(self.end.load(Ordering::Acquire))
     }
 
+    /// Waits for the disk until readers see all that is written by now.
+    pub async fn all_durable(&self) -> Result<()> {
+        let generation = self.durability.generation();
+        let (end, shown) = (self.end_offset(), self.high_watermark());
+        if end <= shown {
+            return Ok(());
+        }
+        let last = Offset(end.0 - 1);
+        let all = Appended { first: shown, last, log_append_time_ms: None, generation };
+        self.durability.wait_async(all).await
+    }
+
     /// Writes one or more complete batches; they are checked as a whole before. The result is no
     /// promise yet: acknowledge after `durable` or `wait_durable`. A `Bytes` without other owners
     /// is used in place, else copied.
@@ -257,7 +269,7 @@ impl PartitionLog {
         }
         let records = batch::check_sent(&batch, self.shared.config.batch_bytes_max)?;
         if self.settings.is_compacted() {
-            keys::check(&batch)?;
+            keys::check(&batch).map_err(|refusal| Error::invalid(refusal.message))?;
         }
         match self.place(batch, records, || None::<Infallible>, |_| {})? {
             Ok(appended) => Ok(appended),
@@ -563,7 +575,8 @@ impl PartitionLog {
         let end = writer.written.next_offset;
         self.end.store(end, Ordering::Release);
         let generation = self.durability.generation();
-        Ok(Appended { first: Offset(first), last: Offset(end - 1), generation })
+        let (first, last) = (Offset(first), Offset(end - 1));
+        Ok(Appended { first, last, log_append_time_ms: None, generation })
     }
 
     fn create_first(&self, writer: &mut Writer) -> Result<Arc<Segment>> {

@@ -26,11 +26,13 @@ const MARKER_VALUE: [u8; 6] = [0; 6];
 pub struct Refusal {
     pub code: ErrorCode,
     pub message: String,
+    /// The records at fault, by their number within the batch, and why (KIP-467).
+    pub records: Vec<(usize, &'static str)>,
 }
 
 impl Refusal {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), records: vec![] }
     }
 }
 
@@ -63,21 +65,26 @@ impl PartitionLog {
         let header = check(&batch)?;
         let records = batch::check_sent(&batch, self.settings.message_bytes_max())?;
         if self.settings.is_compacted() {
-            keys::check(&batch).map_err(|e| Refusal::new(ErrorCode::InvalidRecord, e.message()))?;
+            keys::check(&batch)?;
         }
+        let mut log_append_time_ms = None;
         if self.settings.is_log_append_time() {
+            let now_ms = self.shared.clock.now_us().div_euclid(1000);
             let mut bytes = batch.try_into_mut().unwrap_or_else(|b| BytesMut::from(&b[..]));
-            batch::stamp(&mut bytes, self.shared.clock.now_us().div_euclid(1000));
+            batch::stamp(&mut bytes, now_ms);
             batch = bytes.freeze();
+            log_append_time_ms = Some(now_ms);
         }
+        let stamped = |appended| Appended { log_append_time_ms, ..appended };
         if header.producer_id < 0 {
-            return self.place(batch, records, || None, |_| {})?;
+            return self.place(batch, records, || None, |_| {})?.map(stamped);
         }
         let admit = || match lock(&self.producers).check(&header) {
             Ok(None) => None,
             Ok(Some((first, last))) => {
                 let (first, last) = (Offset(first), Offset(last));
-                Some(Ok(Appended { first, last, generation: self.durability.generation() }))
+                let generation = self.durability.generation();
+                Some(Ok(Appended { first, last, log_append_time_ms: None, generation }))
             }
             Err(refusal) => Some(Err(refusal)),
         };
@@ -86,7 +93,8 @@ impl PartitionLog {
             self.note_produced(&header, &[]);
         };
         let placed = self.place(batch, records, admit, note);
-        placed.inspect_err(|_| lock(&self.producers).failed(&header))?.or_else(|instead| instead)
+        let placed = placed.inspect_err(|_| lock(&self.producers).failed(&header))?;
+        placed.map(stamped).or_else(|instead| instead)
     }
 
     /// Ends the transaction a producer has open here, by a marker as Kafka writes it. None if it
@@ -111,6 +119,7 @@ impl PartitionLog {
             Some(producers.unsettled_marker(producer_id).map(|at| Appended {
                 first: Offset(at),
                 last: Offset(at),
+                log_append_time_ms: None,
                 generation: self.durability.generation(),
             }))
         };

@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::options::OptionList;
-use crate::statement::{check_name, object_name};
+use crate::statement::{check_name, topic_name};
 use crate::tokens::{self, Cursor};
 use crate::topic_options;
 
@@ -20,7 +20,7 @@ struct Parts {
 
 pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Definition, Error> {
     let start = cursor.text_start();
-    let name = object_name(cursor, "a topic name")?;
+    let name = topic_name(cursor)?;
     let inside = cursor.peek_symbol(0, &Token::LParen);
     if !inside {
         let e = cursor.expected("'(' and the columns");

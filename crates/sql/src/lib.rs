@@ -67,7 +67,7 @@ pub use session::{CATALOG, SCHEMA, SessionOptions, batch_state};
 pub use statement::{ExplainWhat, ObjectKind, Show, Statement, Text, parse};
 pub use time_windows::WINDOW_COLUMN;
 pub use topic_options::OPTIONS as TOPIC_OPTIONS;
-pub use topic_table::{TopicTable, hidden_fields, shown_columns, table_schema};
+pub use topic_table::{TopicTable, shown_columns, table_schema};
 pub use view_rules::check_view;
 
 #[cfg(test)]

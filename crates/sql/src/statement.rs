@@ -163,6 +163,10 @@ pub fn parse(text: &Text) -> Result<Vec<Statement>, Vec<Error>> {
     Err(user::without_secrets(text, faults))
 }
 
+/// Longest names: of topics what Kafka takes.
+const NAME_BYTES_MAX: usize = 128;
+const TOPIC_NAME_BYTES_MAX: usize = 249;
+
 const STARTS: [&str; 11] = [
     "CREATE", "ALTER", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "SELECT", "WITH", "VALUES", "TABLE",
     "FROM",
@@ -282,30 +286,58 @@ fn unknown_kind(cursor: &Cursor) -> Error {
     }
 }
 
-/// The name of an object that a statement makes: one part, and usable without quotes.
+/// The name of an object that a statement makes: one part, and usable in a query as it is written.
 pub(crate) fn object_name(cursor: &mut Cursor, what: &str) -> Result<String, Error> {
+    let (name, span) = one_part(cursor, what)?;
+    check_name(cursor, &name, &span)?;
+    Ok(name)
+}
+
+/// The name of a topic: also what Kafka takes for one, as `__heartbeat`.
+pub(crate) fn topic_name(cursor: &mut Cursor) -> Result<String, Error> {
+    let (name, span) = one_part(cursor, "a topic name")?;
+    check_letters(cursor, &name, &span, TOPIC_NAME_BYTES_MAX)?;
+    check_usable(cursor, &name, &span)?;
+    Ok(name)
+}
+
+fn one_part(cursor: &mut Cursor, what: &str) -> Result<(String, Range<usize>), Error> {
     let (name, span) = cursor.name(what)?;
     if cursor.symbol(&Token::Period) {
         let e = Error::syntax("names have one part here").hint("leave out the schema");
         return Err(cursor.error(e, span.start..cursor.span().end));
     }
-    check_name(cursor, &name, &span)?;
-    Ok(name)
+    Ok((name, span))
 }
 
-/// A name must be usable in a query as it is written.
+/// A name must be usable in a query as it is written, and not be taken for a hidden column.
 pub(crate) fn check_name(cursor: &Cursor, name: &str, span: &Range<usize>) -> Result<(), Error> {
-    let written = cursor.slice(span.clone());
     if name.starts_with('_') {
         let e = Error::invalid(format!("'{name}' begins with '_'"))
             .hint("such names are kept for hidden columns; take another");
         return Err(cursor.error(e, span.clone()));
     }
-    if name.len() > 128 || name.chars().any(|c| c.is_control() || c == '/' || c == '\\') {
-        let e = Error::invalid(format!("'{name}' cannot be a name"))
-            .hint("names have at most 128 bytes and no control characters or slashes");
+    check_letters(cursor, name, span, NAME_BYTES_MAX)?;
+    check_usable(cursor, name, span)
+}
+
+fn check_letters(
+    cursor: &Cursor,
+    name: &str,
+    span: &Range<usize>,
+    bytes_max: usize,
+) -> Result<(), Error> {
+    if name.len() > bytes_max || name.chars().any(|c| c.is_control() || c == '/' || c == '\\') {
+        let e = Error::invalid(format!("'{name}' cannot be a name")).hint(format!(
+            "names have at most {bytes_max} bytes and no control characters or slashes"
+        ));
         return Err(cursor.error(e, span.clone()));
     }
+    Ok(())
+}
+
+fn check_usable(cursor: &Cursor, name: &str, span: &Range<usize>) -> Result<(), Error> {
+    let written = cursor.slice(span.clone());
     let probe = Text::new(None, &format!("SELECT {written}, a.{written} FROM {written}"));
     let (tokens, fault) = tokens::tokens(&probe);
     if fault.is_some() || tokens::query(&probe, &tokens).is_err() {

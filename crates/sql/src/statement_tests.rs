@@ -66,7 +66,8 @@ fn a_topic_says_how_its_records_are_kept() {
            cleanup_policy = 'compact, delete', segment_time = '1 hour', segment_bytes = '64 MiB',
            max_message_bytes = 1048588, message_timestamp_type = 'LogAppendTime',
            min_cleanable_dirty_ratio = 0.1, delete_retention = '2 days',
-           min_compaction_lag = '1 minute', retention = 'forever')",
+           min_compaction_lag = '1 minute', retention = 'forever',
+           kafka_configs = '{\"flush.ms\": \"9\"}')",
     );
     let wanted = Storage {
         retention_us: None,
@@ -81,12 +82,14 @@ fn a_topic_says_how_its_records_are_kept() {
         min_compaction_lag_us: 60_000_000,
         log_append_time: true,
         page_cache: true,
+        kafka_configs: [("flush.ms".to_string(), "9".to_string())].into(),
     };
     assert_eq!(t.storage, wanted);
     let options = [
         "cleanup_policy = 'compact'",
         "cleanup_policy = 'shrink'",
         "durability = 'none'",
+        "kafka_configs = 'flush.ms=9'",
         "min_cleanable_dirty_ratio = 2",
         "segment_bytes = 0",
         "segment_time = '0 seconds'",

@@ -52,9 +52,26 @@ pub fn plan(
     let mut state = state.clone();
     // A value of all rows changes with them: it has to be joined, not computed once before.
     state.config_mut().options_mut().optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    // A join that became a semi join is no longer put in order with its neighbours: two of them may
+    // be left without an equality. What is refused is refused for what was written.
+    graph(&state, analyzed.clone(), rules(), resolve).or_else(|_| {
+        let mut rules = rules();
+        rules.retain(|r| r.name() != EliminateJoin::new().name());
+        graph(&state, analyzed, rules, resolve)
+    })
+}
+
+type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
+
+fn graph(
+    state: &SessionState,
+    analyzed: LogicalPlan,
+    rules: Rules,
+    resolve: &dyn Fn(&str) -> Option<SourceInfo>,
+) -> Result<stream::Graph> {
     let optimized =
-        Optimizer::with_rules(rules()).optimize(analyzed, &state, |_, _| {}).map_err(plan_error)?;
-    let graph = build::Builder::new(&state, resolve).graph(&optimized)?;
+        Optimizer::with_rules(rules).optimize(analyzed, state, |_, _| {}).map_err(plan_error)?;
+    let graph = build::Builder::new(state, resolve).graph(&optimized)?;
     // Says now, not when the first event comes, if a type can't be kept in state.
     stream::Job::new(&graph)?;
     Ok(graph)
@@ -62,7 +79,7 @@ pub fn plan(
 
 /// DataFusion's rules less those that make plans for one run over finite input: limits pushed
 /// down, DISTINCT aggregates split into two, empty inputs cut off.
-fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+fn rules() -> Rules {
     vec![
         Arc::new(RewriteSetComparison::new()),
         Arc::new(OptimizeUnions::new()),

@@ -18,7 +18,8 @@ use datafusion::prelude::SessionContext;
 use stream::{Checkpoint, Delta, Graph, Job, LateRow, OutputKey, Sealed};
 
 use super::{SourceInfo, plan};
-use crate::{SessionOptions, batch_state, hidden_fields};
+use crate::{SessionOptions, batch_state};
+use formats::hidden_fields;
 
 struct Random(u64);
 

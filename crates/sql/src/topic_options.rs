@@ -10,7 +10,7 @@ use crate::options::{Entry, OptionList};
 use crate::tokens::Cursor;
 
 /// The options of a topic.
-pub const OPTIONS: [&str; 15] = [
+pub const OPTIONS: [&str; 16] = [
     "format",
     "key",
     "partitions",
@@ -26,6 +26,7 @@ pub const OPTIONS: [&str; 15] = [
     "min_cleanable_dirty_ratio",
     "delete_retention",
     "min_compaction_lag",
+    "kafka_configs",
 ];
 
 const PARTITIONS_MAX: i32 = 1024;
@@ -118,6 +119,13 @@ fn storage(storage: &mut Storage, keyed: bool, set: &mut Set<'_>) {
     });
     set("min_compaction_lag", &mut |o| {
         units::parse_duration_us(&o.value).map(|us| storage.min_compaction_lag_us = us)
+    });
+    set("kafka_configs", &mut |o| {
+        storage.kafka_configs = serde_json::from_str(&o.value).map_err(|e| {
+            Error::invalid(format!("no configurations of Kafka: {e}"))
+                .hint("write '{\"min.insync.replicas\": \"2\"}'")
+        })?;
+        Ok(())
     });
 }
 

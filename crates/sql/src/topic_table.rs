@@ -5,24 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use catalog::Topic;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::datasource::TableType;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-
-/// The columns behind the declared ones that `*` does not show.
-pub fn hidden_fields() -> Vec<Field> {
-    vec![
-        Field::new("_partition", DataType::Int32, false),
-        Field::new("_offset", DataType::Int64, false),
-        Field::new("_key", DataType::Binary, true),
-        Field::new("_headers", DataType::Utf8, true),
-        Field::new("_arrived", formats::types::timestamp(), false),
-    ]
-}
+use formats::hidden_fields;
 
 /// Declared and hidden columns.
 pub fn table_schema(topic: &Topic) -> SchemaRef {

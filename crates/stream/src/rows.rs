@@ -2,7 +2,7 @@
 //! distinct values are kept in state as such bytes: one allocation each, and no typed code.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, StructArray, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, RecordBatch, StructArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::{DataType, Fields, TimeUnit, TimestampMicrosecondType};
@@ -30,6 +30,11 @@ impl RowCodec {
             .into_iter()
             .map(|(t, o)| (t.clone(), SortField::new_with_options(t, o)))
             .unzip();
+        // Rows without columns are rows still: a converter would count none.
+        let fields = match fields.is_empty() {
+            true => vec![SortField::new(DataType::Boolean)],
+            false => fields,
+        };
         let converter = RowConverter::new(fields).map_err(|_| {
             Error::unsupported(format!("no state can be kept for values of type {types:?}"))
         })?;
@@ -42,6 +47,19 @@ impl RowCodec {
         self.converter.convert_columns(&columns).map_err(error::arrow)
     }
 
+    /// The rows of a batch, also of one without columns.
+    pub fn encode_rows(&self, batch: &RecordBatch) -> Result<Rows> {
+        match self.types.is_empty() {
+            true => self.encode_nothing(batch.num_rows()),
+            false => self.encode(batch.columns()),
+        }
+    }
+
+    fn encode_nothing(&self, rows: usize) -> Result<Rows> {
+        let nulls = new_null_array(&DataType::Boolean, rows);
+        self.converter.convert_columns(&[nulls]).map_err(error::arrow)
+    }
+
     pub fn decode<'a>(&self, rows: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
         let columns = self.converter.convert_rows(rows.map(|r| self.parser.parse(r)));
         let columns = columns.map_err(error::arrow)?;
@@ -50,6 +68,9 @@ impl RowCodec {
 
     /// The row whose columns are all NULL.
     pub fn null_row(&self) -> Result<Box<[u8]>> {
+        if self.types.is_empty() {
+            return Ok(self.encode_nothing(1)?.row(0).data().into());
+        }
         let columns: Vec<ArrayRef> = self.types.iter().map(|t| new_null_array(t, 1)).collect();
         Ok(self.encode(&columns)?.row(0).data().into())
     }

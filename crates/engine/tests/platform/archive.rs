@@ -37,6 +37,18 @@ fn a_crash_while_archiving_doubles_nothing() {
     }
 }
 
+#[test]
+fn columns_that_no_table_can_have_are_refused_at_once() {
+    let bench = Place::new(EVENTS, SMALL).start();
+    for columns in ["\"a b\" INT", "\"a=b\" INT", "\"a(b)\" TEXT"] {
+        let create = format!("CREATE TOPIC odd ({columns})");
+        let e = bench.refused(&create).to_string();
+        assert!(e.contains("archive = 'false'"), "{columns}: {e}");
+        bench.sql(&format!("{create} WITH (archive = 'false')"));
+        bench.sql("DROP TOPIC odd");
+    }
+}
+
 /// Every query sees all that was acknowledged before it, each offset once, while events arrive and
 /// the archive takes them over.
 #[test]

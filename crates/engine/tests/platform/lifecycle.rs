@@ -207,3 +207,15 @@ fn a_view_is_dropped_in_the_middle_of_a_join_that_has_no_end() {
         assert!(took < 10, "dropping took {took} s: {on}");
     }
 }
+
+/// What a lag of 0 promises is there for the next reader.
+#[test]
+fn without_lag_every_row_is_readable() {
+    let bench = Bench::new(&format!("{EVENTS}{TOTALS}"));
+    for round in 1..=60 {
+        bench.send("events", &events((round - 1) * 3..round * 3));
+        bench.wait("no lag", |b| b.platform.views().iter().all(|v| v.lag_events == 0));
+        let counted = bench.sql("SELECT sum(n) FROM totals");
+        assert_eq!(counted, [(round * 3).to_string()], "round {round}");
+    }
+}

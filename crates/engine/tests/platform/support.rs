@@ -83,9 +83,18 @@ impl Place {
         opened.map(|platform| Bench { platform, clock, place: self, runtime })
     }
 
-    /// Opens and applies.
+    /// Opens and applies. A query that was cut off computes on for a moment, in this process, and
+    /// keeps what it reads open.
     pub fn start(self) -> Bench {
-        let bench = self.open().unwrap();
+        let since = Instant::now();
+        let bench = loop {
+            match self.clone().open() {
+                Err(e) if e.kind() == Kind::Conflict && since.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                opened => break opened.unwrap(),
+            }
+        };
         bench.apply().unwrap_or_else(|e| panic!("{e:?}"));
         bench
     }

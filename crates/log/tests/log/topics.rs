@@ -153,7 +153,7 @@ fn compacted_topics_forget_nothing_by_age_or_size() {
     let e = p.append(batch(&["without a key"])).unwrap_err();
     assert_eq!(
         (e.kind(), e.message()),
-        (Kind::Invalid, "record batch at byte 0: record 0 has no key")
+        (Kind::Invalid, "record batch at byte 0: record 0 has no key, in a compacted topic")
     );
     log.alter("t", config(CleanupPolicy::CompactDelete)).unwrap();
     assert!(log.apply_retention().unwrap() > 5);

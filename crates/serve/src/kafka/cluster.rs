@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
 use super::connection::{Answer, Request};
 use super::reader::Reader;
 use super::security::Endpoint;
-use super::{NODE_ID, NOT_SAID, text, topic_name};
+use super::{NODE_ID, authorized, text, topic_name};
 use crate::app::App;
 
 /// Coordinators that there are: of groups and of transactions.
@@ -55,7 +55,8 @@ pub fn find_coordinator(mut request: Request) -> Result<Answer> {
     Ok(Box::pin(async move { frame.map(Some) }))
 }
 
-pub fn describe(app: &App, request: Request) -> Result<Answer> {
+pub fn describe(app: &App, mut request: Request) -> Result<Answer> {
+    let operations = request.body.bool()?;
     let broker = DescribeClusterBroker::default()
         .with_broker_id(BrokerId(NODE_ID))
         .with_host(text(request.client.endpoint.host.to_string()))
@@ -64,7 +65,7 @@ pub fn describe(app: &App, request: Request) -> Result<Answer> {
         .with_cluster_id(text(app.platform.cluster_id()))
         .with_controller_id(BrokerId(NODE_ID))
         .with_brokers(vec![broker])
-        .with_cluster_authorized_operations(NOT_SAID);
+        .with_cluster_authorized_operations(authorized::cluster(operations));
     let frame = request.encode(&out);
     Ok(Box::pin(async move { frame.map(Some) }))
 }

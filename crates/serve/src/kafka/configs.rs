@@ -2,6 +2,8 @@
 //! AlterConfigs. What is changed becomes options of the topic's CREATE statement; some
 //! configurations have one value here and say so.
 
+use std::collections::BTreeMap;
+
 use common::{Error, Kind, Result};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_configs_response as altered;
@@ -14,16 +16,21 @@ use log::{CleanupPolicy, TimestampType, TopicConfig, TopicDurability};
 
 use super::connection::{Answer, Request};
 use super::errors::Fault;
+use super::kept_configs;
 use super::reader::Reader;
-use super::{NODE_ID, text};
+use super::{NODE_ID, broker_configs, text};
 use crate::app::App;
 
 /// Kinds of resources (KIP-133).
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
+const CLIENT_METRICS: i8 = 16;
+const GROUP: i8 = 32;
 /// Where a value comes from (KIP-226).
 const DYNAMIC_TOPIC: i8 = 1;
 const STATIC_BROKER: i8 = 4;
+const DYNAMIC_BROKER_LOGGER: i8 = 6;
 const DEFAULT: i8 = 5;
 /// What is to be done with a value (KIP-339).
 const SET: i8 = 0;
@@ -31,12 +38,12 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 /// Types of values (KIP-569).
-const BOOLEAN: i8 = 1;
-const STRING: i8 = 2;
-const INT: i8 = 3;
-const LONG: i8 = 5;
-const DOUBLE: i8 = 6;
-const LIST: i8 = 7;
+pub const BOOLEAN: i8 = 1;
+pub const STRING: i8 = 2;
+pub const INT: i8 = 3;
+pub const LONG: i8 = 5;
+pub const DOUBLE: i8 = 6;
+pub const LIST: i8 = 7;
 
 /// An option of CREATE TOPIC and its new value; none: its default.
 pub type Change = (String, Option<String>);
@@ -116,24 +123,69 @@ const CONFIGS: [Config; 11] = [
 ];
 
 /// Configurations with one value.
-const FIXED: [(&str, i8, &str); 9] = [
-    ("compression.type", STRING, "producer"),
-    ("file.delete.delay.ms", LONG, "0"),
-    ("index.interval.bytes", INT, "16384"),
+const FIXED: [(&str, i8, &str); 4] = [
     ("max.compaction.lag.ms", LONG, "9223372036854775807"),
     ("message.timestamp.after.max.ms", LONG, "3600000"),
     ("message.timestamp.before.max.ms", LONG, "9223372036854775807"),
-    ("min.insync.replicas", INT, "1"),
-    ("preallocate", BOOLEAN, "false"),
-    ("unclean.leader.election.enable", BOOLEAN, "false"),
+    ("remote.storage.enable", BOOLEAN, "false"),
 ];
+
+/// The option that has `kept_configs`.
+const KEPT_OPTION: &str = "kafka_configs";
 
 fn ms(us: Option<i64>) -> String {
     us.map_or(i64::MAX, |us| us / 1_000).to_string()
 }
 
+/// What configurations mean as options of CREATE TOPIC.
+#[derive(Default)]
+pub struct Changes {
+    pub options: Vec<Change>,
+    /// All that are kept, if any of them is changed.
+    kept: Option<BTreeMap<String, String>>,
+}
+
+impl Changes {
+    /// Of a new topic.
+    pub fn of(configs: &[(String, Option<String>)]) -> std::result::Result<Changes, Fault> {
+        let mut changes = Changes::default();
+        for (name, value) in configs {
+            changes.set(name, value.as_deref().unwrap_or_default(), &BTreeMap::new())?;
+        }
+        Ok(changes)
+    }
+
+    /// All options, those of the kept configurations as one.
+    pub fn options(self) -> Vec<Change> {
+        let kept = self.kept.map(|kept| (KEPT_OPTION.to_string(), kept_configs::option(&kept)));
+        self.options.into_iter().chain(kept).collect()
+    }
+
+    /// `kept` is what the topic has.
+    fn set(
+        &mut self,
+        name: &str,
+        value: &str,
+        kept: &BTreeMap<String, String>,
+    ) -> std::result::Result<(), Fault> {
+        match kept_configs::find(name) {
+            Some(config) => {
+                config.check(value.trim())?;
+                let kept = self.kept.get_or_insert_with(|| kept.clone());
+                kept.insert(name.into(), value.trim().into());
+            }
+            None => self.options.extend(option(name, value)?),
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self, name: &str, kept: &BTreeMap<String, String>) {
+        self.kept.get_or_insert_with(|| kept.clone()).remove(name);
+    }
+}
+
 /// What a configuration means as an option of CREATE TOPIC; nothing if it has that value anyway.
-pub fn option(name: &str, value: &str) -> std::result::Result<Option<Change>, Fault> {
+fn option(name: &str, value: &str) -> std::result::Result<Option<Change>, Fault> {
     let refuse = |why: String| Err(Fault::new(ResponseError::InvalidConfig, why));
     if let Some((_, _, fixed)) = FIXED.iter().find(|(fixed, ..)| *fixed == name) {
         return match *fixed == value {
@@ -174,6 +226,7 @@ pub fn describe(app: &App, mut request: Request) -> Result<Answer> {
     Ok(Box::pin(async move {
         let results = resources.into_iter().map(|(kind, name, keys)| {
             let result = described::DescribeConfigsResult::default()
+                .with_error_message(None)
                 .with_resource_type(kind)
                 .with_resource_name(text(&*name));
             let wanted = |name: &str| keys.as_ref().is_none_or(|k| k.iter().any(|k| k == name));
@@ -193,6 +246,11 @@ pub fn describe(app: &App, mut request: Request) -> Result<Answer> {
     }))
 }
 
+fn read_only(values: Vec<(&'static str, i8, String)>, source: i8) -> Vec<Value> {
+    let one = |(name, kind, value)| Value { name, value, kind, source, read_only: true };
+    values.into_iter().map(one).collect()
+}
+
 /// A configuration with its value.
 struct Value {
     name: &'static str,
@@ -200,32 +258,6 @@ struct Value {
     kind: i8,
     source: i8,
     read_only: bool,
-}
-
-/// What holds for all topics, groups and transactions.
-fn broker_values(app: &App) -> Vec<(&'static str, i8, String)> {
-    let limits = &app.limits;
-    let log = log::LogConfig::default();
-    let groups = log::groups::GroupConfig::default();
-    let transactions = log::transactions::TransactionConfig::default();
-    let retention_minutes = groups.offsets_retention_ms / 60_000;
-    vec![
-        ("auto.create.topics.enable", BOOLEAN, limits.kafka_auto_create.to_string()),
-        ("broker.id", INT, NODE_ID.to_string()),
-        ("group.max.size", INT, groups.max_size.to_string()),
-        ("group.max.session.timeout.ms", INT, groups.max_session_timeout_ms.to_string()),
-        ("group.min.session.timeout.ms", INT, groups.min_session_timeout_ms.to_string()),
-        ("log.cleanup.policy", LIST, "delete".into()),
-        // A topic keeps its records unless it says otherwise.
-        ("log.retention.bytes", LONG, "-1".into()),
-        ("log.retention.ms", LONG, "-1".into()),
-        ("max.connections", INT, limits.kafka_connections.to_string()),
-        ("message.max.bytes", INT, log.message_bytes_max.to_string()),
-        ("num.partitions", INT, limits.kafka_partitions.to_string()),
-        ("offsets.retention.minutes", INT, retention_minutes.to_string()),
-        ("socket.request.max.bytes", INT, limits.kafka_request_bytes_max.to_string()),
-        ("transaction.max.timeout.ms", INT, transactions.max_timeout_ms.to_string()),
-    ]
 }
 
 impl Value {
@@ -265,19 +297,25 @@ fn configs_of(app: &App, kind: i8, name: &str) -> std::result::Result<Vec<Value>
                 source: if is_archived { DEFAULT } else { DYNAMIC_TOPIC },
                 read_only: false,
             };
+            let kept = app.platform.kafka_configs(name)?;
+            let told = |k: &kept_configs::Kept| {
+                let value = kept.get(k.name).map_or(k.default, String::as_str);
+                let source = if value == k.default { DEFAULT } else { DYNAMIC_TOPIC };
+                let (name, kind, value) = (k.name, k.kind, value.to_string());
+                Value { name, value, kind, source, read_only: false }
+            };
             let values = CONFIGS.iter().map(shown).chain(FIXED.iter().map(fixed));
+            let values = values.chain(kept_configs::KEPT.iter().map(told));
             Ok(values.chain([archive]).collect())
         }
         BROKER if name.is_empty() || name == NODE_ID.to_string() => {
-            let value = |(name, kind, value): (&'static str, i8, String)| Value {
-                name,
-                value,
-                kind,
-                source: STATIC_BROKER,
-                read_only: true,
-            };
-            Ok(broker_values(app).into_iter().map(value).collect())
+            Ok(read_only(broker_configs::of_broker(app), STATIC_BROKER))
         }
+        BROKER_LOGGER if name == NODE_ID.to_string() => {
+            Ok(read_only(vec![("root", STRING, "INFO".into())], DYNAMIC_BROKER_LOGGER))
+        }
+        CLIENT_METRICS => Ok(vec![]),
+        GROUP => Ok(read_only(broker_configs::of_group(), DEFAULT)),
         _ => {
             let why = format!("there is no resource '{name}' of type {kind}");
             Err(Fault::new(ResponseError::InvalidRequest, why))
@@ -293,8 +331,9 @@ pub fn alter_incrementally(app: &App, mut request: Request) -> Result<Answer> {
     Ok(Box::pin(async move {
         let mut responses = vec![];
         for (kind, name, configs) in resources {
-            let outcome = alter(&app, kind, &name, configs, vec![], validate_only).await;
+            let outcome = alter(&app, kind, &name, configs, false, validate_only).await;
             let out = incremental::AlterConfigsResourceResponse::default()
+                .with_error_message(None)
                 .with_resource_type(kind)
                 .with_resource_name(text(name));
             responses.push(match outcome {
@@ -307,17 +346,15 @@ pub fn alter_incrementally(app: &App, mut request: Request) -> Result<Answer> {
     }))
 }
 
-/// What is not named gets its default.
 pub fn alter_all(app: &App, mut request: Request) -> Result<Answer> {
     let (resources, validate_only) = wanted(&mut request.body, false)?;
     let app = app.clone();
     Ok(Box::pin(async move {
         let mut responses = vec![];
         for (kind, name, configs) in resources {
-            let unnamed = CONFIGS.iter().filter(|c| configs.iter().all(|(n, ..)| n != c.name));
-            let reset = unnamed.map(|c| (c.option.to_string(), None)).collect();
-            let outcome = alter(&app, kind, &name, configs, reset, validate_only).await;
+            let outcome = alter(&app, kind, &name, configs, true, validate_only).await;
             let out = altered::AlterConfigsResourceResponse::default()
+                .with_error_message(None)
                 .with_resource_type(kind)
                 .with_resource_name(text(name));
             responses.push(match outcome {
@@ -345,12 +382,13 @@ fn wanted(body: &mut Reader, has_operation: bool) -> Result<(Vec<Wanted>, bool)>
     Ok((resources, body.bool()?))
 }
 
+/// With `all` what is not named gets its default.
 async fn alter(
     app: &App,
     kind: i8,
     name: &str,
     configs: Vec<(String, i8, Option<String>)>,
-    mut changes: Vec<Change>,
+    all: bool,
     validate_only: bool,
 ) -> std::result::Result<(), Fault> {
     if kind != TOPIC {
@@ -358,9 +396,18 @@ async fn alter(
         return Err(Fault::new(ResponseError::InvalidRequest, why));
     }
     let now = app.platform.topic_log(name)?.config();
-    for (config, operation, value) in configs {
-        changes.extend(change(&now, &config, operation, value)?);
+    let mut kept = app.platform.kafka_configs(name)?;
+    let mut changes = Changes::default();
+    if all {
+        let unnamed = CONFIGS.iter().filter(|c| configs.iter().all(|(n, ..)| n != c.name));
+        changes.options.extend(unnamed.map(|c| (c.option.to_string(), None)));
+        kept.clear();
+        changes.kept = Some(BTreeMap::new());
     }
+    for (config, operation, value) in configs {
+        change(&mut changes, &now, &kept, &config, operation, value)?;
+    }
+    let changes = changes.options();
     if validate_only || changes.is_empty() {
         return Ok(());
     }
@@ -368,24 +415,36 @@ async fn alter(
 }
 
 fn change(
+    changes: &mut Changes,
     now: &TopicConfig,
+    kept: &BTreeMap<String, String>,
     name: &str,
     operation: i8,
     value: Option<String>,
-) -> std::result::Result<Option<Change>, Fault> {
+) -> std::result::Result<(), Fault> {
     let value = value.unwrap_or_default();
     let listed = |list: &str| list.split(',').map(str::to_string).collect::<Vec<_>>();
     match (operation, CONFIGS.iter().find(|c| c.name == name)) {
-        (SET, _) => option(name, &value),
-        (DELETE, Some(config)) => Ok(Some((config.option.into(), None))),
-        (DELETE, None) if name == "archive" => Ok(Some((name.into(), None))),
+        (SET, _) => changes.set(name, &value, kept),
+        (DELETE, Some(config)) => {
+            changes.options.push((config.option.into(), None));
+            Ok(())
+        }
+        (DELETE, None) if name == "archive" => {
+            changes.options.push((name.into(), None));
+            Ok(())
+        }
+        (DELETE, None) if kept_configs::find(name).is_some() => {
+            changes.reset(name, kept);
+            Ok(())
+        }
         (APPEND | SUBTRACT, Some(config)) if config.kind == LIST => {
             let mut items = listed(&(config.show)(now));
             items.retain(|item| !listed(&value).contains(item));
             if operation == APPEND {
                 items.extend(listed(&value));
             }
-            option(name, &items.join(","))
+            changes.set(name, &items.join(","), kept)
         }
         _ => {
             let why = format!("{name} cannot be changed in this way");
@@ -402,5 +461,5 @@ pub fn refused(e: Error) -> Fault {
         Kind::Conflict => ResponseError::PolicyViolation,
         _ => ResponseError::InvalidConfig,
     };
-    Fault::new(code, e.to_string())
+    Fault::of(code, &e)
 }

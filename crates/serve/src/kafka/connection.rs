@@ -23,8 +23,8 @@ use super::sasl::{self, Login, Taken};
 use super::security::{Endpoint, Security};
 use super::versions::{self, Served};
 use super::{
-    cluster, configs, fetch, group_admin, groups, list_offsets, metadata, offsets, partitions,
-    produce, topics, transaction_admin, transactions, user_scram,
+    acls, cluster, configs, fetch, group_admin, groups, list_offsets, metadata, offsets, one_node,
+    partitions, produce, topics, transaction_admin, transactions, user_scram,
 };
 use crate::app::{App, BODY_PERMIT_BYTES};
 
@@ -386,6 +386,14 @@ fn route(app: &App, request: Request) -> Result<Answer> {
         ApiKey::CreatePartitions => partitions::create(app, request),
         ApiKey::DeleteRecords => partitions::delete_records(app, request),
         ApiKey::DescribeLogDirs => partitions::describe_log_dirs(app, request),
+        ApiKey::AlterReplicaLogDirs => one_node::alter_log_dirs(app, request),
+        ApiKey::AlterPartitionReassignments => one_node::alter_reassignments(app, request),
+        ApiKey::ListPartitionReassignments => one_node::list_reassignments(request),
+        ApiKey::ElectLeaders => one_node::elect_leaders(app, request),
+        ApiKey::DescribeQuorum => one_node::describe_quorum(request),
+        ApiKey::DescribeAcls => acls::describe(request),
+        ApiKey::CreateAcls => acls::create(request),
+        ApiKey::DeleteAcls => acls::delete(request),
         ApiKey::CreateTopics => topics::create(app, request),
         ApiKey::DeleteTopics => topics::delete(app, request),
         ApiKey::DescribeClientQuotas => user_scram::quotas(request),

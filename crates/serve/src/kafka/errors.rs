@@ -15,6 +15,14 @@ impl Fault {
     pub fn new(code: ResponseError, message: impl Into<String>) -> Fault {
         Fault { code: code.code(), message: Some(StrBytes::from_string(message.into())) }
     }
+
+    /// What the platform says, without a place: it would be one in SQL that no client wrote.
+    pub fn of(code: ResponseError, e: &Error) -> Fault {
+        match e.hint_text() {
+            Some(hint) => Fault::new(code, format!("{} ({hint})", e.message())),
+            None => Fault::new(code, e.message()),
+        }
+    }
 }
 
 impl From<log::Refusal> for Fault {
@@ -39,6 +47,6 @@ impl From<Error> for Fault {
             Kind::Unavailable => ResponseError::NotLeaderOrFollower,
             _ => ResponseError::KafkaStorageError,
         };
-        Fault::new(code, e.to_string())
+        Fault::of(code, &e)
     }
 }

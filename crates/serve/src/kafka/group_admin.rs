@@ -14,7 +14,7 @@ use log::groups as model;
 
 use super::connection::{Answer, Request};
 use super::reader::Reader;
-use super::{NOT_SAID, blocking, text, topic_name};
+use super::{authorized, blocking, text, topic_name};
 use crate::app::App;
 
 pub fn list(app: &App, mut request: Request) -> Result<Answer> {
@@ -39,15 +39,20 @@ pub fn list(app: &App, mut request: Request) -> Result<Answer> {
 pub fn describe(app: &App, mut request: Request) -> Result<Answer> {
     let version = request.version;
     let ids = request.body.array(Reader::string)?;
+    let operations = authorized::group(version >= 3 && request.body.bool()?);
     let groups = app.platform.groups().clone();
     Ok(Box::pin(async move {
-        let described = |id: &String| described(version, groups.describe_group(id));
+        let described = |id: &String| described(version, operations, groups.describe_group(id));
         let groups = ids.iter().map(described).collect();
         request.encode(&DescribeGroupsResponse::default().with_groups(groups)).map(Some)
     }))
 }
 
-fn described(version: i16, group: model::DescribedGroup) -> classic::DescribedGroup {
+fn described(
+    version: i16,
+    operations: i32,
+    group: model::DescribedGroup,
+) -> classic::DescribedGroup {
     let member = |m: model::DescribedGroupMember| {
         let out = classic::DescribedGroupMember::default()
             .with_member_id(text(m.member_id))
@@ -72,16 +77,19 @@ fn described(version: i16, group: model::DescribedGroup) -> classic::DescribedGr
         .with_protocol_type(text(group.protocol_type))
         .with_protocol_data(text(group.protocol_data))
         .with_members(group.members.into_iter().map(member).collect());
-    if version >= 3 { out.with_authorized_operations(NOT_SAID) } else { out }
+    if version >= 3 { out.with_authorized_operations(operations) } else { out }
 }
 
 pub fn describe_consumer(app: &App, mut request: Request) -> Result<Answer> {
     let ids = request.body.array(Reader::string)?;
+    let operations = authorized::group(request.body.bool()?);
     let version = request.version;
     let groups = app.platform.groups().clone();
     Ok(Box::pin(async move {
-        let described =
-            |id: &String| described_consumer(version, groups.describe_consumer_group(id));
+        let described = |id: &String| {
+            let group = groups.describe_consumer_group(id);
+            described_consumer(version, group).with_authorized_operations(operations)
+        };
         let groups = ids.iter().map(described).collect();
         request.encode(&ConsumerGroupDescribeResponse::default().with_groups(groups)).map(Some)
     }))
@@ -128,7 +136,6 @@ fn described_consumer(
         .with_assignment_epoch(group.assignment_epoch)
         .with_assignor_name(text(group.assignor_name))
         .with_members(group.members.into_iter().map(member).collect())
-        .with_authorized_operations(NOT_SAID)
 }
 
 pub fn delete(app: &App, mut request: Request) -> Result<Answer> {

@@ -41,6 +41,9 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     })?;
     let platform = app.platform.clone();
     Ok(Box::pin(async move {
+        for (name, partitions) in &topics {
+            super::settle(&platform, name, partitions.iter().map(|(p, _)| *p)).await;
+        }
         let look = move || {
             let topic = |(name, partitions): (String, Vec<(Partition, i64)>)| {
                 let one =

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use common::Result;
 use engine::RawTopic;
 use kafka_protocol::ResponseError::{
-    self, InvalidTopicException, LeaderNotAvailable, PolicyViolation,
+    self, InvalidTopicException, LeaderNotAvailable, PolicyViolation, TopicAlreadyExists,
 };
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::connection::{Answer, Request};
 use super::errors::Fault;
 use super::topics::{create_together, is_name};
-use super::{NODE_ID, NOT_SAID, text};
+use super::{NODE_ID, authorized, text};
 use crate::app::App;
 
 /// Topics made for one request.
@@ -45,10 +45,12 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     // Before version 1 no names meant all.
     let topics = topics.filter(|t| version > 0 || !t.is_empty());
     let may_create = version < 4 || body.bool()?;
+    let of_cluster = authorized::cluster((8..=10).contains(&version) && body.bool()?);
+    let of_topics = authorized::topic(version >= 8 && body.bool()?);
     let app = app.clone();
     Ok(Box::pin(async move {
         let topics = match topics {
-            None => app.platform.topic_logs().iter().map(described).collect(),
+            None => app.platform.topic_logs().iter().map(|log| described(log, of_topics)).collect(),
             Some(mut wanted) => {
                 if may_create && app.limits.kafka_auto_create {
                     create(&app, &mut wanted).await;
@@ -58,7 +60,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
                     false => vec![],
                 };
                 let by_id = logs.into_iter().map(|log| (log.id(), log)).collect();
-                wanted.into_iter().map(|one| topic(&app, &by_id, one)).collect()
+                wanted.into_iter().map(|one| topic(&app, &by_id, one, of_topics)).collect()
             }
         };
         let broker = MetadataResponseBroker::default()
@@ -70,7 +72,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
             .with_cluster_id(Some(text(app.platform.cluster_id())))
             .with_controller_id(BrokerId(NODE_ID))
             .with_topics(topics)
-            .with_cluster_authorized_operations(NOT_SAID);
+            .with_cluster_authorized_operations(of_cluster);
         request.encode(&answer).map(Some)
     }))
 }
@@ -94,6 +96,7 @@ async fn create(app: &App, wanted: &mut [Wanted]) {
     for (topic, made) in topics.into_iter().zip(made) {
         match made {
             Ok(()) => n += 1,
+            Err(Fault { code, .. }) if code == TopicAlreadyExists.code() => {}
             Err(Fault { code, message }) => {
                 let (topic, why) = (topic.name, message.unwrap_or_default());
                 tracing::debug!(topic, "a Kafka client's topic could not be made: {}", &*why);
@@ -117,13 +120,14 @@ fn topic(
     app: &App,
     by_id: &BTreeMap<Uuid, Arc<log::Topic>>,
     wanted: Wanted,
+    operations: i32,
 ) -> MetadataResponseTopic {
     let found = match &wanted.name {
         Some(name) => app.platform.topic_log(name).ok(),
         None => by_id.get(&wanted.id).cloned(),
     };
     if let Some(log) = found {
-        return described(&log);
+        return described(&log, operations);
     }
     let code = match &wanted.name {
         None => ResponseError::UnknownTopicId,
@@ -134,10 +138,10 @@ fn topic(
         .with_error_code(code.code())
         .with_topic_id(wanted.id)
         .with_name(wanted.name.map(|name| TopicName(StrBytes::from_string(name))))
-        .with_topic_authorized_operations(NOT_SAID)
+        .with_topic_authorized_operations(authorized::NOT_SAID)
 }
 
-fn described(log: &Arc<log::Topic>) -> MetadataResponseTopic {
+fn described(log: &Arc<log::Topic>, operations: i32) -> MetadataResponseTopic {
     let node = || vec![BrokerId(NODE_ID)];
     let partition = |p: Arc<log::PartitionLog>| {
         MetadataResponsePartition::default()
@@ -151,5 +155,5 @@ fn described(log: &Arc<log::Topic>) -> MetadataResponseTopic {
         .with_name(Some(TopicName(StrBytes::from_string(log.name().to_string()))))
         .with_topic_id(log.id())
         .with_partitions(log.partitions().into_iter().map(partition).collect())
-        .with_topic_authorized_operations(NOT_SAID)
+        .with_topic_authorized_operations(operations)
 }

@@ -1,6 +1,9 @@
 //! The Kafka door: record batches go into the log as clients send them and come out as they are
 //! stored. What is not in the table of `versions.rs` is not served and not advertised.
 
+mod acls;
+mod authorized;
+mod broker_configs;
 mod cluster;
 mod configs;
 mod connection;
@@ -8,9 +11,11 @@ mod errors;
 mod fetch;
 mod group_admin;
 mod groups;
+mod kept_configs;
 mod list_offsets;
 mod metadata;
 mod offsets;
+mod one_node;
 mod partitions;
 mod produce;
 mod reader;
@@ -24,7 +29,8 @@ mod versions;
 
 use std::sync::Arc;
 
-use common::{Error, Result};
+use common::{Error, Partition, Result};
+use engine::Platform;
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use tokio::net::TcpListener;
@@ -35,8 +41,8 @@ pub use security::Security;
 
 /// This node's id; there is one.
 const NODE_ID: i32 = 1;
-/// Authorised operations were not asked for.
-const NOT_SAID: i32 = i32::MIN;
+/// How long a request waits for the disk to have what was written before it.
+const SETTLE_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
@@ -51,6 +57,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::internal(format!("a request ended early: {e}")))
+}
+
+/// Waits until what was acknowledged as written (`acks=1`) can be seen. If the disk does not take
+/// it, what is on it is the answer.
+async fn settle(platform: &Platform, topic: &str, partitions: impl Iterator<Item = Partition>) {
+    let Ok(topic) = platform.topic_log(topic) else { return };
+    for log in partitions.filter_map(|p| topic.partition(p).ok()) {
+        let _ = tokio::time::timeout(SETTLE_MAX, log.all_durable()).await;
+    }
 }
 
 /// Takes connections until the process stops.

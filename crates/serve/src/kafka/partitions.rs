@@ -24,6 +24,8 @@ use crate::app::App;
 
 /// DeleteRecords up to the high watermark.
 const ALL: i64 = -1;
+/// The one directory of the log, as clients see it.
+pub const LOG_DIR: &str = "log";
 /// Sizes of the disk are not told.
 const UNKNOWN: i64 = -1;
 
@@ -45,7 +47,9 @@ pub fn create(app: &App, mut request: Request) -> Result<Answer> {
         let mut results = vec![];
         for (name, count) in topics {
             let outcome = grow(&app, &name, count, validate_only).await;
-            let out = CreatePartitionsTopicResult::default().with_name(topic_name(name));
+            let out = CreatePartitionsTopicResult::default()
+                .with_error_message(None)
+                .with_name(topic_name(name));
             results.push(match outcome {
                 Ok(()) => out,
                 Err(f) => out.with_error_code(f.code).with_error_message(f.message),
@@ -86,6 +90,9 @@ pub fn delete_records(app: &App, mut request: Request) -> Result<Answer> {
     })?;
     let platform = app.platform.clone();
     Ok(Box::pin(async move {
+        for (name, partitions) in &topics {
+            super::settle(&platform, name, partitions.iter().map(|(p, _)| *p)).await;
+        }
         let delete = move || {
             let topic = |(name, partitions): (String, Vec<(Partition, i64)>)| {
                 let one = |(p, before): (Partition, i64)| {
@@ -120,7 +127,7 @@ fn delete_before(
         return Err(Fault::new(ResponseError::OffsetOutOfRange, why));
     }
     topic.delete_records(partition, before).map_err(|e| match e.kind() {
-        Kind::NotFound => Fault::new(ResponseError::OffsetOutOfRange, e.to_string()),
+        Kind::NotFound => Fault::of(ResponseError::OffsetOutOfRange, &e),
         _ => Fault::from(e),
     })
 }
@@ -156,7 +163,7 @@ pub fn describe_log_dirs(app: &App, mut request: Request) -> Result<Answer> {
         };
         let mut topics = blocking(look).await??;
         topics.retain(|t| !t.partitions.is_empty());
-        let dir = DescribeLogDirsResult::default().with_log_dir(text("log")).with_topics(topics);
+        let dir = DescribeLogDirsResult::default().with_log_dir(text(LOG_DIR)).with_topics(topics);
         let dir = match version >= 4 {
             true => dir.with_total_bytes(UNKNOWN).with_usable_bytes(UNKNOWN),
             false => dir,

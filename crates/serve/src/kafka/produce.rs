@@ -4,7 +4,9 @@
 use bytes::Bytes;
 use common::{Error, Partition, Result};
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{ProduceResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use log::transactions::TransactionalProducer;
@@ -12,14 +14,34 @@ use log::{Appended, Header};
 
 use super::connection::{Answer, Request};
 use super::errors::Fault;
+use super::text;
 use crate::app::App;
 
 /// A record's time may be so far ahead of the clock (`message.timestamp.after.max.ms`).
 const AHEAD_MAX_MS: i64 = 3_600_000;
+/// The first version that says which records are at fault.
+const NAMED_SINCE: i16 = 8;
 /// `acks=all`.
 const ALL: i16 = -1;
 
-type Outcome = std::result::Result<(std::sync::Arc<log::PartitionLog>, Appended), Fault>;
+type Outcome = std::result::Result<(std::sync::Arc<log::PartitionLog>, Appended), Refused>;
+
+/// Why a batch is not taken, and which of its records are at fault (KIP-467).
+struct Refused {
+    fault: Fault,
+    records: Vec<(usize, &'static str)>,
+}
+
+impl<E: Into<Fault>> From<E> for Refused {
+    fn from(e: E) -> Refused {
+        Refused { fault: e.into(), records: vec![] }
+    }
+}
+
+fn refused(mut refusal: log::Refusal) -> Refused {
+    let records = std::mem::take(&mut refusal.records);
+    Refused { fault: refusal.into(), records }
+}
 
 /// Appends at once, in the order of the requests; waits for the disk in the answer.
 pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
@@ -47,7 +69,9 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
         });
         let one = |(index, records): (i32, Option<Bytes>)| {
             let outcome = match &log {
-                Err(fault) => Err(Fault { code: fault.code, message: fault.message.clone() }),
+                Err(Fault { code, message }) => {
+                    Err(Fault { code: *code, message: message.clone() }.into())
+                }
                 Ok(log) => append(app, log, Partition(index), records, transactional_id.as_deref()),
             };
             (index, outcome)
@@ -63,7 +87,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
         for (name, partitions) in outcomes {
             let mut answers = vec![];
             for (index, outcome) in partitions {
-                answers.push(settle(index, outcome, acks).await);
+                answers.push(settle(index, outcome, acks, request.version).await);
             }
             let name = TopicName(StrBytes::from_string(name));
             responses.push(
@@ -87,7 +111,7 @@ fn append(
         .ok_or_else(|| Fault::new(ResponseError::InvalidRecord, "there is no record batch"))?;
     let header = check(app, &records)?;
     if !header.is_transactional() {
-        let appended = partition.append_produced(records)?;
+        let appended = partition.append_produced(records).map_err(refused)?;
         return Ok((partition, appended));
     }
     let transactional_id = transactional_id.map(String::from).ok_or_else(|| {
@@ -100,7 +124,8 @@ fn append(
         .platform
         .transactions()
         .while_open(&producer, topic.name(), at.0, || partition.append_produced(records));
-    let appended = appended.map_err(|code| Fault::from(code.for_client(false)))??;
+    let appended = appended.map_err(|code| Fault::from(code.for_client(false)))?;
+    let appended = appended.map_err(refused)?;
     Ok((partition, appended))
 }
 
@@ -117,23 +142,37 @@ fn check(app: &App, records: &Bytes) -> std::result::Result<Header, Fault> {
     Ok(header)
 }
 
-async fn settle(index: i32, outcome: Outcome, acks: i16) -> PartitionProduceResponse {
+async fn settle(index: i32, outcome: Outcome, acks: i16, version: i16) -> PartitionProduceResponse {
     let settled = match outcome {
         Ok((log, appended)) if acks == ALL => match log.durable(appended).await {
             Ok(()) => Ok((log, appended)),
-            Err(e) => Err(e.into()),
+            Err(e) => Err(Fault::from(e).into()),
         },
         other => other,
     };
-    let answer = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
+    let answer = PartitionProduceResponse::default().with_index(index);
     match settled {
-        Ok((log, appended)) => {
-            answer.with_base_offset(appended.first.0).with_log_start_offset(log.start_offset().0)
+        Ok((log, appended)) => answer
+            .with_base_offset(appended.first.0)
+            .with_log_append_time_ms(appended.log_append_time_ms.unwrap_or(-1))
+            .with_log_start_offset(log.start_offset().0),
+        Err(Refused { fault: Fault { code, message }, records }) => {
+            let answer = answer
+                .with_error_code(code)
+                .with_base_offset(-1)
+                .with_log_append_time_ms(-1)
+                .with_log_start_offset(-1);
+            let record = |(number, why): (usize, &str)| {
+                BatchIndexAndErrorMessage::default()
+                    .with_batch_index(i32::try_from(number).unwrap_or(i32::MAX))
+                    .with_batch_index_error_message(Some(text(why)))
+            };
+            match version >= NAMED_SINCE {
+                true => answer
+                    .with_error_message(message)
+                    .with_record_errors(records.into_iter().map(record).collect()),
+                false => answer,
+            }
         }
-        Err(Fault { code, message }) => answer
-            .with_error_code(code)
-            .with_base_offset(-1)
-            .with_log_start_offset(-1)
-            .with_error_message(message),
     }
 }

@@ -68,8 +68,7 @@ fn check(app: &App, wanted: &Wanted) -> std::result::Result<RawTopic, Fault> {
         return Err(Fault::new(ResponseError::InvalidTopicException, why));
     }
     if app.platform.topic_log(name).is_ok() {
-        let why = format!("topic '{name}' already exists");
-        return Err(Fault::new(ResponseError::TopicAlreadyExists, why));
+        return Err(exists(name));
     }
     if !matches!(wanted.replicas, -1 | 1) {
         let why = "there is one node: the replication factor is 1";
@@ -112,42 +111,52 @@ pub async fn create_together(
         let why = "there are as many topics as topics_max allows: drop some, or raise it";
         *one = Err(Fault::new(ResponseError::PolicyViolation, why));
     }
-    let mut left = vec![(0, room)];
+    let mut left: Vec<Vec<usize>> = vec![(0..room).collect()];
     let mut tries = TRIES_MAX;
-    while let Some((from, to)) = left.pop() {
-        if from == to {
+    while let Some(some) = left.pop() {
+        if some.is_empty() {
             continue;
         }
-        let Err(e) = app.platform.create_raw_topics(&topics[from..to]).await else { continue };
+        let wanted: Vec<&RawTopic> = some.iter().map(|i| topics[*i]).collect();
+        let Err(e) = app.platform.create_raw_topics(&wanted).await else { continue };
+        // Another client may have made some of them since they were looked for.
+        let is_there = |i: &usize| app.platform.topic_log(&topics[*i].name).is_ok();
+        let (there, rest): (Vec<usize>, Vec<usize>) = some.into_iter().partition(is_there);
+        if !there.is_empty() {
+            there.into_iter().for_each(|i| made[i] = Err(exists(&topics[i].name)));
+            left.push(rest);
+            continue;
+        }
         tries = tries.saturating_sub(1);
-        if to - from > 1 && tries > 0 {
-            let middle = from + (to - from) / 2;
-            left.extend([(middle, to), (from, middle)]);
+        if rest.len() > 1 && tries > 0 {
+            let (first, second) = rest.split_at(rest.len() / 2);
+            left.extend([second.to_vec(), first.to_vec()]);
             continue;
         }
         let Fault { code, message } = configs::refused(e);
-        for one in &mut made[from..to] {
-            *one = Err(Fault { code, message: message.clone() });
+        for i in rest {
+            made[i] = Err(Fault { code, message: message.clone() });
         }
     }
     made
+}
+
+fn exists(name: &str) -> Fault {
+    Fault::new(ResponseError::TopicAlreadyExists, format!("topic '{name}' already exists"))
 }
 
 /// Kafka's configurations as options of CREATE TOPIC.
 fn options(
     configs: &[(String, Option<String>)],
 ) -> std::result::Result<Vec<(String, String)>, Fault> {
-    let mut options = vec![];
-    for (name, value) in configs {
-        let change = configs::option(name, value.as_deref().unwrap_or_default())?;
-        options.extend(change.and_then(|(option, value)| Some((option, value?))));
-    }
-    Ok(options)
+    let options = configs::Changes::of(configs)?.options().into_iter();
+    Ok(options.filter_map(|(option, value)| Some((option, value?))).collect())
 }
 
 fn created(version: i16, wanted: Wanted, made: Made) -> CreatableTopicResult {
-    let result =
-        CreatableTopicResult::default().with_name(TopicName(StrBytes::from_string(wanted.name)));
+    let result = CreatableTopicResult::default()
+        .with_error_message(None)
+        .with_name(TopicName(StrBytes::from_string(wanted.name)));
     match made {
         Ok((id, partitions)) if version >= 5 => {
             let result = result.with_num_partitions(partitions as i32).with_replication_factor(1);
@@ -214,7 +223,7 @@ fn refused(e: Error) -> Fault {
         Kind::Conflict => ResponseError::PolicyViolation,
         _ => ResponseError::InvalidRequest,
     };
-    Fault::new(code, e.to_string())
+    Fault::of(code, &e)
 }
 
 /// What Kafka takes as a topic's name.

@@ -27,7 +27,7 @@ const fn change(key: ApiKey, min: i16, max: i16, flexible_from: i16) -> Served {
 /// Of a request that never had tagged fields.
 const NEVER: i16 = i16::MAX;
 
-const SERVED: [Served; 42] = [
+const SERVED: [Served; 50] = [
     served(ApiKey::Produce, 3, 11, 9),
     served(ApiKey::Fetch, 4, 12, 12),
     served(ApiKey::ListOffsets, 1, 7, 6),
@@ -67,6 +67,14 @@ const SERVED: [Served; 42] = [
     change(ApiKey::CreatePartitions, 0, 3, 2),
     change(ApiKey::DeleteRecords, 0, 2, 2),
     served(ApiKey::DescribeLogDirs, 1, 4, 2),
+    change(ApiKey::AlterReplicaLogDirs, 1, 2, 2),
+    change(ApiKey::AlterPartitionReassignments, 0, 0, 0),
+    served(ApiKey::ListPartitionReassignments, 0, 0, 0),
+    change(ApiKey::ElectLeaders, 0, 2, 2),
+    served(ApiKey::DescribeQuorum, 0, 2, 0),
+    served(ApiKey::DescribeAcls, 1, 3, 2),
+    change(ApiKey::CreateAcls, 1, 3, 2),
+    change(ApiKey::DeleteAcls, 1, 3, 2),
     served(ApiKey::DescribeClientQuotas, 0, 1, 1),
     served(ApiKey::DescribeUserScramCredentials, 0, 0, 0),
     change(ApiKey::AlterUserScramCredentials, 0, 0, 0),

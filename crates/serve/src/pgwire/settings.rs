@@ -21,7 +21,9 @@ use super::SERVER_VERSION;
 use super::errors::fault;
 
 /// Settings with one value. Other spellings of it are taken, too.
-const FIXED: [(&str, &str, &[&str]); 6] = [
+const FIXED: [(&str, &str, &[&str]); 7] = [
+    // Obeyed it would change what casts and functions give; `AT TIME ZONE` says it in the query.
+    ("timezone", "UTC", &UTC),
     ("standard_conforming_strings", "on", &["true", "yes", "1"]),
     ("client_encoding", "UTF8", &["utf-8", "unicode", "default"]),
     ("server_encoding", "UTF8", &[]),
@@ -30,8 +32,52 @@ const FIXED: [(&str, &str, &[&str]); 6] = [
     ("max_identifier_length", "128", &[]),
 ];
 
+const UTC: [&str; 12] = [
+    "etc/utc",
+    "gmt",
+    "etc/gmt",
+    "z",
+    "zulu",
+    "universal",
+    "utc0",
+    "+00",
+    "+00:00",
+    "0",
+    "default",
+    "local",
+];
+
+/// What clients ask for and nothing here changes, unless they set it. Any name can be set.
+const SHOWN: [(&str, &str); 13] = [
+    ("server_version_num", "160006"),
+    ("transaction_isolation", "read committed"),
+    ("default_transaction_isolation", "read committed"),
+    ("transaction_read_only", "off"),
+    ("default_transaction_read_only", "off"),
+    ("in_hot_standby", "off"),
+    ("is_superuser", "off"),
+    ("lc_collate", "C"),
+    ("lc_ctype", "C"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("client_min_messages", "notice"),
+    ("row_security", "off"),
+];
+
+/// What the library shows by itself.
+const LIBRARY_SHOWS: [&str; 8] = [
+    "application_name",
+    "bytea_output",
+    "catalogs",
+    "datestyle",
+    "extra_float_digits",
+    "intervalstyle",
+    "search_path",
+    "statement_timeout",
+];
+
 /// Where the library keeps what SET said, of the settings that change what a query does.
-const CHANGED: [&str; 2] = [super::session::STATEMENT_TIMEOUT, "timezone"];
+const CHANGED: [&str; 1] = [super::session::STATEMENT_TIMEOUT];
 
 pub struct Settings;
 
@@ -46,9 +92,8 @@ impl QueryHook for Settings {
         match statement {
             Statement::Set(set) => refused_set(set).map(Err),
             Statement::ShowVariable { variable } => {
-                let [name] = variable.as_slice() else { return None };
-                let found = FIXED.iter().find(|(n, ..)| name.value.eq_ignore_ascii_case(n));
-                found.map(|(name, value, _)| shown(name, value))
+                let words: Vec<_> = variable.iter().map(|v| v.value.to_lowercase()).collect();
+                show(&words.join("."), client)
             }
             Statement::Reset(_) | Statement::Discard { .. } => {
                 CHANGED.iter().for_each(|key| {
@@ -102,6 +147,7 @@ fn refused_set(set: &Set) -> Option<PgWireError> {
         Set::SingleAssignment { variable, values, .. } => {
             (variable.to_string().replace('"', ""), values.as_slice())
         }
+        Set::SetTimeZone { value, .. } => ("timezone".into(), std::slice::from_ref(value)),
         Set::SetNames { charset_name, .. } => {
             return other("client_encoding", &charset_name.value);
         }
@@ -112,7 +158,18 @@ fn refused_set(set: &Set) -> Option<PgWireError> {
         [value] => value.to_string(),
         _ => String::new(),
     };
+    if name.eq_ignore_ascii_case("statement_timeout") && !is_time(&value) {
+        let message = format!("invalid value for parameter \"statement_timeout\": \"{value}\"");
+        return Some(fault("22023", message));
+    }
     other(&name, &value)
+}
+
+/// A number of milliseconds, or with a unit that the library reads.
+fn is_time(value: &str) -> bool {
+    let value = value.trim_matches(['\'', '"']);
+    let number = ["ms", "min", "s"].iter().find_map(|unit| value.strip_suffix(unit));
+    value.eq_ignore_ascii_case("default") || number.unwrap_or(value).parse::<u64>().is_ok()
 }
 
 fn other(name: &str, value: &str) -> Option<PgWireError> {
@@ -122,7 +179,31 @@ fn other(name: &str, value: &str) -> Option<PgWireError> {
     if is_it || also.iter().any(|a| value.eq_ignore_ascii_case(a)) {
         return None;
     }
-    Some(fault("0A000", format!("{name} is always {only}, it cannot be '{value}'")))
+    let mut message = format!("{name} is always {only}, it cannot be '{value}'");
+    if *name == "timezone" {
+        message += &format!(": write `AT TIME ZONE '{value}'` in the query");
+    }
+    Some(fault("0A000", message))
+}
+
+fn show(name: &str, client: &mut dyn HookClient) -> Option<PgWireResult<Response>> {
+    // SHOW TIME ZONE, SHOW TRANSACTION ISOLATION LEVEL
+    let name = match name {
+        "time.zone" => "timezone",
+        "transaction.isolation.level" => "transaction_isolation",
+        name => name,
+    };
+    let fixed = FIXED.iter().find(|(n, ..)| *n == name).map(|(_, value, _)| *value);
+    let set = || client.metadata().get(name).map(String::as_str);
+    let usual = || SHOWN.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
+    match fixed.or_else(set).or_else(usual) {
+        Some(value) => Some(shown(name, value)),
+        None if LIBRARY_SHOWS.contains(&name) => None,
+        None => {
+            let message = format!("unrecognized configuration parameter \"{name}\"");
+            Some(Err(fault("42704", message)))
+        }
+    }
 }
 
 fn shown(name: &str, value: &str) -> PgWireResult<Response> {

@@ -89,7 +89,7 @@ fn schemas() -> Value {
     let mut schemas = json!({
         "Any": {},
         "Text": text(),
-        "Ready": object(&[("ready", flag())]),
+        "Ready": object(&[("ready", flag()), ("problems", list_of("Problem"))]),
         "Column": object(&[("name", text()), ("type", text()), ("nullable", flag())]),
         "Problem": object(&[
             ("type", text()), ("title", text()), ("status", number()), ("detail", text()),

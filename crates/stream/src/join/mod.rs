@@ -318,7 +318,7 @@ impl JoinOp {
 impl Operator for JoinOp {
     fn push(&mut self, port: usize, change: Change, out: &mut Out) -> Result<()> {
         let groups = self.intern_batch(port, &change.batch)?;
-        let rows = self.sides[port].rows.encode(change.batch.columns())?;
+        let rows = self.sides[port].rows.encode_rows(&change.batch)?;
         if let Some(filter) = self.spec.filter.clone() {
             return self.push_filtered(&filter, port, &groups, &rows, &change, out);
         }

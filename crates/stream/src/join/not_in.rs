@@ -82,7 +82,7 @@ impl NotInOp {
 
     fn push_left(&mut self, change: &Change) -> Result<Option<Change>> {
         let groups = self.intern(LEFT, &change.batch)?;
-        let rows = self.rows.encode(change.batch.columns())?;
+        let rows = self.rows.encode_rows(&change.batch)?;
         let mut keep = Vec::with_capacity(groups.len());
         for (i, group) in groups.into_iter().enumerate() {
             self.left.add(group, rows.row(i).data(), change.weight(i));
