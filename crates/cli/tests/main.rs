@@ -12,6 +12,7 @@ mod damage;
 mod dev;
 mod doctor_deep;
 mod external_kafka;
+mod guide;
 mod http_golden;
 mod import;
 mod kafka;
