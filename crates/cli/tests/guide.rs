@@ -71,7 +71,7 @@ impl Page {
                 let _ = writeln!(block, "{line}");
             }
             let rest: Vec<&str> = lines.clone().map(|(_, l)| l).take(2).collect();
-            let json_next = rest.iter().any(|l| *l == "```json");
+            let json_next = rest.contains(&"```json");
             let place = format!("docs/guide/{}:{}", self.name, number + 1);
             out.push_str(&self.block(&place, info, &block, json_next));
             out.push_str("```\n");
