@@ -189,3 +189,149 @@ fn files_that_can_t_be_imported() {
     }
     assert_eq!(count(&server, "readings"), 0);
 }
+
+/// Rows of a new topic and its columns with their types.
+fn imported(server: &Server, topic: &str) -> (i64, String) {
+    let schema = server.get(&format!("/api/topics/{topic}/schema")).json();
+    let columns = schema["columns"].as_array().unwrap().iter();
+    let shown = columns.map(|c| format!("{} {}", c["name"], c["type"]).replace('"', ""));
+    (count(server, topic), shown.collect::<Vec<_>>().join(", "))
+}
+
+/// What was inferred takes every row it was inferred from.
+#[test]
+fn files_give_all_their_rows() {
+    let server = start();
+    let utf16: Vec<u8> = "sensor;grad\r\nkühl;1,5\r\nwarm;20,25\r\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let mut gzip = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, b"a,b\n1,x\n2,y\n").unwrap();
+    for (file, bytes) in [
+        ("mixed.ndjson", &b"{\"v\":12}\n{\"v\":\"n/a\"}\n{\"v\":{\"a\":1}}\n"[..]),
+        ("lists.ndjson", b"{\"l\":[]}\n{\"l\":[1]}\n"),
+        (
+            "objects.ndjson",
+            b"{\"i\":[{\"a\":\"x\"}]}\n{\"i\":[{\"a\":\"y\",\"b\":true}]}\n{\"i\":[]}\n",
+        ),
+        ("bom.ndjson", b"\xEF\xBB\xBF{\"id\":1,\"first\":\"only\"}\n{\"id\":2}\n"),
+        ("case.ndjson", b"{\"UserUPN\":\"x\"}\n{\"UserUpn\":\"y\"}\n"),
+        ("names.ndjson", b"{\"_id\":\"65f0\",\"o\":{},\"Sensor ID\":7}\n"),
+        ("big.ndjson", b"{\"id\":9007199254740993}\n{\"id\":18446744073709551615}\n"),
+        ("cut.ndjson", "{\"t\":\"2026-01-31 10:00:… about\"}\n".as_bytes()),
+        ("index.csv", b",sensor,celsius\n0,roof,12.5\n"),
+        ("twice.csv", b"id,value,value\n1,2.5,3.5\n"),
+        ("two_lines.csv", b"id,\"temperature\n(C)\",note\n1,20.5,\"a\nb\"\n"),
+        ("codes.csv", b"phone,part\n+4915112345678,12E5\n"),
+        ("packed.csv.gz", &gzip.finish().unwrap()),
+        ("utf16.csv", &utf16),
+        ("latin.csv", b"wort,n\ngr\xFC\xDFe,1\n"),
+        ("local.csv", b"at;v\n28.11.2026 12:30;NA\n28.11.2026 13:30;-7,5\n"),
+    ] {
+        std::fs::write(server.project.path().join(file), bytes).unwrap();
+    }
+    let types = "--types=v=DECIMAL(6,2)";
+    let times = ["--time-format=%d.%m.%Y %H:%M", "--zone=Europe/Berlin", "--null=NA"];
+    for (file, more, rows, columns) in [
+        ("mixed.ndjson", &[][..], 3, "v TEXT"),
+        ("lists.ndjson", &[], 2, "l ARRAY<BIGINT>"),
+        ("objects.ndjson", &[], 3, "i ARRAY<STRUCT<a: TEXT, b: BOOLEAN>>"),
+        ("bom.ndjson", &[], 2, "id BIGINT, first TEXT"),
+        ("case.ndjson", &[], 2, "UserUPN TEXT, UserUpn_2 TEXT"),
+        ("names.ndjson", &[], 1, "id TEXT, o MAP<TEXT, TEXT>, sensor_id BIGINT"),
+        ("big.ndjson", &[], 2, "id DECIMAL(20,0)"),
+        ("cut.ndjson", &[], 1, "t TEXT"),
+        ("index.csv", &[], 1, "column_1 BIGINT, sensor TEXT, celsius DOUBLE"),
+        ("twice.csv", &[], 1, "id BIGINT, value DOUBLE, value_2 DOUBLE"),
+        ("two_lines.csv", &[], 1, "id BIGINT, temperature_c DOUBLE, note TEXT"),
+        ("codes.csv", &[], 1, "phone TEXT, part TEXT"),
+        ("packed.csv.gz", &[], 2, "a BIGINT, b TEXT"),
+        ("utf16.csv", &["--decimal-comma"], 2, "sensor TEXT, grad DOUBLE"),
+        ("latin.csv", &["--encoding=latin1"], 1, "wort TEXT, n BIGINT"),
+        (
+            "local.csv",
+            &[types, "--decimal-comma", times[0], times[1], times[2]],
+            2,
+            "at TIMESTAMP, v DECIMAL(6,2)",
+        ),
+    ] {
+        let topic = file.split('.').next().unwrap();
+        let arguments = [&["import", file, "--into", topic], more].concat();
+        let ran = server.run(&arguments).ok();
+        assert_eq!(imported(&server, topic), (rows, columns.into()), "{file}: {}", ran.err);
+    }
+    for (query, rows) in [
+        ("SELECT v FROM mixed", serde_json::json!([["12"], ["n/a"], ["{\"a\":1}"]])),
+        (
+            "SELECT id FROM big WHERE id > 1e19",
+            serde_json::json!([[18_446_744_073_709_551_615_u64]]),
+        ),
+        (
+            "SELECT \"UserUpn_2\" FROM \"case\" WHERE \"UserUPN\" IS NULL",
+            serde_json::json!([["y"]]),
+        ),
+        ("SELECT id, sensor_id FROM names", serde_json::json!([["65f0", 7]])),
+        ("SELECT wort FROM latin", serde_json::json!([["grüße"]])),
+        ("SELECT grad FROM utf16 ORDER BY 1", serde_json::json!([[1.5], [20.25]])),
+        (
+            "SELECT at, v FROM \"local\" ORDER BY at",
+            serde_json::json!([["2026-11-28T11:30:00Z", null], ["2026-11-28T12:30:00Z", -7.5]]),
+        ),
+    ] {
+        assert_eq!(server.sql(query), rows, "{query}");
+    }
+}
+
+#[test]
+fn several_files_patterns_and_standard_input() {
+    let server = start();
+    for n in 1..=3 {
+        let dir = server.project.path().join("in");
+        std::fs::create_dir_all(&dir).unwrap();
+        // What one file alone says of the type is not enough.
+        let value = ["1", "2.5", "3"][n - 1];
+        std::fs::write(dir.join(format!("{n}.csv")), format!("n,v\n{n},{value}\n")).unwrap();
+    }
+    let tried = server.run(&["import", "in/*.csv", "--into", "all", "--dry-run"]).ok();
+    assert!(tried.out.contains("in/3.csv: 2 fields between ',', named by the first line"));
+    assert!(tried.err.contains("\"v\" DOUBLE"), "{}", tried.err);
+    assert_eq!(server.get("/api/topics/all/schema").status, 404);
+    server.run(&["import", "in/*.csv", "--into", "all"]).ok();
+    assert_eq!(imported(&server, "all"), (3, "n BIGINT, v DOUBLE".into()));
+    let again = server.run(&["import", "in/1.csv", "in/2.csv", "--into", "all"]).ok();
+    assert_eq!(again.out.matches("already").count(), 2, "{}", again.out);
+    assert_eq!(count(&server, "all"), 3);
+    for _ in 0..2 {
+        let piped = server.run_with(&["import", "-", "--into", "piped"], "{\"a\":1}\n{\"a\":2}\n");
+        piped.ok();
+    }
+    assert_eq!(imported(&server, "piped"), (4, "a BIGINT".into()));
+    for (arguments, says) in [
+        (&["in/*.txt"][..], "no file is like"),
+        (&["in/1.csv", "-"], "alone"),
+        (&["in/1.csv", "--types", "x=INT"], "has its types already"),
+        (&["in/1.csv", "--zone", "Mars"], "no time zone 'Mars'"),
+        (&["in/1.csv", "--encoding", "klingon"], "no encoding 'klingon'"),
+    ] {
+        let ran = server.run(&[&["import", "--into", "all"], arguments].concat());
+        assert!(ran.code != 0 && ran.err.contains(says), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn more_refused_than_taken_is_a_failure_and_letters_name_the_line() {
+    let server = start();
+    let rows: String = (0..60_000).map(|i| format!("s{i},{}\n\n", i % 90)).collect();
+    let bad = "x,warm\ny,hot\n";
+    server.project.write("long.csv", &format!("sensor,celsius\n{rows}{bad}"));
+    let ran = server.run(&["import", "long.csv", "--into", "readings"]).ok();
+    assert!(ran.err.contains("long.csv, line 120002, column celsius"), "{}", ran.err);
+    let letters = "SELECT file, line, CAST(raw AS TEXT) FROM dead_letters ORDER BY line";
+    let expected =
+        serde_json::json!([["long.csv", 120_002, "x,warm"], ["long.csv", 120_003, "y,hot"]]);
+    assert_eq!(server.sql(letters), expected);
+    server.project.write("bad.csv", "sensor,celsius\na,1\nx,warm\ny,hot\n");
+    let ran = server.run(&["import", "bad.csv", "--into", "readings"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+}

@@ -9,6 +9,7 @@ mod bad_input;
 mod cli_golden;
 mod console;
 mod damage;
+mod dead_letters;
 mod dev;
 mod doctor_deep;
 mod external_kafka;

@@ -15,14 +15,23 @@ const RECORDS_MAX: usize = 16_384;
 /// Bytes of the records of a piece, unless one alone is larger.
 const BYTES_MAX: usize = 4 << 20;
 
-/// Line, from 1, and value.
-pub type Row = (u64, Bytes);
+/// A good row.
+pub struct Row {
+    /// From 1.
+    pub line: u64,
+    /// What the log keeps.
+    pub value: Bytes,
+    /// As it came.
+    pub raw: Bytes,
+}
 
 /// Good rows of a body and what was refused among them.
 pub struct Piece {
     pub batch: RecordBatch,
     pub rows: Vec<Row>,
     pub refused: Vec<BadLine>,
+    /// The line with the names of the columns, which rows of CSV mean nothing without.
+    pub header: Option<String>,
 }
 
 /// Takes a piece.
@@ -83,9 +92,9 @@ fn decode_raw(
         let values = BinaryArray::from_iter_values(records.iter().map(|(_, bytes)| bytes));
         let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(values)])
             .map_err(|e| Error::internal(format!("raw records as rows: {e}")))?;
-        let row = |(line, bytes): &raw::Record<'_>| (*line, body.slice_ref(bytes));
+        let row = |(line, bytes): &raw::Record<'_>| as_it_came(*line, body.slice_ref(bytes));
         let rows = records.iter().map(row).collect();
-        take(Piece { batch, rows, refused: gathered.refused })
+        take(Piece { batch, rows, refused: gathered.refused, header: None })
     };
     let mut gathered = Gathered::new();
     for record in raw::split(body, kind, event_bytes_max) {
@@ -127,10 +136,10 @@ fn decode_json(
         }
         let row = |i: &u32| {
             let record = &records[*i as usize];
-            (record.line, body.slice_ref(record.bytes))
+            as_it_came(record.line, body.slice_ref(record.bytes))
         };
         let rows = decoded.kept.iter().map(row).collect();
-        take(Piece { rows, batch: decoded.batch, refused })
+        take(Piece { rows, batch: decoded.batch, refused, header: None })
     };
     let mut gathered = Gathered::new();
     for record in json::split(body, kind, event_bytes_max) {
@@ -156,16 +165,32 @@ fn decode_csv(
 ) -> Result<()> {
     let options = csv::Options { record_bytes_max: event_bytes_max, ..csv::Options::default() };
     let mut reader = csv::Reader::new(schema.clone(), options)?;
+    let header = csv::header_line(body).and_then(|line| String::from_utf8(line.to_vec()).ok());
     let mut give = |part: csv::Rows| {
         let encoded = json::encode(&part.batch)?;
-        let rows = part.lines.iter().copied().zip(encoded.iter().map(Bytes::copy_from_slice));
-        take(Piece { rows: rows.collect(), batch: part.batch, refused: part.refused })
+        let row = |(i, value): (usize, &[u8])| Row {
+            line: part.lines[i],
+            value: Bytes::copy_from_slice(value),
+            raw: without_end(body, part.starts[i] as usize..part.ends[i] as usize),
+        };
+        let rows = encoded.iter().enumerate().map(row).collect();
+        take(Piece { rows, batch: part.batch, refused: part.refused, header: header.clone() })
     };
     // As short as lines may be, these are not many.
     for chunk in body.chunks(CSV_BYTES) {
         give(reader.feed(chunk)?)?;
     }
     give(reader.finish()?)
+}
+
+/// Without the end of its line.
+fn without_end(body: &Bytes, range: std::ops::Range<usize>) -> Bytes {
+    body.slice_ref(body[range].trim_ascii_end())
+}
+
+/// A row that the log keeps as it came.
+fn as_it_came(line: u64, bytes: Bytes) -> Row {
+    Row { line, raw: bytes.clone(), value: bytes }
 }
 
 /// Bytes of CSV decoded at a time.

@@ -9,6 +9,8 @@ use arrow::array::{
     TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use common::{Error, Result};
 use kv::{Batch, Keyspace, Kv};
 use serde::{Deserialize, Serialize};
@@ -29,12 +31,35 @@ pub struct DeadLetter {
     pub view: Option<String>,
     pub partition: Option<i32>,
     pub offset: Option<i64>,
+    /// The file it came from, if it was imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Of that file, or of the request.
     pub line: Option<u64>,
     pub column: Option<String>,
     pub kind: String,
     pub reason: String,
+    /// The names of the columns, where `raw` is a line of CSV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// When it was sent again, µs since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resent_at: Option<i64>,
+    /// The bytes as they came.
     #[serde(skip)]
     pub raw: Vec<u8>,
+}
+
+impl DeadLetter {
+    /// Why it can't be sent again, if it can't.
+    pub fn stays(&self) -> Option<&'static str> {
+        match (self.kind.as_str(), &self.view, self.resent_at) {
+            (_, _, Some(_)) => Some("it was sent again already"),
+            (_, Some(_), _) => Some("the event is in the topic: mend the view, and rebuild it"),
+            ("omitted", ..) => Some("it only counts others, of which nothing is kept"),
+            _ => None,
+        }
+    }
 }
 
 /// What to list.
@@ -44,6 +69,30 @@ pub struct DeadLetterQuery {
     pub kind: Option<String>,
     pub limit: usize,
     pub after: Option<String>,
+}
+
+/// Which letters are meant: by id, or all of a topic, a kind, or both.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chosen {
+    #[serde(default)]
+    pub ids: Vec<String>,
+    pub topic: Option<String>,
+    pub kind: Option<String>,
+}
+
+impl Chosen {
+    pub fn check(&self) -> Result<()> {
+        if !self.ids.is_empty() || self.topic.is_some() || self.kind.is_some() {
+            return Ok(());
+        }
+        Err(Error::invalid("which dead letters?").hint("name ids, a topic or a kind"))
+    }
+
+    fn has(&self, letter: &DeadLetter) -> bool {
+        self.topic.as_ref().is_none_or(|t| *t == letter.topic)
+            && self.kind.as_ref().is_none_or(|k| *k == letter.kind)
+    }
 }
 
 /// A page, newest first.
@@ -67,12 +116,21 @@ pub struct ShownLetter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
     pub kind: String,
     pub reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resent_at: Option<String>,
     pub raw: String,
+    /// In base64, where `raw` is not all of it because it is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_bytes: Option<String>,
 }
 
 /// The store of dead letters.
@@ -154,6 +212,53 @@ impl DeadLetters {
         }
     }
 
+    /// The letters that are meant, with their ids, oldest first, at most `limit` of them.
+    pub fn chosen(&self, chosen: &Chosen, limit: usize) -> Result<Vec<(u64, DeadLetter)>> {
+        chosen.check()?;
+        let mut found = vec![];
+        for id in &chosen.ids {
+            let number = id.parse::<u64>().ok();
+            let value = number.map(|n| self.letters.get(&n.to_be_bytes())).transpose()?.flatten();
+            let (Some(number), Some(value)) = (number, value) else {
+                return Err(Error::not_found(format!("there is no dead letter {id}")));
+            };
+            found.push((number, parse(&value)?));
+        }
+        if chosen.ids.is_empty() {
+            for entry in self.letters.prefix(b"")? {
+                let (key, value) = entry?;
+                found.push((id_of(&key)?, parse(&value)?));
+                if found.last().is_some_and(|(_, letter)| !chosen.has(letter)) {
+                    found.pop();
+                }
+                if found.len() == limit {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Notes that letters were sent again.
+    pub fn mark_resent(&self, letters: &[(u64, DeadLetter)], now_us: i64) -> Result<()> {
+        let mut batch = self.kv.batch();
+        for (id, letter) in letters {
+            let letter = DeadLetter { resent_at: Some(now_us), ..letter.clone() };
+            batch.put(&self.letters, id.to_be_bytes(), encode(&letter)?);
+        }
+        batch.commit_durable()
+    }
+
+    pub fn delete(&self, ids: &[u64]) -> Result<()> {
+        let mut batch = self.kv.batch();
+        for id in ids {
+            batch.delete(&self.letters, id.to_be_bytes());
+        }
+        batch.commit_durable()?;
+        self.total.fetch_sub(ids.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// A page, newest first.
     pub fn page(&self, query: &DeadLetterQuery) -> Result<DeadLetterPage> {
         let after = match &query.after {
@@ -212,10 +317,12 @@ struct Columns {
     view: StringBuilder,
     partition: Int32Builder,
     offset: Int64Builder,
+    file: StringBuilder,
     line: Int64Builder,
     column: StringBuilder,
     kind: StringBuilder,
     reason: StringBuilder,
+    resent_at: TimestampMicrosecondBuilder,
     raw: BinaryBuilder,
 }
 
@@ -236,10 +343,12 @@ impl Columns {
         self.view.append_option(l.view);
         self.partition.append_option(l.partition);
         self.offset.append_option(l.offset);
+        self.file.append_option(l.file);
         self.line.append_option(l.line.map(|n| n as i64));
         self.column.append_option(l.column);
         self.kind.append_value(&l.kind);
         self.reason.append_value(&l.reason);
+        self.resent_at.append_option(l.resent_at);
         self.raw.append_value(&l.raw);
     }
 
@@ -253,10 +362,12 @@ impl Columns {
                 Arc::new(self.view.finish()),
                 Arc::new(self.partition.finish()),
                 Arc::new(self.offset.finish()),
+                Arc::new(self.file.finish()),
                 Arc::new(self.line.finish()),
                 Arc::new(self.column.finish()),
                 Arc::new(self.kind.finish()),
                 Arc::new(self.reason.finish()),
+                Arc::new(self.resent_at.finish().with_timezone("UTC")),
                 Arc::new(self.raw.finish()),
             ],
         )
@@ -269,15 +380,17 @@ pub fn schema() -> SchemaRef {
     let at = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int64, false),
-        Field::new("at", at, false),
+        Field::new("at", at.clone(), false),
         Field::new("topic", DataType::Utf8, false),
         Field::new("view", DataType::Utf8, true),
         Field::new("partition", DataType::Int32, true),
         Field::new("offset", DataType::Int64, true),
+        Field::new("file", DataType::Utf8, true),
         Field::new("line", DataType::Int64, true),
         Field::new("column", DataType::Utf8, true),
         Field::new("kind", DataType::Utf8, false),
         Field::new("reason", DataType::Utf8, false),
+        Field::new("resent_at", at, true),
         Field::new("raw", DataType::Binary, false),
     ]))
 }
@@ -314,10 +427,14 @@ fn shown(id: u64, l: DeadLetter) -> ShownLetter {
         view: l.view,
         partition: l.partition,
         offset: l.offset,
+        file: l.file,
         line: l.line,
         column: l.column,
         kind: l.kind,
         reason: l.reason,
+        header: l.header,
+        resent_at: l.resent_at.map(crate::text::rfc3339),
+        raw_bytes: std::str::from_utf8(&l.raw).err().map(|_| BASE64.encode(&l.raw)),
         raw: String::from_utf8_lossy(&l.raw).into_owned(),
     }
 }

@@ -97,6 +97,29 @@ pub struct Checked {
     pub refused: Refused,
 }
 
+/// Where the lines of a body come from: a file that is imported.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    pub file: String,
+    /// Line of the body and of the file, where the distance changes; ascending.
+    pub lines: Vec<(u64, u64)>,
+}
+
+impl Origin {
+    fn name(&self, letter: &mut DeadLetter) {
+        letter.file = Some(self.file.clone());
+        letter.line = letter.line.map(|line| self.line(line));
+    }
+
+    fn line(&self, of_body: u64) -> u64 {
+        let after = self.lines.partition_point(|(body, _)| *body <= of_body);
+        match after.checked_sub(1).and_then(|i| self.lines.get(i)) {
+            Some((body, file)) => file + (of_body - body),
+            None => of_body,
+        }
+    }
+}
+
 /// What was refused of a request: how many records, and letters of the first of them.
 #[derive(Default)]
 pub struct Refused {
@@ -181,18 +204,26 @@ impl Inlet {
         body: &Bytes,
         kind: BodyKind,
         mark: Option<&str>,
+        origin: Option<&Origin>,
     ) -> Result<Checked> {
         let mut refused = Refused::default();
         let mut gathered = Gathered::new(self, ctx, mark);
         crate::body::decode(body, kind, &self.topic, ctx.event_bytes_max, &mut |piece| {
+            let from = refused.letters.len();
             for r in piece.refused {
                 let letter = self.letter(ctx, r.line, r.column, r.kind.name(), r.reason, r.raw);
                 refused.push(letter, ctx);
             }
             let keep = self.check_rows(ctx, &piece.batch, &piece.rows, &mut refused)?;
+            for letter in &mut refused.letters[from..] {
+                letter.header.clone_from(&piece.header);
+            }
             gathered.push(self, &piece.batch, &piece.rows, keep.as_ref())
         })?;
         refused.finish(self, ctx);
+        if let Some(origin) = origin {
+            refused.letters.iter_mut().for_each(|letter| origin.name(letter));
+        }
         let (partitions, accepted) = gathered.finish();
         Ok(Checked { partitions, accepted, refused })
     }
@@ -229,8 +260,8 @@ impl Inlet {
         let (now, future) = (ctx.clock.now_us(), ctx.future_max_us);
         let verdict = rules::check(&self.topic, &self.checks, batch, now, future)?;
         for b in verdict.broken {
-            let (line, value) = &rows[b.row];
-            let letter = self.letter(ctx, *line, b.column, b.kind, b.reason, value.to_vec());
+            let Row { line, raw, .. } = &rows[b.row];
+            let letter = self.letter(ctx, *line, b.column, b.kind, b.reason, raw.to_vec());
             refused.push(letter, ctx);
         }
         Ok(verdict.keep)
@@ -367,7 +398,7 @@ impl<'a> Gathered<'a> {
         keep: Option<&BooleanArray>,
     ) -> Result<()> {
         let keys = inlet.keys(batch)?;
-        for (i, (_, value)) in rows.iter().enumerate() {
+        for (i, Row { value, .. }) in rows.iter().enumerate() {
             if keep.is_some_and(|k| !k.value(i)) {
                 continue;
             }

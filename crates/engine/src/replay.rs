@@ -194,8 +194,13 @@ impl Replay {
         let inlet = self.inlets.get(topic).ok_or_else(|| {
             Error::unknown("topic", topic, self.inlets.keys().map(String::as_str))
         })?;
-        let checked =
-            inlet.check_body(&self.ingest, &body, BodyKind::Json(ContentKind::Ndjson), None)?;
+        let checked = inlet.check_body(
+            &self.ingest,
+            &body,
+            BodyKind::Json(ContentKind::Ndjson),
+            None,
+            None,
+        )?;
         inlet.append(&self.ingest, checked, None).await
     }
 

@@ -150,7 +150,7 @@ impl Run {
             let answer = match position {
                 None => {
                     let (inlet, ingest) = (self.inlet.clone(), self.ingest.clone());
-                    let check = move || inlet.check_body(&ingest, &body, NDJSON, None);
+                    let check = move || inlet.check_body(&ingest, &body, NDJSON, None, None);
                     let checked = blocking(check).await?;
                     self.inlet.append(&self.ingest, checked, None).await?
                 }
@@ -180,7 +180,7 @@ impl Run {
         body: &Bytes,
     ) -> Result<Ingested> {
         let (inlet, ingest, body) = (self.inlet.clone(), self.ingest.clone(), body.clone());
-        let check = move |mark: &str| inlet.check_body(&ingest, &body, NDJSON, Some(mark));
+        let check = move |mark: &str| inlet.check_body(&ingest, &body, NDJSON, Some(mark), None);
         let position = Some(position.to_string());
         self.producers.append(&self.inlet, &self.ingest, producer, sequence, position, check).await
     }

@@ -12,7 +12,7 @@ use formats::BodyKind;
 
 use crate::apply::{unknown_topic, unknown_view};
 use crate::feed::Feed;
-use crate::ingest::{Ingested, Inlet};
+use crate::ingest::{Ingested, Inlet, Origin};
 use crate::platform::{Platform, blocking};
 use crate::rows::for_each_record;
 use crate::subscription::Subscription;
@@ -121,7 +121,7 @@ impl Platform {
         let inlet = self.inlet(topic)?;
         let ctx = self.inner.ingest.clone();
         let (inlet2, ctx2) = (inlet.clone(), ctx.clone());
-        let checked = blocking(move || inlet2.check_body(&ctx2, &body, kind, None)).await?;
+        let checked = blocking(move || inlet2.check_body(&ctx2, &body, kind, None, None)).await?;
         inlet.append(&ctx, checked, None).await
     }
 
@@ -133,13 +133,15 @@ impl Platform {
         sequence: u64,
         body: Bytes,
         kind: BodyKind,
+        origin: Option<Origin>,
     ) -> Result<Ingested> {
         self.check_open()?;
         let inlet = self.inlet(topic)?;
         let ctx = self.inner.ingest.clone();
         let producer = import_producer(topic, import);
         let (inlet2, ctx2) = (inlet.clone(), ctx.clone());
-        let check = move |mark: &str| inlet2.check_body(&ctx2, &body, kind, Some(mark));
+        let check =
+            move |mark: &str| inlet2.check_body(&ctx2, &body, kind, Some(mark), origin.as_ref());
         self.inner.producers.append(&inlet, &ctx, &producer, sequence, None, check).await
     }
 

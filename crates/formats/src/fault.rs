@@ -54,8 +54,8 @@ pub struct BadLine {
     pub raw: Vec<u8>,
 }
 
-/// So much of an oversized record is kept.
-pub(crate) const RAW_BYTES_MAX: usize = 4096;
+/// So much of a refused record is kept: one byte more than of a dead letter, which says so then.
+pub(crate) const RAW_BYTES_MAX: usize = (64 << 10) + 1;
 
 impl BadLine {
     pub(crate) fn new(line: u64, fault: Fault, raw: &[u8]) -> Self {

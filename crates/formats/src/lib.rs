@@ -21,6 +21,14 @@ pub use hidden::{HIDDEN, hidden_fields};
 
 use common::{Error, Result};
 
+/// A time without a zone, as microseconds of a clock on a wall.
+pub fn wall_clock(text: &[u8]) -> Option<i64> {
+    match time::parse_timestamp(text) {
+        Some((us, time::Zone::None)) => Some(us),
+        _ => None,
+    }
+}
+
 /// What a request body or a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyKind {

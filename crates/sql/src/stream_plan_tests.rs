@@ -94,7 +94,7 @@ fn readings(random: &mut Random, partition: i32, rows: usize) -> RecordBatch {
             Arc::new(Int32Array::from(vec![partition; rows])),
             Arc::new(Int64Array::from_iter_values(0..rows as i64)),
             new_null_array(&DataType::Binary, rows),
-            new_null_array(&DataType::Utf8, rows),
+            new_null_array(&formats::headers::data_type(), rows),
             Arc::new(TimestampMicrosecondArray::from(vec![0; rows]).with_timezone("UTC")),
         ],
     )

@@ -2,13 +2,15 @@
 //! other delimiters are rewritten. Only where records and fields end is decided here: values are
 //! judged by the server.
 
-use std::path::Path;
+use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use common::{Error, Result};
 use formats::csv::{Delimiter, Sniffed};
+use formats::schema::Shape;
 
 use super::Arguments;
+use super::convert::{Convert, Kind};
+use super::input::Input;
 use super::lines::LineReader;
 use super::source::{BATCH_BYTES, Batch, delimiter};
 
@@ -20,40 +22,42 @@ pub struct Delimited {
     pub reader: LineReader,
     pub delimiter: Delimiter,
     /// Names and types as far as the file tells.
-    pub columns: Vec<(String, DataType)>,
+    pub columns: Vec<(String, Shape)>,
     /// Names are the file's own or the user's, and not made up.
     pub named: bool,
+    /// The first record names the columns.
+    pub has_header: bool,
     /// Header line of each body: the topic's columns in the order of the file's fields.
     pub header: Vec<u8>,
+    pub convert: Convert,
+    /// What the fields are to be.
+    pub kinds: Vec<Kind>,
 }
 
 impl Delimited {
-    pub fn open(arguments: &Arguments, sample: &[u8]) -> Result<Delimited> {
-        if sample.is_empty() {
-            return Err(Error::invalid(format!("'{}' is empty", arguments.file.display())));
+    pub fn open(arguments: &Arguments, input: &Arc<Input>) -> Result<Delimited> {
+        if input.sample.trim_ascii().is_empty() {
+            let what = if input.sample.is_empty() { "is empty" } else { "has no rows" };
+            return Err(Error::invalid(format!("'{}' {what}", input.name())));
         }
+        let convert = arguments.convert()?;
         let given = arguments.delimiter.as_deref().map(delimiter).transpose()?;
-        let sniffed = sniff(sample, given);
         let has_header = match (arguments.header, arguments.no_header) {
-            (true, _) => true,
-            (_, true) => false,
-            _ => sniffed.has_header,
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
         };
-        let delimiter = sniffed.delimiter;
-        let mut reader = LineReader::open(&arguments.file)?;
-        let mut columns = sniffed.columns;
+        let sniffed = sniff(input, given, has_header, &convert);
+        let Sniffed { delimiter, has_header, columns } = sniffed;
+        let mut reader = LineReader::open(input)?;
+        let mut columns = columns;
         if has_header {
-            let names = header_names(&mut reader, delimiter, &arguments.file)?;
+            let names = header_names(&mut reader, delimiter, &input.name())?;
             if names.len() != columns.len() {
-                columns = names.iter().map(|n| (n.clone(), DataType::Utf8)).collect();
+                columns = names.iter().map(|n| (n.clone(), Shape::Text)).collect();
             }
             for (column, name) in columns.iter_mut().zip(names) {
                 column.0 = name;
-            }
-        } else if sniffed.has_header {
-            // Told that the names are data: then they are made up, and what they were is a row.
-            for (i, column) in columns.iter_mut().enumerate() {
-                *column = (format!("c{}", i + 1), DataType::Utf8);
             }
         }
         let mut named = has_header;
@@ -61,7 +65,8 @@ impl Delimited {
             rename(&mut columns, &arguments.columns)?;
             named = true;
         }
-        Ok(Delimited { reader, delimiter, columns, named, header: vec![] })
+        let (header, kinds) = (vec![], vec![]);
+        Ok(Delimited { reader, delimiter, columns, named, has_header, header, convert, kinds })
     }
 
     /// Sets the names that the server reads the fields by.
@@ -77,7 +82,7 @@ impl Delimited {
         batch.body.extend_from_slice(&self.header);
         let mut body_line = 2;
         let mut record = vec![];
-        while batch.body.len() < BATCH_BYTES {
+        while batch.body.len() < BATCH_BYTES && !batch.has_many_jumps() {
             let source_line = self.reader.line;
             if !self.next_record(&mut record)? {
                 break;
@@ -88,64 +93,78 @@ impl Delimited {
             batch.rows += 1;
             batch.note_line(body_line, source_line);
             let before = batch.body.len();
-            write_record(&record, self.delimiter, &mut batch.body);
+            write_record(&record, self.delimiter, &self.convert, &self.kinds, &mut batch.body);
             body_line += batch.body[before..].iter().filter(|b| **b == b'\n').count() as u64;
         }
         (batch.position, batch.next_line) = (self.reader.position, self.reader.line);
         Ok((batch.rows > 0).then_some(batch))
     }
 
-    /// One record with its line end: several lines when a quoted field holds line ends.
     fn next_record(&mut self, record: &mut Vec<u8>) -> Result<bool> {
-        record.clear();
-        if !self.reader.next(record)? {
-            return Ok(false);
-        }
-        let (position, line, first) = (self.reader.position, self.reader.line, record.len());
-        while ends_in_quotes(record, self.delimiter) {
-            let before = record.len();
-            let more = self.reader.next(record)?;
-            if !more || record.len() > QUOTED_BYTES_MAX || before == record.len() {
-                // A stray quote: only the first line is the record, and the server refuses it.
-                record.truncate(first);
-                self.reader.seek(position, line)?;
-                break;
-            }
-        }
-        if !record.ends_with(b"\n") {
-            record.push(b'\n');
-        }
-        Ok(true)
+        next_record(&mut self.reader, self.delimiter, record)
     }
 }
 
-/// What the file seems to be, read with the delimiter that was given.
-fn sniff(sample: &[u8], given: Option<Delimiter>) -> Sniffed {
-    let sniffed = formats::csv::sniff(sample);
-    match given {
-        Some(delimiter) if delimiter != sniffed.delimiter => {
-            let mut rewritten = vec![];
-            for line in sample.split_inclusive(|b| *b == b'\n') {
-                write_record(line, delimiter, &mut rewritten);
-            }
-            Sniffed { delimiter, ..formats::csv::sniff(&rewritten) }
-        }
-        _ => sniffed,
+/// One record with its line end: several lines when a quoted field holds line ends.
+fn next_record(
+    reader: &mut LineReader,
+    delimiter: Delimiter,
+    record: &mut Vec<u8>,
+) -> Result<bool> {
+    record.clear();
+    if !reader.next(record)? {
+        return Ok(false);
     }
+    let first = record.len();
+    while ends_in_quotes(record, delimiter) {
+        let before = record.len();
+        let more = reader.next(record)?;
+        if !more || record.len() > QUOTED_BYTES_MAX || before == record.len() {
+            // A stray quote: only the first line is the record, and the server refuses it.
+            reader.give_back(&record[first..]);
+            record.truncate(first);
+            break;
+        }
+    }
+    if !record.ends_with(b"\n") {
+        record.push(b'\n');
+    }
+    Ok(true)
 }
 
-fn header_names(reader: &mut LineReader, d: Delimiter, path: &Path) -> Result<Vec<String>> {
-    let mut line = vec![];
-    while line.trim_ascii().is_empty() {
-        line.clear();
-        if !reader.next(&mut line)? {
-            return Err(Error::invalid(format!("'{}' has no header", path.display())));
+/// What the file seems to be, read with the delimiter that was given, as the server will read it.
+fn sniff(
+    input: &Input,
+    given: Option<Delimiter>,
+    has_header: Option<bool>,
+    convert: &Convert,
+) -> Sniffed {
+    let sniffed = formats::csv::sniff(&input.sample, input.whole, given, has_header);
+    if !convert.is_needed() {
+        return sniffed;
+    }
+    let (delimiter, comma) = (sniffed.delimiter, Delimiter::Char(b','));
+    let mut rewritten = vec![];
+    for line in input.sample.split_inclusive(|b| *b == b'\n') {
+        write_record(line, delimiter, convert, &[], &mut rewritten);
+    }
+    let has_header = Some(sniffed.has_header);
+    let found = formats::csv::sniff(&rewritten, input.whole, Some(comma), has_header);
+    Sniffed { delimiter, ..found }
+}
+
+fn header_names(reader: &mut LineReader, d: Delimiter, name: &str) -> Result<Vec<String>> {
+    let mut record = vec![];
+    while record.trim_ascii().is_empty() {
+        if !next_record(reader, d, &mut record)? {
+            return Err(Error::invalid(format!("'{name}' has no header")));
         }
     }
     let mut fields = vec![];
-    for (bytes, quoted) in fields_of(line.trim_ascii_end(), d) {
+    for (bytes, quoted) in fields_of(record.trim_ascii_end(), d) {
         let text = std::str::from_utf8(bytes).map_err(|_| {
-            Error::invalid(format!("the header of '{}' is not UTF-8", path.display()))
+            Error::invalid(format!("the header of '{name}' is not UTF-8"))
+                .hint("say what it is: --encoding latin1")
         })?;
         let text = if quoted { text.replace("\"\"", "\"") } else { text.to_string() };
         fields.push(text.trim().to_string());
@@ -153,7 +172,7 @@ fn header_names(reader: &mut LineReader, d: Delimiter, path: &Path) -> Result<Ve
     Ok(fields)
 }
 
-fn rename(columns: &mut [(String, DataType)], names: &[String]) -> Result<()> {
+fn rename(columns: &mut [(String, Shape)], names: &[String]) -> Result<()> {
     if names.len() != columns.len() {
         return Err(Error::invalid(format!(
             "--columns names {} columns, the file has {}",
@@ -238,9 +257,15 @@ fn fields_of(record: &[u8], delimiter: Delimiter) -> Vec<(&[u8], bool)> {
     }
 }
 
-/// Appends a record as comma separated text.
-fn write_record(record: &[u8], delimiter: Delimiter, out: &mut Vec<u8>) {
-    if delimiter == Delimiter::Char(b',') {
+/// Appends a record as comma separated text, its fields as the server reads them.
+fn write_record(
+    record: &[u8],
+    delimiter: Delimiter,
+    convert: &Convert,
+    kinds: &[Kind],
+    out: &mut Vec<u8>,
+) {
+    if delimiter == Delimiter::Char(b',') && !convert.is_needed() {
         out.extend_from_slice(record);
         return;
     }
@@ -250,26 +275,34 @@ fn write_record(record: &[u8], delimiter: Delimiter, out: &mut Vec<u8>) {
         if i > 0 {
             out.push(b',');
         }
-        if quoted {
-            // Doubled quotes inside stay doubled.
-            out.push(b'"');
-            out.extend_from_slice(field);
-            out.push(b'"');
-        } else if field.iter().any(|b| matches!(b, b',' | b'"' | b'\r')) {
-            out.push(b'"');
-            for byte in field {
-                out.extend_from_slice(if *byte == b'"' {
-                    b"\"\""
-                } else {
-                    std::slice::from_ref(byte)
-                });
+        let kind = kinds.get(i).copied().unwrap_or(Kind::Any);
+        match std::str::from_utf8(field) {
+            Ok(text) if convert.is_needed() => {
+                if let Some(text) = convert.field(text, quoted, kind) {
+                    write_field(text.as_bytes(), quoted, out);
+                }
             }
-            out.push(b'"');
-        } else {
-            out.extend_from_slice(field);
+            _ => write_field(field, quoted, out),
         }
     }
     out.push(b'\n');
+}
+
+fn write_field(field: &[u8], quoted: bool, out: &mut Vec<u8>) {
+    if quoted {
+        // Doubled quotes inside stay doubled.
+        out.push(b'"');
+        out.extend_from_slice(field);
+        out.push(b'"');
+    } else if field.iter().any(|b| matches!(b, b',' | b'"' | b'\r')) {
+        out.push(b'"');
+        for byte in field {
+            out.extend_from_slice(if *byte == b'"' { b"\"\"" } else { std::slice::from_ref(byte) });
+        }
+        out.push(b'"');
+    } else {
+        out.extend_from_slice(field);
+    }
 }
 
 #[cfg(test)]
@@ -278,7 +311,7 @@ mod tests {
 
     fn rewritten(record: &str, delimiter: Delimiter) -> String {
         let mut out = vec![];
-        write_record(record.as_bytes(), delimiter, &mut out);
+        write_record(record.as_bytes(), delimiter, &Convert::default(), &[], &mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
 

@@ -1,137 +1,166 @@
-//! `watershed import`: a file into a topic, in numbered batches over HTTP. The server takes each
+//! `watershed import`: files into a topic, in numbered batches over HTTP. The server takes each
 //! number once, and what was acknowledged is written down, so that a stopped import goes on where
 //! it was and doubles nothing. Lines are judged by the server, as with every other door.
 
+mod arguments;
+mod convert;
 mod delimited;
+mod input;
+mod into;
+mod late;
 mod lines;
+mod names;
 mod parquet_file;
 mod resume;
-mod schema;
 mod source;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use clap::Args;
 use common::Error;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::client::{Platform, Target, segment};
+use crate::client::{Platform, segment};
 use crate::render::Faults;
 use crate::{Outcome, terminal};
+pub use arguments::Arguments;
 use resume::Progress;
 use source::{Batch, Source};
 
+/// Of each of many files so much is looked at.
+const SAMPLE_BYTES_MIN: u64 = 256 << 10;
 /// Refused lines that are shown.
 const REFUSALS_SHOWN: usize = 10;
 /// A platform that does not take a batch is asked again for so long.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Import a file: CSV, TSV, space separated text, NDJSON or Parquet.
-#[derive(Args)]
-pub struct Arguments {
-    /// The file; its ending says what it holds.
-    file: PathBuf,
-    /// The topic; made from what the file holds when there is none of this name.
-    #[arg(long, value_name = "TOPIC")]
-    into: String,
-    /// csv, ndjson or parquet; found out from the file otherwise.
-    #[arg(long, value_enum)]
-    format: Option<source::Format>,
-    /// What stands between two fields: one character, 'tab' or 'space' (any run of blanks).
-    #[arg(long)]
-    delimiter: Option<String>,
-    /// The first line names the columns.
-    #[arg(long, conflicts_with = "no_header")]
-    header: bool,
-    /// The first line is data already.
-    #[arg(long)]
-    no_header: bool,
-    /// Names of the columns, separated by commas, for files without a header.
-    #[arg(long, value_delimiter = ',')]
-    columns: Vec<String>,
-    /// Import it once more although it was imported.
-    #[arg(long)]
-    again: bool,
-    /// The result as JSON.
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    target: Target,
-}
 
 #[derive(Deserialize)]
 struct Ingested {
     accepted: u64,
     refused: u64,
     #[serde(default)]
+    partitions: Vec<late::Range>,
+    #[serde(default)]
     errors: Vec<Refusal>,
 }
 
 #[derive(Deserialize)]
 struct Refusal {
+    /// Of the file: the server knows how its lines and those of the body go together.
     line: u64,
     column: Option<String>,
     reason: String,
 }
 
 /// What came of it, over all runs of this import.
+#[derive(Default)]
 struct Total {
     accepted: u64,
     refused: u64,
     shown: Vec<String>,
     took: Duration,
+    /// Where the rows of this run are.
+    ranges: late::Ranges,
+    /// Files that were imported before.
+    known: Vec<String>,
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
+    let paths = arguments.paths()?;
     let platform = arguments.target.connect()?;
-    let mut source = Source::open(arguments)?;
-    let topic_is_new = schema::ensure_topic(&platform, &arguments.into, &mut source)?;
-    let start = source.place();
-    let mut progress = Progress::load(arguments, topic_is_new)?;
-    let import = Import { platform, arguments };
-    if progress.sequence > 0 {
-        source.seek((progress.position, progress.line))?;
-        let first = match progress.done {
-            true => None,
-            false => source.next_batch()?,
-        };
-        if import.is_known(first, &mut source, &progress)? {
-            if progress.done {
-                return already(arguments, &progress);
+    let wanted = arguments.types.as_deref().map(into::wanted_types).transpose()?;
+    let sample_bytes = (source::SAMPLE_BYTES / paths.len().max(1) as u64).max(SAMPLE_BYTES_MIN);
+    let topics: Vec<Value> = platform.get("/api/topics")?;
+    let is_new = topics.iter().all(|t| t["name"] != arguments.into.as_str());
+    let mut first = None;
+    let columns = match (is_new, wanted) {
+        (false, None) => into::columns_of(&platform, &arguments.into)?,
+        (false, Some(_)) => {
+            let e = Error::invalid(format!("topic '{}' has its types already", arguments.into));
+            return Err(e.hint("--types is for a topic that the import makes").into());
+        }
+        (true, wanted) => {
+            let mut fields = into::Fields::default();
+            for path in &paths {
+                let source = Source::open(arguments, path, sample_bytes)?;
+                fields.add(&source)?;
+                first.get_or_insert(source);
             }
-            terminal::complain(&format!("going on behind row {}", grouped(progress.rows)));
-            source.seek((progress.position, progress.line))?;
-        } else {
-            progress.restart();
-            source.seek(start)?;
+            let is_json = first.as_ref().is_none_or(|source| !source.is_delimited());
+            fields.columns(is_json, &wanted.unwrap_or_default())?
+        }
+    };
+    if is_new {
+        let statement = into::create_statement(&arguments.into, &columns);
+        terminal::complain(&format!(
+            "there is no topic '{}' yet; made from what is imported:\n{statement}",
+            arguments.into
+        ));
+        if !arguments.dry_run {
+            let _: Value = platform.sql(&statement)?;
         }
     }
-    let total = import.send_all(&mut source, &mut progress)?;
-    report(arguments, &total)
+    let import = Import { platform, arguments, columns, is_new };
+    let mut total = Total::default();
+    for path in &paths {
+        // Standard input is open already.
+        let mut source = match first.take() {
+            Some(source) => source,
+            None => Source::open(arguments, path, sample_bytes)?,
+        };
+        into::bind(&mut source, &arguments.into, &import.columns)?;
+        match arguments.dry_run {
+            true => terminal::say(&source.understood()),
+            false => import.file(path, source, &mut total)?,
+        }
+    }
+    match arguments.dry_run {
+        true => terminal::say("nothing was imported: --dry-run"),
+        false => return report(&import, &total),
+    }
+    Ok(0)
 }
 
 struct Import<'a> {
     platform: Platform,
     arguments: &'a Arguments,
-}
-
-fn already(arguments: &Arguments, progress: &Progress) -> Outcome {
-    let (file, rows) = (arguments.file.display(), progress.accepted);
-    if arguments.json {
-        terminal::say(&json!({ "already_imported": true, "accepted": rows }).to_string());
-    } else {
-        terminal::say(&format!(
-            "'{file}' is in '{}' already: {rows} rows (--again imports it once more)",
-            arguments.into
-        ));
-    }
-    Ok(0)
+    columns: into::Columns,
+    /// The topic was made for it.
+    is_new: bool,
 }
 
 impl Import<'_> {
+    /// One file, from where it was left.
+    fn file(&self, path: &Path, mut source: Source, total: &mut Total) -> Result<(), Faults> {
+        if !self.arguments.json {
+            terminal::complain(&source.understood());
+        }
+        let start = source.place();
+        let mut progress = Progress::load(self.arguments, path, self.is_new)?;
+        if progress.sequence > 0 {
+            source.seek((progress.position, progress.line))?;
+            let first = match progress.done {
+                true => None,
+                false => source.next_batch()?,
+            };
+            if self.is_known(first, &mut source, &progress)? {
+                if progress.done {
+                    total.known.push(source.input.name());
+                    total.accepted += progress.accepted;
+                    return Ok(());
+                }
+                terminal::complain(&format!("going on behind row {}", grouped(progress.rows)));
+                source.seek((progress.position, progress.line))?;
+            } else {
+                progress.restart();
+                source.seek(start)?;
+            }
+        }
+        self.send_all(&mut source, &mut progress, total)
+    }
+
     /// Whether the platform still knows this import: it takes the next batch, or the last one
     /// again when there is no next. One that was made anew knows no number but the first, and
     /// taking that is right there too.
@@ -149,22 +178,28 @@ impl Import<'_> {
             }
         };
         let Some(batch) = batch else { return Ok(false) };
-        match self.send(&batch, &progress.id, sequence, &ProgressBar::hidden()) {
+        let name = source.input.name();
+        match self.send(&batch, &name, &progress.id, sequence, &ProgressBar::hidden()) {
             Ok(_) => Ok(true),
             Err(faults) if faults.first()["code"] == "conflict" => Ok(false),
             Err(faults) => Err(faults),
         }
     }
 
-    fn send_all(&self, source: &mut Source, progress: &mut Progress) -> Result<Total, Faults> {
+    fn send_all(
+        &self,
+        source: &mut Source,
+        progress: &mut Progress,
+        total: &mut Total,
+    ) -> Result<(), Faults> {
         let bar = bar(source, progress, self.arguments.json);
         let started = Instant::now();
-        let mut shown = vec![];
+        let name = source.input.name();
         loop {
             let place = source.place();
             let Some(batch) = source.next_batch()? else { break };
             let sequence = progress.sequence + 1;
-            let sent = self.send(&batch, &progress.id, sequence, &bar);
+            let sent = self.send(&batch, &name, &progress.id, sequence, &bar);
             let ingested = sent.inspect_err(|_| {
                 bar.finish_and_clear();
                 terminal::complain("stopped; the same command goes on from here");
@@ -177,19 +212,22 @@ impl Import<'_> {
             progress.accepted += ingested.accepted;
             progress.refused += ingested.refused;
             progress.save()?;
+            total.ranges.add(&ingested.partitions);
             for refusal in ingested.errors {
-                if shown.len() < REFUSALS_SHOWN {
-                    shown.push(refusal.text(&batch));
+                if total.shown.len() < REFUSALS_SHOWN {
+                    total.shown.push(refusal.text(&name));
                 }
             }
             bar.set_position(progress.position);
-            bar.set_message(format!("{} rows", grouped(progress.rows)));
+            bar.set_message(rows(progress.rows));
         }
         bar.finish_and_clear();
         progress.done = true;
         progress.save()?;
-        let (accepted, refused) = (progress.accepted, progress.refused);
-        Ok(Total { accepted, refused, shown, took: started.elapsed() })
+        total.accepted += progress.accepted;
+        total.refused += progress.refused;
+        total.took += started.elapsed();
+        Ok(())
     }
 
     /// Sends one batch until it is acknowledged; a repeat is harmless because batches are
@@ -197,13 +235,20 @@ impl Import<'_> {
     fn send(
         &self,
         batch: &Batch,
+        file: &str,
         id: &str,
         sequence: u64,
         bar: &ProgressBar,
     ) -> Result<Ingested, Faults> {
         let path = format!("/api/topics/{}", segment(&self.arguments.into));
         let mark = format!("{id};{sequence}");
-        let headers = [("content-type", batch.content_type), ("watershed-import", &mark)];
+        let (file, lines) = (segment(file), batch.lines_text());
+        let headers = [
+            ("content-type", batch.content_type),
+            ("watershed-import", &mark),
+            ("watershed-file", &file),
+            ("watershed-lines", &lines),
+        ];
         let started = Instant::now();
         let mut pause = Duration::from_millis(200);
         loop {
@@ -228,10 +273,9 @@ impl Import<'_> {
 }
 
 impl Refusal {
-    fn text(&self, batch: &Batch) -> String {
-        let line = batch.source_line(self.line);
+    fn text(&self, file: &str) -> String {
         let column = self.column.as_ref().map(|c| format!(", column {c}")).unwrap_or_default();
-        format!("line {line}{column}: {}", self.reason)
+        format!("{file}, line {}{column}: {}", self.line, self.reason)
     }
 }
 
@@ -241,8 +285,9 @@ fn bar(source: &Source, progress: &Progress, json: bool) -> ProgressBar {
         // Hides itself where stderr is no terminal.
         false => ProgressDrawTarget::stderr_with_hz(10),
     };
-    let bar = ProgressBar::with_draw_target(Some(source.length()), target);
+    let bar = ProgressBar::with_draw_target(source.length(), target);
     let template = match source.counts_rows() {
+        _ if source.length().is_none() => "{msg}  {bytes}  {bytes_per_sec}",
         true => "{bar:30} {percent:>3}% {human_pos}/{human_len} rows  {per_sec}  {eta} left",
         false => "{bar:30} {percent:>3}% {msg}  {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
     };
@@ -253,20 +298,36 @@ fn bar(source: &Source, progress: &Progress, json: bool) -> ProgressBar {
     bar.with_position(progress.position)
 }
 
-fn report(arguments: &Arguments, total: &Total) -> Outcome {
+fn report(import: &Import<'_>, total: &Total) -> Outcome {
+    let (topic, json) = (&import.arguments.into, import.arguments.json);
     let (accepted, refused) = (total.accepted, total.refused);
-    if arguments.json {
-        let out: Value = json!({
-            "topic": arguments.into, "accepted": accepted, "refused": refused,
-            "errors": total.shown,
+    let late = late::count(&import.platform, topic, &total.ranges)?;
+    if json {
+        let mut out: Value = json!({
+            "topic": topic, "accepted": accepted, "refused": refused,
+            "errors": total.shown, "late": late,
         });
+        if !total.known.is_empty() {
+            out["already_imported"] = json!(total.known);
+        }
         terminal::say(&out.to_string());
     } else {
+        for file in &total.known {
+            terminal::say(&format!(
+                "'{file}' is in '{topic}' already (--again imports it once more)"
+            ));
+        }
+        let rows = rows(accepted);
         let seconds = total.took.as_secs_f64();
-        terminal::say(&format!(
-            "imported {} rows into '{}' in {seconds:.1} s",
-            grouped(accepted),
-            arguments.into
+        terminal::say(&match total.took.is_zero() && !total.known.is_empty() {
+            true => format!("{rows} in '{topic}'"),
+            false => format!("imported {rows} into '{topic}' in {seconds:.1} s"),
+        });
+    }
+    for (view, rows) in &late {
+        terminal::complain(&format!(
+            "{} of them came too late for view '{view}', which is past their time",
+            grouped(*rows)
         ));
     }
     if refused > 0 {
@@ -276,12 +337,14 @@ fn report(arguments: &Arguments, total: &Total) -> Outcome {
             terminal::complain(&format!("  {line}"));
         }
         terminal::complain(&format!(
-            "all of them with their text: watershed dead-letters --topic {}",
-            arguments.into
+            "all of them with their text: watershed dead-letters --topic {topic}"
         ));
     }
-    let nothing = accepted == 0 && refused > 0;
-    Ok(if nothing { common::Kind::Invalid.exit_code() } else { 0 })
+    Ok(if refused > accepted { common::Kind::Invalid.exit_code() } else { 0 })
+}
+
+fn rows(n: u64) -> String {
+    format!("{} {}", grouped(n), if n == 1 { "row" } else { "rows" })
 }
 
 /// 20631 as 20,631.

@@ -38,9 +38,11 @@ pub struct Progress {
 impl Progress {
     /// What is known of this file, topic and platform; a fresh start when nothing is, when asked
     /// for, or when the topic had to be made.
-    pub fn load(arguments: &Arguments, topic_is_new: bool) -> Result<Progress> {
-        let path = note_path(arguments)?;
-        if arguments.again || topic_is_new {
+    pub fn load(arguments: &Arguments, file: &Path, topic_is_new: bool) -> Result<Progress> {
+        // Of standard input nothing is known the next time.
+        let is_stdin = file.as_os_str() == "-";
+        let path = if is_stdin { PathBuf::new() } else { note_path(arguments, file)? };
+        if arguments.again || topic_is_new || is_stdin {
             return Ok(Progress::fresh(path));
         }
         let text = match fs::read_to_string(&path) {
@@ -79,6 +81,9 @@ impl Progress {
 
     /// Durable before the next batch is sent.
     pub fn save(&self) -> Result<()> {
+        if self.path.as_os_str().is_empty() {
+            return Ok(());
+        }
         let shown = self.path.display();
         let failed = |e| Error::io(format!("writing '{shown}'"), e);
         if let Some(dir) = self.path.parent() {
@@ -93,12 +98,12 @@ impl Progress {
     }
 }
 
-fn note_path(arguments: &Arguments) -> Result<PathBuf> {
+fn note_path(arguments: &Arguments, file: &Path) -> Result<PathBuf> {
     let dir = crate::run::state_dir().ok_or_else(|| {
         Error::invalid("there is no place to note how far the import is")
             .hint("set HOME or XDG_STATE_HOME")
     })?;
-    let identity = identity(&arguments.file)?;
+    let identity = identity(file)?;
     let mut hasher = DefaultHasher::new();
     (identity, &arguments.into, arguments.target.url.trim_end_matches('/')).hash(&mut hasher);
     Ok(dir.join("imports").join(format!("{:016x}.json", hasher.finish())))

@@ -1,8 +1,7 @@
 //! The file as numbered batches of one of the formats that the ingest door takes.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use common::{Error, Result};
@@ -10,11 +9,14 @@ use formats::csv::Delimiter;
 
 use super::Arguments;
 use super::delimited::Delimited;
+use super::input::{Input, Packing};
 use super::lines::Lines;
 use super::parquet_file::ParquetFile;
 
 /// A batch is closed at about this size: large enough for the disk, small enough to repeat.
 pub const BATCH_BYTES: usize = 1 << 20;
+/// Places of a batch where its lines and those of the file part.
+const JUMPS_MAX: usize = 200;
 /// So much of a file is looked at to find its delimiter and types.
 pub const SAMPLE_BYTES: u64 = 16 << 20;
 
@@ -26,6 +28,16 @@ pub enum Format {
     /// One JSON object a line.
     Ndjson,
     Parquet,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Format::Csv => "CSV",
+            Format::Ndjson => "NDJSON",
+            Format::Parquet => "Parquet",
+        }
+    }
 }
 
 /// One request body.
@@ -43,6 +55,17 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// As a header says it.
+    pub fn lines_text(&self) -> String {
+        let pairs: Vec<String> = self.lines.iter().map(|(b, f)| format!("{b}:{f}")).collect();
+        pairs.join(",")
+    }
+
+    /// Time to close the batch: a header does not hold more.
+    pub fn has_many_jumps(&self) -> bool {
+        self.lines.len() >= JUMPS_MAX
+    }
+
     /// Line of the file for a line of the body.
     pub fn source_line(&self, body_line: u64) -> u64 {
         let after = self.lines.partition_point(|(body, _)| *body <= body_line);
@@ -61,78 +84,117 @@ impl Batch {
 }
 
 /// An open file.
-pub enum Source {
+pub struct Source {
+    pub input: Arc<Input>,
+    pub rows: Rows,
+}
+
+/// How its rows are read.
+pub enum Rows {
     Delimited(Delimited),
     Lines(Lines),
     Parquet(ParquetFile),
 }
 
 impl Source {
-    pub fn open(arguments: &Arguments) -> Result<Source> {
-        let path = &arguments.file;
-        let sample = sample(path)?;
-        let format = arguments.format.unwrap_or_else(|| format_of(path, &sample));
-        Ok(match format {
-            Format::Parquet => Source::Parquet(ParquetFile::open(path)?),
-            Format::Ndjson => Source::Lines(Lines::open(path, sample)?),
-            Format::Csv => Source::Delimited(Delimited::open(arguments, &sample)?),
-        })
+    pub fn open(arguments: &Arguments, path: &Path, sample_bytes: u64) -> Result<Source> {
+        let input = Arc::new(Input::open(path, arguments.encoding.as_deref(), sample_bytes)?);
+        let format = arguments.format.unwrap_or_else(|| format_of(path, &input.sample));
+        if format != Format::Csv
+            && let Some(option) = arguments.option_of_csv()
+        {
+            return Err(Error::invalid(format!("{option} is for delimited text")).hint(format!(
+                "'{}' is read as {}",
+                input.name(),
+                format.name()
+            )));
+        }
+        let rows = match format {
+            Format::Parquet => Rows::Parquet(ParquetFile::open(path)?),
+            Format::Ndjson => Rows::Lines(Lines::open(&input)?),
+            Format::Csv => Rows::Delimited(Delimited::open(arguments, &input)?),
+        };
+        Ok(Source { input, rows })
     }
 
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
-        match self {
-            Source::Delimited(s) => s.next_batch(),
-            Source::Lines(s) => s.next_batch(),
-            Source::Parquet(s) => s.next_batch(),
+        match &mut self.rows {
+            Rows::Delimited(s) => s.next_batch(),
+            Rows::Lines(s) => s.next_batch(),
+            Rows::Parquet(s) => s.next_batch(),
         }
     }
 
     /// Byte (row, for Parquet) and line of what comes next.
     pub fn place(&self) -> (u64, u64) {
-        match self {
-            Source::Delimited(s) => (s.reader.position, s.reader.line),
-            Source::Lines(s) => (s.reader.position, s.reader.line),
-            Source::Parquet(s) => (s.position, s.position + 1),
+        match &self.rows {
+            Rows::Delimited(s) => (s.reader.position, s.reader.line),
+            Rows::Lines(s) => (s.reader.position, s.reader.line),
+            Rows::Parquet(s) => (s.position, s.position + 1),
         }
     }
 
     /// Goes to a place that `place` gave.
     pub fn seek(&mut self, (position, line): (u64, u64)) -> Result<()> {
-        match self {
-            Source::Delimited(s) => s.reader.seek(position, line),
-            Source::Lines(s) => s.reader.seek(position, line),
-            Source::Parquet(s) => s.seek(position),
+        match &mut self.rows {
+            Rows::Delimited(s) => s.reader.seek(position, line),
+            Rows::Lines(s) => s.reader.seek(position, line),
+            Rows::Parquet(s) => s.seek(position),
         }
     }
 
-    /// In bytes, or rows for Parquet.
-    pub fn length(&self) -> u64 {
-        match self {
-            Source::Delimited(s) => s.reader.length,
-            Source::Lines(s) => s.reader.length,
-            Source::Parquet(s) => s.rows,
+    /// In bytes, or rows for Parquet; none of what is not known before its end.
+    pub fn length(&self) -> Option<u64> {
+        match &self.rows {
+            Rows::Parquet(s) => Some(s.rows),
+            _ => self.input.length(),
         }
+    }
+
+    pub fn is_delimited(&self) -> bool {
+        matches!(self.rows, Rows::Delimited(_))
     }
 
     pub fn counts_rows(&self) -> bool {
-        matches!(self, Source::Parquet(_))
+        matches!(self.rows, Rows::Parquet(_))
     }
-}
 
-fn sample(path: &Path) -> Result<Vec<u8>> {
-    let failed = |e| Error::io(format!("reading '{}'", path.display()), e);
-    let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
-        return Err(Error::invalid(format!("'{}' is a folder", path.display()))
-            .hint("import its files one by one"));
+    /// What the file was taken for, for people.
+    pub fn understood(&self) -> String {
+        let mut parts = vec![match &self.rows {
+            Rows::Delimited(s) => {
+                let between = match s.delimiter {
+                    Delimiter::Char(b'\t') => "tabs".into(),
+                    Delimiter::Char(c) => format!("'{}'", char::from(c)),
+                    Delimiter::Whitespace => "blanks".into(),
+                };
+                format!("{} fields between {between}", s.columns.len())
+            }
+            Rows::Lines(_) => "a JSON object a line".into(),
+            Rows::Parquet(s) => format!("Parquet, {} rows", s.rows),
+        }];
+        if let Rows::Delimited(s) = &self.rows {
+            parts.push(match s.has_header {
+                true => "named by the first line".into(),
+                false => "without a header".into(),
+            });
+        }
+        if !self.counts_rows() && self.input.encoding != encoding_rs::UTF_8 {
+            parts.push(self.input.encoding.name().into());
+        }
+        parts.extend(self.input.packing.map(|p| match p {
+            Packing::Gzip => "gzip".into(),
+            Packing::Zstd => "zstd".into(),
+        }));
+        format!("{}: {}", self.input.name(), parts.join(", "))
     }
-    let mut sample = vec![];
-    file.take(SAMPLE_BYTES).read_to_end(&mut sample).map_err(failed)?;
-    Ok(sample)
 }
 
 fn format_of(path: &Path, sample: &[u8]) -> Format {
-    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let packed = path.extension().is_some_and(|e| ["gz", "zst", "zstd"].iter().any(|p| e == *p));
+    let stem = path.file_stem().map(Path::new);
+    let named = if packed { stem.unwrap_or(path) } else { path };
+    let extension = named.extension().map(|e| e.to_string_lossy().to_lowercase());
     match extension.as_deref() {
         Some("parquet") => return Format::Parquet,
         Some("ndjson" | "jsonl" | "json") => return Format::Ndjson,
@@ -178,6 +240,9 @@ mod tests {
             ("a.txt", "1 2 3", Format::Csv),
             ("a.txt", " {\"a\":1}", Format::Ndjson),
             ("a", "PAR1...", Format::Parquet),
+            ("a.ndjson.gz", "", Format::Ndjson),
+            ("a.csv.zst", "{", Format::Csv),
+            ("-", "{\"a\":1}", Format::Ndjson),
         ] {
             assert_eq!(format_of(Path::new(name), sample.as_bytes()), format, "{name}");
         }

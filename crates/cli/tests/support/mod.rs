@@ -247,6 +247,15 @@ impl Server {
         Ran::new(&output)
     }
 
+    /// With something on standard input.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = self.project.command(arguments);
+        command.env("WATERSHED_URL", self.url()).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        Ran::new(&child.wait_with_output().unwrap())
+    }
+
     pub fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], b"")
     }

@@ -221,7 +221,7 @@ impl Bench {
     pub fn import(&self, topic: &str, sequence: u64, body: &str) -> Result<Ingested> {
         let (platform, topic, body) = (self.platform.clone(), topic.to_string(), body.to_string());
         self.on(async move {
-            platform.ingest_import(&topic, "file", sequence, body.into(), ndjson()).await
+            platform.ingest_import(&topic, "file", sequence, body.into(), ndjson(), None).await
         })
     }
 

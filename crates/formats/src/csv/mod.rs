@@ -7,9 +7,7 @@ mod record;
 mod sniff;
 mod write;
 
-pub use reader::{Header, Options, Position, Reader, Rows};
+pub use reader::{Header, Options, Position, Reader, Rows, header_line};
 pub use record::Delimiter;
-pub use sniff::{SAMPLE_BYTES, Sniffed, sniff};
+pub use sniff::{Sniffed, sniff};
 pub use write::write_rows;
-
-pub(crate) use sniff::{type_of_text, widen};

@@ -73,6 +73,8 @@ pub struct Rows {
     pub batch: RecordBatch,
     /// Line where each row starts.
     pub lines: Vec<u64>,
+    /// Byte position where each row starts.
+    pub starts: Vec<u64>,
     /// Byte position behind each row.
     pub ends: Vec<u64>,
     pub refused: Vec<BadLine>,
@@ -95,6 +97,7 @@ pub struct Reader {
     skipping: Option<(u64, usize, Vec<u8>)>,
     position: Position,
     lines: Vec<u64>,
+    starts: Vec<u64>,
     ends: Vec<u64>,
     refused: Vec<BadLine>,
     fields: Vec<Span>,
@@ -114,6 +117,7 @@ impl Reader {
             skipping: None,
             position,
             lines: vec![],
+            starts: vec![],
             ends: vec![],
             refused: vec![],
             fields: vec![],
@@ -188,6 +192,7 @@ impl Reader {
         Ok(Rows {
             batch,
             lines: std::mem::take(&mut self.lines),
+            starts: std::mem::take(&mut self.starts),
             ends: std::mem::take(&mut self.ends),
             refused: std::mem::take(&mut self.refused),
             position: self.position,
@@ -311,6 +316,7 @@ impl Reader {
         match self.push(text, fields) {
             Ok(()) => {
                 self.lines.push(self.position.line);
+                self.starts.push(self.position.bytes);
                 self.ends.push(self.position.bytes + raw.len() as u64);
             }
             Err(fault) => {
@@ -379,6 +385,20 @@ impl Reader {
         match (near.next(), near.next()) {
             (Some((column, _)), None) => Some(column),
             _ => None,
+        }
+    }
+}
+
+/// The line with the names, of a body that begins with one.
+pub fn header_line(body: &[u8]) -> Option<&[u8]> {
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let (mut at, mut fields) = (0, vec![]);
+    loop {
+        let rest = &body[at..];
+        match record::next(rest, Delimiter::Char(b','), usize::MAX, true, &mut fields) {
+            Found::Blank { len } if len > 0 => at += len,
+            Found::Record { len } => return Some(rest[..len].trim_ascii_end()),
+            _ => return None,
         }
     }
 }

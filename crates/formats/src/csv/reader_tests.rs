@@ -177,11 +177,11 @@ fn an_import_goes_on_behind_its_last_row() {
 
 /// Reads a turbofan file by what `sniff` says of it.
 fn read_turbofan(file: &[u8]) -> Vec<Rows> {
-    let sniffed = sniff(&file[..file.len().min(1 << 20)]);
+    let sniffed = sniff(&file[..file.len().min(1 << 20)], false, None, None);
     assert_eq!((sniffed.delimiter, sniffed.has_header), (Delimiter::Whitespace, false));
     assert_eq!(sniffed.columns.len(), 26);
     assert_eq!(sniffed.columns[25].0, "c26");
-    let fields = sniffed.columns.into_iter().map(|(n, t)| Field::new(n, t, false));
+    let fields = sniffed.columns.into_iter().map(|(n, s)| Field::new(n, s.data_type(), false));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let options =
         Options { delimiter: sniffed.delimiter, header: Header::None, ..Options::default() };

@@ -5,9 +5,9 @@ use super::*;
 use crate::types::sql_name;
 
 fn shown(sample: &str) -> String {
-    let found = sniff(sample.as_bytes());
+    let found = sniff(sample.as_bytes(), true, None, None);
     let columns: Vec<String> =
-        found.columns.iter().map(|(n, t)| format!("{n} {}", sql_name(t))).collect();
+        found.columns.iter().map(|(n, s)| format!("{n} {}", sql_name(&s.data_type()))).collect();
     let delimiter = match found.delimiter {
         Delimiter::Char(c) => format!("{:?}", char::from(c)),
         Delimiter::Whitespace => "blanks".into(),
@@ -32,8 +32,12 @@ fn samples() {
         ("ann,bern\nbob,rome\nann,oslo\n", "',' false c1 TEXT, c2 TEXT"),
         ("at\n2026-01-01 10:00:00\n2026-01-01 11:00:00\n", "',' true at TIMESTAMP"),
         ("\"a,b\",c\n\"x\ny\",1\n\"z\",2\n", "',' true a,b TEXT, c BIGINT"),
-        ("\u{feff}a,a,\n1,2,3\n", "',' false c1 TEXT, c2 TEXT, c3 BIGINT"),
-        ("n\n99999999999999999999\n", "',' true n TEXT"),
+        ("\u{feff}a,a,\n1,2,3\n", "',' true a BIGINT, a BIGINT,  BIGINT"),
+        (",sensor,celsius\n0,roof,12.5\n", "',' true  BIGINT, sensor TEXT, celsius DOUBLE"),
+        (",a\nx,b\n", "',' false c1 TEXT, c2 TEXT"),
+        ("id,\"t\n(C)\",note\n1,20.5,\"a\nb\"\n", "',' true id BIGINT, t\n(C) DOUBLE, note TEXT"),
+        ("phone,part\n+49151,12E5\n+49152,7e10\n", "',' true phone TEXT, part TEXT"),
+        ("n\n99999999999999999999\n", "',' true n DECIMAL(20,0)"),
         ("", "',' false "),
     ] {
         assert_eq!(shown(sample), want, "{sample}");
@@ -42,10 +46,10 @@ fn samples() {
 
 #[test]
 fn a_cut_last_line_does_not_count() {
-    let mut sample = "k,v\n".to_string();
-    while sample.len() < SAMPLE_BYTES {
-        sample.push_str("1,2026-01-01\n");
-    }
-    sample.push_str("1,2026");
-    assert_eq!(shown(&sample), "',' true k BIGINT, v DATE");
+    let sample = b"k,v\n1,2026-01-01\n1,2026";
+    let types = |whole| {
+        let found = sniff(sample, whole, None, None);
+        sql_name(&found.columns[1].1.data_type())
+    };
+    assert_eq!((types(false), types(true)), ("DATE".into(), "TEXT".into()));
 }

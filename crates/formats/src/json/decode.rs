@@ -3,7 +3,8 @@
 //!
 //! - Member names match columns exactly, else without regard to ASCII case if only one column does.
 //!   Unknown members are ignored; of a repeated member the last counts; a missing one is NULL.
-//! - Texts are never read as numbers or booleans. TIMESTAMP: RFC 3339 with any offset, without one
+//! - Texts are never read as numbers or booleans. TEXT takes what is no text as it is written in
+//!   JSON, as Spark's `from_json` does. TIMESTAMP: RFC 3339 with any offset, without one
 //!   as UTC, or a number since 1970: seconds, milliseconds, microseconds or nanoseconds, as its
 //!   size says. BINARY: base64.
 //! - With a projection, other members are checked for JSON grammar only.
@@ -403,10 +404,15 @@ fn text<'a>(cursor: &mut Cursor<'a>) -> Result<std::borrow::Cow<'a, [u8]>, Miss>
 
 #[inline]
 fn push_string(strings: &mut Strings, cursor: &mut Cursor<'_>) -> Result<(), Miss> {
-    if cursor.peek() != b'"' {
-        return Err(Miss::Type(""));
+    match cursor.peek() {
+        b'"' => cursor.string_into(&mut strings.bytes)?,
+        b'{' | b'[' | b't' | b'f' | b'-' | b'0'..=b'9' => {
+            let start = cursor.at;
+            cursor.skip()?;
+            strings.bytes.extend_from_slice(&cursor.bytes[start..cursor.at]);
+        }
+        _ => return Err(Miss::Type("")),
     }
-    cursor.string_into(&mut strings.bytes)?;
     strings.close();
     Ok(())
 }

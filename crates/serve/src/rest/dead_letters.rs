@@ -1,12 +1,16 @@
-//! `/api/dead-letters`: what was refused, newest first.
+//! `/api/dead-letters`: what was refused, newest first; sent again, or removed.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
-use common::Error;
-use engine::{DeadLetterPage, DeadLetterQuery};
+use axum::http::HeaderMap;
+use common::{Error, Result};
+use engine::{Chosen, DeadLetterPage, DeadLetterQuery, Resend, Resent};
+use serde_json::{Value, json};
 
 use super::parameters::Parameters;
 use crate::app::App;
+use crate::body;
 use crate::problem::Answer;
 
 const KINDS: [&str; 10] = [
@@ -31,12 +35,34 @@ pub async fn list(
     let limit = parameters.limit(100, app.limits.rows_max)?;
     let after = parameters.take("after");
     parameters.finish(&["topic", "kind", "limit", "after"])?;
-    if let Some(kind) = &kind
-        && !KINDS.contains(&kind.as_str())
-    {
-        let e = Error::invalid(format!("there is no kind '{kind}'"));
-        return Err(e.hint(format!("known are: {}", KINDS.join(", "))).into());
-    }
+    check_kind(kind.as_deref())?;
     let query = DeadLetterQuery { topic, kind, limit, after };
     Ok(Json(app.platform.dead_letters(query).await?))
+}
+
+fn check_kind(kind: Option<&str>) -> Result<()> {
+    match kind.filter(|kind| !KINDS.contains(kind)) {
+        None => Ok(()),
+        Some(kind) => Err(Error::invalid(format!("there is no kind '{kind}'"))
+            .hint(format!("known are: {}", KINDS.join(", ")))),
+    }
+}
+
+pub async fn resend(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<Resent>> {
+    let wanted: Resend = body::json(&app, &headers, body, r#"{"topic": "readings"}"#).await?;
+    check_kind(wanted.kind.as_deref())?;
+    Ok(Json(app.platform.resend(wanted).await?))
+}
+
+pub async fn delete(State(app): State<App>, mut parameters: Parameters) -> Answer<Json<Value>> {
+    let ids = parameters.take("ids").unwrap_or_default();
+    let ids = ids.split(',').filter(|id| !id.is_empty()).map(str::to_string).collect();
+    let chosen = Chosen { ids, topic: parameters.take("topic"), kind: parameters.take("kind") };
+    parameters.finish(&["ids", "topic", "kind"])?;
+    check_kind(chosen.kind.as_deref())?;
+    Ok(Json(json!({ "deleted": app.platform.delete_dead_letters(chosen).await? })))
 }

@@ -95,6 +95,33 @@ pub const ROUTES: &[Route] = &[
             || get(dead_letters::list),
         )
     },
+    Route {
+        method: "DELETE",
+        query: &[
+            parameter("ids", "string", "ids, separated by commas"),
+            parameter("topic", "string", "all of this topic"),
+            parameter("kind", "string", "all of this kind"),
+        ],
+        ..read(
+            "/api/dead-letters",
+            "deleteDeadLetters",
+            "Removes dead letters",
+            "DeletedLetters",
+            || delete(dead_letters::delete),
+        )
+    },
+    Route {
+        method: "POST",
+        takes: &[JSON],
+        ..read(
+            "/api/dead-letters/resend",
+            "resendDeadLetters",
+            "Sends dead letters again, each once: those of `ids`, or all of a `topic` or `kind`; \
+             `edited` has what is sent in the place of a letter's bytes, by its id",
+            "Resent",
+            || post(dead_letters::resend),
+        )
+    },
     read("/api/groups", "listGroups", "All consumer groups, with their lag", "Groups", || {
         get(groups::list)
     }),

@@ -126,13 +126,47 @@ fn schemas() -> Value {
             ("dead_letters", number()), ("problems", list_of("Problem")),
             ("memory_bytes", any()), ("disk_bytes", any()),
         ]),
-        "DeadLetters": object(&[("rows", anys()), ("next", optional()), ("total", number())]),
         "Dashboards": anys(),
     });
-    if let (Value::Object(all), Value::Object(of_log)) = (&mut schemas, log_schemas()) {
-        all.extend(of_log);
+    for more in [log_schemas(), letter_schemas()] {
+        if let (Value::Object(all), Value::Object(more)) = (&mut schemas, more) {
+            all.extend(more);
+        }
     }
     schemas
+}
+
+/// Of dead letters.
+fn letter_schemas() -> Value {
+    let (text, number) = (|| type_of("string"), || type_of("integer"));
+    let letter = object(&[
+        ("id", text()),
+        ("at", text()),
+        ("topic", text()),
+        ("view", text()),
+        ("partition", number()),
+        ("offset", number()),
+        ("file", text()),
+        ("line", number()),
+        ("column", text()),
+        ("kind", text()),
+        ("reason", text()),
+        ("header", text()),
+        ("resent_at", text()),
+        ("raw", text()),
+        ("raw_bytes", text()),
+    ]);
+    json!({
+        "DeadLetters": object(&[
+            ("rows", json!({ "type": "array", "items": letter })),
+            ("next", json!({ "type": ["string", "null"] })), ("total", number()),
+        ]),
+        "DeletedLetters": object(&[("deleted", number())]),
+        "Resent": object(&[
+            ("accepted", number()), ("refused", number()),
+            ("left", json!({ "type": "object", "additionalProperties": text() })),
+        ]),
+    })
 }
 
 /// Of topics and groups.

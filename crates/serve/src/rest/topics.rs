@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::{Error, Kind, Offset, Partition, Result};
-use engine::{Event, Ingested, TopicInfo};
+use engine::{Event, Ingested, Origin, TopicInfo};
 use formats::BodyKind;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -21,6 +21,10 @@ use crate::problem::{Answer, Problem};
 
 /// `<import id>;<sequence>`: a repeat is answered with the first answer and appends nothing.
 const IMPORT: &str = "watershed-import";
+/// The file that the lines of a body are of, percent-encoded.
+const FILE: &str = "watershed-file";
+/// `<line of the body>:<line of the file>`, where the distance changes, separated by commas.
+const LINES: &str = "watershed-lines";
 
 pub async fn list(State(app): State<App>) -> Json<Vec<TopicInfo>> {
     Json(app.platform.topics())
@@ -55,6 +59,7 @@ pub async fn ingest(
     };
     let kind = BodyKind::of(content_type).map_err(unsupported_media)?;
     let import = import_mark(&headers)?;
+    let origin = origin(&headers)?;
     find(&app, &topic)?;
     let unpacked = body::read(&app, &headers, body).await.map_err(|e| match e.kind() {
         Kind::Unsupported => unsupported_media(e),
@@ -64,7 +69,7 @@ pub async fn ingest(
         None => app.platform.ingest(&topic, unpacked.bytes.clone(), kind).await?,
         Some((id, sequence)) => {
             let bytes = unpacked.bytes.clone();
-            app.platform.ingest_import(&topic, &id, sequence, bytes, kind).await?
+            app.platform.ingest_import(&topic, &id, sequence, bytes, kind, origin).await?
         }
     };
     answer(ingested)
@@ -104,6 +109,21 @@ fn import_mark(headers: &HeaderMap) -> Result<Option<(String, u64)>> {
         Ok(n) if n > 0 && harmless && (1..=64).contains(&id.len()) => Ok(Some((id.into(), n))),
         _ => Err(bad()),
     }
+}
+
+fn origin(headers: &HeaderMap) -> Result<Option<Origin>> {
+    let Some(file) = headers.get(FILE) else { return Ok(None) };
+    let bad = || Error::invalid("the headers 'Watershed-File' and 'Watershed-Lines' do not parse");
+    let file = file.to_str().map_err(|_| bad())?;
+    let file = percent_encoding::percent_decode_str(file).decode_utf8_lossy().into_owned();
+    let lines = headers.get(LINES).map_or(Ok(""), |value| value.to_str()).map_err(|_| bad())?;
+    let pair = |pair: &str| -> Option<(u64, u64)> {
+        let (body, file) = pair.split_once(':')?;
+        Some((body.parse().ok()?, file.parse().ok()?))
+    };
+    let lines = lines.split(',').filter(|p| !p.is_empty());
+    let lines = lines.map(|p| pair(p).ok_or_else(bad)).collect::<Result<_>>()?;
+    Ok(Some(Origin { file, lines }))
 }
 
 pub async fn read(
