@@ -72,7 +72,7 @@ mod tests {
         };
         let csv = ["Sensor ID", " temp (°C) ", "1st", "", "at", "value", "value", "Value"];
         let columns = "sensor_id|temp_c|c1st|column_4|at|value|value_2|value_3";
-        assert_eq!(of(&csv, false), (columns.into(), 7));
+        assert_eq!(of(&csv, false), (columns.into(), 6));
         let json = ["UserUPN", "UserUpn", "_id", "Sensor ID", "a.b", "größe", "x/y"];
         let columns = "UserUPN|UserUpn_2|id|sensor_id|a.b|größe|x_y";
         assert_eq!(of(&json, true), (columns.into(), 4));
