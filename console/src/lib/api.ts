@@ -105,8 +105,14 @@ export const api = {
   changesUrl: (view: string) => `/api/views/${seg(view)}/changes`,
   dashboards: () => call<T.Dashboard[]>('/api/dashboards'),
   deadLetters: (p: { topic?: string; kind?: string; limit?: number; after?: string }) =>
-    call<{ rows: T.DeadLetter[]; next?: string | null; total?: number }>(
-      `/api/dead-letters${query(p)}`,
+    call<T.LettersPage>(`/api/dead-letters${query(p)}`),
+  /** `edited` is sent in the place of a letter's bytes, by its id. */
+  resend: (p: T.ChosenLetters & { edited?: Record<string, string> }) =>
+    call<T.Resent>('/api/dead-letters/resend', post(p)),
+  deleteLetters: (p: T.ChosenLetters) =>
+    call<{ deleted: number }>(
+      `/api/dead-letters${query({ ids: p.ids?.join(','), topic: p.topic, kind: p.kind })}`,
+      { method: 'DELETE' },
     ),
   sql: (text: string, signal?: AbortSignal) =>
     call<T.SqlResult>('/api/sql', { ...post({ query: text }), signal }),

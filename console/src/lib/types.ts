@@ -253,11 +253,37 @@ export interface DeadLetter {
   view?: string | null;
   partition?: number | null;
   offset?: number | null;
+  file?: string | null;
   line?: number | null;
   column?: string | null;
   kind: string;
   reason: string;
+  /** The names of the columns, where `raw` is a line of CSV. */
+  header?: string | null;
+  resent_at?: string | null;
   raw: string;
+  /** In base64, where `raw` is not all of it because it is no text. */
+  raw_bytes?: string | null;
+}
+
+export interface LettersPage {
+  rows: DeadLetter[];
+  next?: string | null;
+  total?: number;
+}
+
+/** Which letters are meant: by id, or all of a topic, a kind, or both. */
+export interface ChosenLetters {
+  ids?: string[];
+  topic?: string;
+  kind?: string;
+}
+
+export interface Resent {
+  accepted: number;
+  refused: number;
+  /** By id, why it can't be sent again. */
+  left: Record<string, string>;
 }
 
 export interface Panel {
