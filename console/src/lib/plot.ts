@@ -1,6 +1,6 @@
 // From rows to a picture: finds out which columns are times, figures and names, chooses the axes,
 // and turns rows into aligned series. Pure functions, so that they are tested without a browser.
-import { isTime, isWindow, time, unitOf, withUnit } from './format.ts';
+import { isTime, isWindow, raw, time, unitOf, withUnit } from './format.ts';
 import type { Column, Row } from './types.ts';
 
 export type Kind = 'time' | 'number' | 'text' | 'other';
@@ -254,8 +254,7 @@ export function windowColumn(columns: Column[], rows: Row[]): string | null {
 
 export function toCsv(columns: Column[], rows: Row[]): string {
   const quote = (v: unknown) => {
-    const s =
-      v === null || v === undefined ? '' : typeof v === 'object' ? JSON.stringify(v) : String(v);
+    const s = v === null || v === undefined ? '' : typeof v === 'object' ? raw(v) : String(v);
     return /[",\n\r]/.test(s) ? `"${s.replaceAll('"', '""')}"` : s;
   };
   const lines = [
