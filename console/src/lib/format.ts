@@ -70,6 +70,17 @@ export function clock(v: string | number): string {
   return time(Math.floor(new Date(v).getTime() / 1000) * 1000);
 }
 
+/** What has stopped comes before what runs; else the order stays. */
+export function failedFirst<T extends { state: string }>(all: T[]): T[] {
+  return [...all].sort((a, b) => Number(b.state === 'failed') - Number(a.state === 'failed'));
+}
+
+/** A count where there is room for four characters: "950", "12k", "3M". */
+export function brief(n: number): string {
+  if (n < 1000) return String(n);
+  return n < 1e6 ? `${Math.floor(n / 1000)}k` : `${Math.floor(n / 1e6)}M`;
+}
+
 /** How far a view is behind, in time where a rate allows it. */
 export function lag(events: Maybe, perSecond: Maybe): string {
   if (!known(events)) return UNKNOWN;
