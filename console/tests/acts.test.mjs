@@ -1,6 +1,7 @@
 // What a person does: move by keyboard alone, pause, filter, ask, make an error, change the theme,
 // lose the server and get it back. Against the fake server, whose behaviour is known.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, afterEach, before, test } from 'node:test';
 import { launch, settled } from './browser.mjs';
 import { startFake } from './fake-server.mjs';
@@ -265,6 +266,142 @@ test('dead letters are filtered and come page by page', async () => {
   await page.waitForURL(/kind=late/);
   await page.getByLabel('topic').selectOption('network');
   await page.getByText('Nothing refused that matches').waitFor();
+});
+
+test('letters are edited, sent again, deleted and exported', async () => {
+  const own = await startFake();
+  try {
+    await open('/');
+    await page.goto(`${own.url}/dead-letters?kind=type`);
+    await settled(page);
+    const rows = page.locator('[aria-label="Dead letters"] tbody tr:not(.editor)');
+    const told = page.locator('[role=status]');
+    assert.equal(await rows.count(), 11);
+    assert.match(await rows.nth(5).locator('.place').textContent(), /^exports.*, line 5, column/);
+    // While one is edited nothing slips away under it.
+    await rows.first().getByRole('button', { name: 'Edit letter 999' }).click();
+    const field = page.getByLabel('What is sent to cpu in its place');
+    assert.equal(await field.evaluate((e) => document.activeElement === e), true);
+    await field.fill('{"core":"cpu1","percent":12,"at":"2026-11-22T10:00:00Z"}');
+    await page.keyboard.press('Control+Enter');
+    await told.getByText('1 accepted, 0 refused again', { exact: true }).waitFor();
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 10);
+    await page.getByLabel('all of the page').check();
+    await page.getByText('10 chosen').waitFor();
+    await rows.nth(1).getByRole('checkbox').uncheck();
+    await page.getByRole('button', { name: 'Send again' }).click();
+    await told.getByText('0 accepted, 9 refused again', { exact: true }).waitFor();
+    await page.waitForFunction(() => /1009/.test(document.querySelector('tbody')?.innerHTML));
+    assert.equal(await rows.count(), 10);
+    await rows.first().getByRole('checkbox').check();
+    await page.getByRole('button', { name: 'Delete…' }).click();
+    assert.match(await active(), /^BUTTON Keep/);
+    await page.getByRole('button', { name: 'Delete', exact: true }).click();
+    await told.getByText('1 deleted').waitFor();
+    await page.waitForFunction(() => document.querySelectorAll('tbody tr').length === 9);
+    await page.getByLabel('state').selectOption('all');
+    await page.waitForURL(/state=all/);
+    assert.equal(await rows.filter({ hasText: 'sent again' }).count(), 10);
+    const saving = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Export' }).click();
+    const saved = await readFile(await (await saving).path(), 'utf8');
+    assert.equal(saved.trimEnd().split('\n').length, 19);
+  } finally {
+    await own.stop();
+  }
+});
+
+test('what cannot be sent again is told, and all of a filter is meant at once', async () => {
+  const own = await startFake();
+  try {
+    await open('/');
+    await page.goto(`${own.url}/dead-letters?topic=cpu`);
+    await settled(page);
+    await page.getByLabel('all of the page').check();
+    await page.getByRole('button', { name: 'Choose all letters of cpu' }).click();
+    await page.getByRole('button', { name: 'Send again' }).click();
+    await page.getByText(/left: the event is in the topic/).waitFor();
+    await page.getByLabel('kind').selectOption('late');
+    await page.locator('.tag', { hasText: 'late' }).first().waitFor();
+    assert.equal(await page.getByRole('button', { name: /^Edit/ }).count(), 0);
+  } finally {
+    await own.stop();
+  }
+});
+
+test('a failed view is red and first', async () => {
+  const own = await startFake({ problems: true });
+  try {
+    await open('/');
+    await page.goto(`${own.url}/views`);
+    await settled(page);
+    const first = page.locator('tbody tr').first();
+    assert.match(await first.textContent(), /temperature_minute.*division by zero/);
+    assert.equal(await first.locator('.tag.bad').textContent(), 'failed');
+  } finally {
+    await own.stop();
+  }
+});
+
+test('statements run one after the other, up to the first that fails', async () => {
+  await open('/sql');
+  await page.locator('[data-editor=ready]').waitFor({ state: 'attached' });
+  await page.locator('.cm-content').click();
+  await page.keyboard.insertText('CREATE TOPIC a;\nSELECT * FROM cpu_minute LIMIT 3;\n');
+  await page.keyboard.insertText("SELECT ';' FROM nowhere; SELECT * FROM disk_free");
+  fake.world.asked.length = 0;
+  await page.keyboard.press('Control+Enter');
+  await page.getByText('line 3, column 17').waitFor();
+  assert.equal(await page.locator('.cm-lintRange-error').textContent(), 'nowhere');
+  await page.getByText('one did not run').waitFor();
+  assert.deepEqual(fake.world.asked, [
+    'CREATE TOPIC a',
+    'SELECT * FROM cpu_minute LIMIT 3',
+    "SELECT ';' FROM nowhere",
+  ]);
+  const steps = page.locator('[aria-label=Statements] li');
+  assert.match(await steps.first().textContent(), /created topic 'a'/);
+  await steps.nth(1).getByRole('button').click();
+  const saving = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Download CSV' }).click();
+  const csv = await readFile(await (await saving).path(), 'utf8');
+  assert.match(csv, /^core,w,percent,n\r\n/);
+  assert.equal(csv.trimEnd().split('\r\n').length, 4);
+});
+
+test('the text of the SQL page survives a reload, its statements are a history', async () => {
+  await open('/sql');
+  await page.locator('[data-editor=ready]').waitFor({ state: 'attached' });
+  await page.locator('.cm-content').click();
+  await page.keyboard.insertText('SELECT * FROM disk_free LIMIT 2');
+  await page.keyboard.press('Control+Enter');
+  await page.getByText('2 rows', { exact: false }).first().waitFor();
+  await page.keyboard.insertText(' -- more');
+  const reload = async (path) => {
+    await page.goto(fake.url + path);
+    await page.locator('[data-editor=ready]').waitFor({ state: 'attached' });
+  };
+  await page.reload();
+  await page.locator('.cm-content', { hasText: 'LIMIT 2 -- more' }).waitFor();
+  await reload('/sql?q=SELECT%201');
+  assert.equal(await page.locator('.cm-content').textContent(), 'SELECT 1');
+  await reload('/sql');
+  assert.match(await page.locator('.cm-content').textContent(), /LIMIT 2 -- more$/);
+  await page.locator('[aria-labelledby=history] button', { hasText: 'disk_free' }).click();
+  assert.match(await page.locator('.cm-content').textContent(), /LIMIT 2$/);
+  await page.getByRole('button', { name: 'Clear' }).click();
+  await page.getByText('What you run is kept here').waitFor();
+});
+
+test('nothing is cut off at 375 px', async () => {
+  await open('/', { viewport: { width: 375, height: 812 } });
+  await settled(page, { charts: 5 });
+  const cut = await page.evaluate(() => {
+    const badge = document.querySelector('.short-badge').getBoundingClientRect();
+    const table = document.querySelector('[aria-label="What runs"]');
+    return { badge: badge.right - innerWidth, table: table.scrollWidth - table.clientWidth };
+  });
+  assert.ok(cut.badge <= 0 && cut.table <= 0, JSON.stringify(cut));
 });
 
 test('unknown is shown as unknown, lag as time', async () => {

@@ -76,6 +76,11 @@ export class World {
     this.offsets = new Map();
     this.gone = new Set();
     this.produced = [];
+    this.asked = [];
+    /** Of dead letters, by id. */
+    this.resent = new Map();
+    this.deleted = new Set();
+    this.refusedAgain = [];
   }
 
   epoch(now = Date.now()) {
@@ -279,7 +284,7 @@ export class World {
         : `CREATE MATERIALIZED VIEW ${k.view} AS\nSELECT ${k.by}, window(at, '1 minute') AS w, -- one row a minute\n  avg(${k.y}) AS ${k.y}, count(*) AS n\nFROM ${k.topic} GROUP BY ${k.by}, window(at, '1 minute')`,
       columns: this.columns(k),
       key: k.total ? [k.by] : [k.by, 'w'],
-      state: 'running',
+      ...(this.problems && i === 3 ? STOPPED : { state: 'running' }),
       epoch: this.epoch(now),
       rows: k.total ? k.names.length : k.names.length * 60,
       lag_events: i === 2 ? 12 : 0,
@@ -432,6 +437,49 @@ export class World {
   }
 
   deadLetters() {
+    return [...this.refusedAgain, ...this.firstLetters()]
+      .filter((l) => !this.deleted.has(l.id))
+      .map((l) => (this.resent.has(l.id) ? { ...l, resent_at: this.resent.get(l.id) } : l));
+  }
+
+  /** Sends letters again: an object whose `percent` is a percentage fits. */
+  resend({ ids = [], topic, kind, edited = {} }) {
+    const answer = { accepted: 0, refused: 0, left: {} };
+    const named = new Set([...ids, ...Object.keys(edited)]);
+    for (const l of this.deadLetters()) {
+      const meant = named.size
+        ? named.has(l.id)
+        : (!topic || l.topic === topic) && (!kind || l.kind === kind);
+      if (!meant) continue;
+      if (l.resent_at) answer.left[l.id] = 'it was sent again already';
+      else if (l.view) answer.left[l.id] = 'the event is in the topic: mend the view';
+      else {
+        const raw = edited[l.id] ?? l.raw;
+        this.resent.set(l.id, iso(Date.now()));
+        if (fits(raw)) answer.accepted++;
+        else {
+          answer.refused++;
+          const id = String(1001 + this.refusedAgain.length);
+          this.refusedAgain.unshift({ ...l, id, raw, at: iso(Date.now()), file: undefined });
+        }
+      }
+    }
+    return answer;
+  }
+
+  deleteLetters(q) {
+    const ids = q.get('ids')?.split(',');
+    const gone = this.deadLetters().filter((l) =>
+      ids
+        ? ids.includes(l.id)
+        : (!q.get('topic') || l.topic === q.get('topic')) &&
+          (!q.get('kind') || l.kind === q.get('kind')),
+    );
+    for (const l of gone) this.deleted.add(l.id);
+    return { deleted: gone.length };
+  }
+
+  firstLetters() {
     if (this.empty) return [];
     const kinds = ['parse', 'type', 'missing', 'check', 'late', 'encoding'];
     const samples = [
@@ -458,6 +506,7 @@ export class World {
       view: kinds[i % 6] === 'late' ? 'cpu_minute' : null,
       partition: i % 2,
       offset: null,
+      file: i % 7 === 3 ? 'exports/cpu-2026-11.ndjson' : undefined,
       line: kinds[i % 6] === 'late' ? null : (i % 9) + 1,
       column: [null, 'percent', 'at', 'percent', null, null][i % 6],
       kind: kinds[i % 6],
@@ -466,6 +515,18 @@ export class World {
     }));
   }
 }
+
+const STOPPED = {
+  state: 'failed',
+  error: {
+    type: 'about:blank',
+    title: 'invalid',
+    status: 400,
+    code: 'invalid',
+    detail: 'division by zero in celsius / n',
+    hint: "leave such rows out with 'WHERE n <> 0'",
+  },
+};
 
 const PROBLEMS = [
   {
@@ -486,3 +547,12 @@ const PROBLEMS = [
     },
   },
 ];
+
+function fits(raw) {
+  try {
+    const { percent, at } = JSON.parse(raw);
+    return typeof percent === 'number' && percent <= 100 && typeof at === 'string';
+  } catch {
+    return false;
+  }
+}

@@ -53,6 +53,9 @@ async function handle(world, req, res, streams) {
   if (room === 'groups') return group(world, name, more, req, res);
   if (room === 'views' && !name) return json(res, world.views());
   if (room === 'views') return view(world, name, more, q, req, res, streams);
+  if (room === 'dead-letters' && name === 'resend')
+    return json(res, world.resend(JSON.parse(await body(req))));
+  if (room === 'dead-letters' && req.method === 'DELETE') return json(res, world.deleteLetters(q));
   if (room === 'dead-letters') return deadLetters(world, q, res);
   if (room === 'sql' && req.method === 'POST') return sql(world, await body(req), res);
   return problem(res, 404, `no such path "${url.pathname}"`);
@@ -162,6 +165,7 @@ function deadLetters(world, q, res) {
 
 function sql(world, text, res) {
   const { query } = JSON.parse(text);
+  world.asked.push(query);
   const made = /^\s*create\s+topic\s+(\w+)/i.exec(query);
   if (made) return json(res, { message: `created topic '${made[1]}'` });
   const from = /\bfrom\s+"?(\w+)"?/i.exec(query);

@@ -38,6 +38,7 @@ async function fakePages() {
     startFake({ empty: true }),
   ]);
   servers = [full, wrong, empty];
+  wrong.world.resend({ ids: ['1000', '997', '995'] });
   const sql = encodeURIComponent('SELECT * FROM cpu_minute LIMIT 40');
   return [
     { name: 'home', url: `${full.url}/`, charts: 5, text: 'What runs' },
@@ -65,6 +66,7 @@ async function fakePages() {
     { name: 'empty group', url: `${full.url}/groups/reports`, text: 'Nobody is in the group' },
     { name: 'unknown group', url: `${full.url}/groups/biling`, text: 'did you mean', errors: true },
     { name: 'views', url: `${full.url}/views`, text: 'cpu_minute' },
+    { name: 'failed view in the list', url: `${wrong.url}/views`, text: 'division by zero' },
     { name: 'no views', url: `${empty.url}/views`, text: 'CREATE MATERIALIZED VIEW' },
     { name: 'view', url: `${full.url}/views/cpu_minute`, charts: 1, text: 'Watermark' },
     {
@@ -81,6 +83,13 @@ async function fakePages() {
       editor: true,
     },
     {
+      name: 'sql, several statements',
+      url: `${full.url}/sql?run=1&q=${sql};${sql};SELECT%201%20FROM%20nowhere`,
+      text: 'What to do',
+      errors: true,
+      editor: true,
+    },
+    {
       name: 'sql error',
       url: `${full.url}/sql?run=1&q=SELECT%201%20FROM%20nowhere`,
       text: 'What to do',
@@ -92,6 +101,22 @@ async function fakePages() {
       name: 'dead letters, filtered',
       url: `${full.url}/dead-letters?kind=late`,
       text: 'its window closed',
+    },
+    { name: 'letters sent again', url: `${wrong.url}/dead-letters?state=all`, text: 'sent again ' },
+    {
+      name: 'a letter edited',
+      url: `${full.url}/dead-letters?topic=cpu`,
+      text: 'As it came',
+      act: (page) => page.getByRole('button', { name: /^Edit/ }).nth(1).click(),
+    },
+    {
+      name: 'letters to be deleted',
+      url: `${full.url}/dead-letters`,
+      text: 'As it came',
+      act: async (page) => {
+        await page.getByLabel('all of the page').check();
+        await page.getByRole('button', { name: 'Delete…' }).click();
+      },
     },
     { name: 'no dead letters', url: `${empty.url}/dead-letters`, text: 'Nothing refused' },
     { name: 'nothing here', url: `${full.url}/nowhere`, text: 'Nothing here' },
@@ -160,6 +185,7 @@ async function visit(target, look) {
     if (target.text)
       await page.waitForFunction((s) => document.body.textContent.includes(s), target.text);
     if (target.editor) await page.locator('[data-editor=ready]').waitFor({ state: 'attached' });
+    await target.act?.(page);
     await page.evaluate(axe);
     const found = await page.evaluate(() =>
       window.axe.run(document, {

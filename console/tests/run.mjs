@@ -31,7 +31,7 @@ step('browser tests', process.execPath, [
   '--test',
   '--test-reporter=spec',
   'tests/pages.test.mjs',
-  ...(real ? [] : ['tests/acts.test.mjs']),
+  real ? 'tests/real.test.mjs' : 'tests/acts.test.mjs',
 ]);
 console.log(
   `console tests passed (${real ? `against ${real}` : 'types, unit, browser against the fake server'})`,

@@ -14,6 +14,10 @@ describe('figures', () => {
     [f.compact(4_571_000), '4.57 M'],
     [f.compact(2e9), '2 G'],
     [f.compact(-12_345), '-12.3 k'],
+    [f.brief(950), '950'],
+    [f.brief(12_345), '12k'],
+    [f.brief(999_999), '999k'],
+    [f.brief(3_400_000), '3M'],
     [f.rate(0), '0/s'],
     [f.rate(13.04), '13.0/s'],
     [f.bytes(0), '0 B'],
@@ -140,4 +144,12 @@ describe('text', () => {
       '{"sensor":"a","celsius":21.5,"n":1,"at":"2026-11-22T10:00:00Z"}',
     );
   });
+});
+
+it('what has stopped comes first, the rest in its order', () => {
+  const all = ['a', 'b', 'c', 'd'].map((name, i) => ({
+    name,
+    state: i % 2 ? 'failed' : 'running',
+  }));
+  expect(f.failedFirst(all).map((v) => v.name)).toEqual(['b', 'd', 'a', 'c']);
 });
