@@ -153,6 +153,21 @@ fn psql_works_where_there_is_one() {
     assert_eq!(psql("SELECT sensor, celsius FROM readings").0, "a|20.5");
     let (tables, err) = psql("\\d");
     assert!(tables.contains("readings"), "{tables} {err}");
+    // What people type first.
+    for (command, shows) in [
+        ("\\d readings", "sensor|text"),
+        ("\\d+ readings", "celsius|double precision"),
+        ("\\du", "postgres|Superuser"),
+        ("\\l", "watershed"),
+        ("\\dn", "public"),
+        ("\\dt+", "readings|table|postgres|permanent"),
+        ("\\dp", "readings|table"),
+        ("\\df", ""),
+        ("\\dT", ""),
+    ] {
+        let (out, err) = psql(command);
+        assert!(out.contains(shows) && err.trim().is_empty(), "{command}: {out} {err}");
+    }
     let (_, err) = psql("SELECT sensr FROM readings");
     assert!(err.contains("LINE 1:") && err.contains('^'), "{err}");
 }

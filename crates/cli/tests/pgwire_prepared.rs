@@ -321,6 +321,55 @@ fn what_changed_since_it_was_prepared() {
 }
 
 #[test]
+fn savepoints_and_resets_of_pools() {
+    let s = session();
+    s.runtime.block_on(async {
+        let run = |text: &'static str| s.client.batch_execute(text);
+        let code = |e: tokio_postgres::Error| e.code().unwrap().code().to_string();
+        assert_eq!(code(run("SAVEPOINT a").await.unwrap_err()), "25P01");
+        run("BEGIN; SAVEPOINT a").await.unwrap();
+        run("SELECT nothing_like_it").await.unwrap_err();
+        assert_eq!(code(run("SELECT 1").await.unwrap_err()), "25P02");
+        run("ROLLBACK TO SAVEPOINT a").await.unwrap();
+        run("SELECT 1; RELEASE a; COMMIT").await.unwrap();
+        // Npgsql and asyncpg, before a connection goes back.
+        run("CLOSE ALL; UNLISTEN *; SELECT pg_advisory_unlock_all(); RESET ALL").await.unwrap();
+        run("DISCARD ALL; DEALLOCATE ALL").await.unwrap();
+    });
+}
+
+#[test]
+fn the_catalog_is_that_of_postgres() {
+    let s = session();
+    let columns = s.query(
+        "SELECT column_name::TEXT, ordinal_position, data_type::TEXT, udt_name::TEXT
+         FROM information_schema.columns WHERE table_name = $1 ORDER BY ordinal_position LIMIT 3",
+        &[&"readings"],
+    );
+    let shown: Vec<(String, i32, String, String)> =
+        columns.iter().map(|r| (r.get(0), r.get(1), r.get(2), r.get(3))).collect();
+    let row = |name: &str, n, kind: &str, udt: &str| (name.into(), n, kind.into(), udt.into());
+    assert_eq!(
+        shown,
+        [
+            row("sensor", 1, "text", "text"),
+            row("celsius", 2, "double precision", "float8"),
+            row("at", 3, "timestamp with time zone", "timestamptz"),
+        ]
+    );
+    // Columns are named as Postgres names them, also two the same.
+    let (_, columns) =
+        s.described("SELECT current_user, session_user, current_setting('TimeZone')");
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["session_user", "session_user", "current_setting"]);
+    let setting = s.texts("SELECT current_setting('server_version_num')", &[]);
+    assert_eq!(setting, ["160006"]);
+    let types = s
+        .query("SELECT t.typname::TEXT FROM pg_type t WHERE t.typinput = 'array_in'::regproc", &[]);
+    assert!(!types.is_empty());
+}
+
+#[test]
 fn settings_are_obeyed_or_refused() {
     let s = session();
     for utc in ["'UTC'", "'GMT'", "DEFAULT", "0"] {

@@ -12,6 +12,7 @@ use datafusion_postgres::pgwire::api::{
     ClientInfo, DefaultClient, ErrorHandler, NoopHandler, PgWireConnectionState,
 };
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
+use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use datafusion_postgres::pgwire::messages::{
     DecodeContext, PgWireFrontendMessage, ProtocolVersion,
 };
@@ -28,6 +29,7 @@ use super::Handlers;
 use super::errors::Codes;
 use super::frames::{self, Phase};
 use super::session::Statement;
+use super::settings;
 use crate::app::BODY_PERMIT_BYTES;
 
 /// Bounds of the door.
@@ -225,6 +227,10 @@ async fn answer(
     }
     let over = matches!(decoded, PgWireFrontendMessage::CancelRequest(_));
     let extended = decoded.is_extended_query();
+    // The library never lets a failed transaction go on, but for its end.
+    if goes_back(framed, &decoded) {
+        framed.set_transaction_status(TransactionStatus::Transaction);
+    }
     let done = process_message(
         decoded,
         framed,
@@ -242,6 +248,21 @@ async fn answer(
         return Ok(!fatal);
     }
     Ok(!over)
+}
+
+/// ROLLBACK TO a savepoint in a failed transaction.
+fn goes_back(
+    framed: &Framed<TcpStream, PgWireMessageServerCodec<Statement>>,
+    message: &PgWireFrontendMessage,
+) -> bool {
+    if framed.transaction_status() != TransactionStatus::Error {
+        return false;
+    }
+    match message {
+        PgWireFrontendMessage::Query(query) => settings::goes_back(&query.query),
+        PgWireFrontendMessage::Parse(parse) => settings::goes_back(&parse.query),
+        _ => false,
+    }
 }
 
 fn decode(

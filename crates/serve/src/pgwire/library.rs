@@ -3,6 +3,7 @@
 //! session of its own, which knows no rows but those of pg_catalog, and plans that do anything but
 //! read are refused. The engine runs them. One serves all connections.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use std::time::Duration;
 use common::{Error, Result};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
-use datafusion::logical_expr::{ColumnarValue, LogicalPlan, Volatility, create_udf};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{self, SetExpr, Visit, Visitor};
 use datafusion_postgres::arrow_pg::datatypes::df;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
@@ -35,14 +36,22 @@ use datafusion_postgres::{DfSessionService, Parser, QueryHook};
 use engine::Platform;
 use futures::Sink;
 
-use super::SERVER_VERSION;
 use super::errors::{fault, refused};
+use super::functions;
 use super::names::NamesOnly;
 use super::rows;
 use super::settings::Settings;
 
 /// How the library keeps a statement.
-pub type Known = (String, Option<(ast::Statement, LogicalPlan)>);
+type Parsed = (String, Option<(ast::Statement, LogicalPlan)>);
+
+/// A statement that waits for its values.
+#[derive(Clone)]
+pub struct Known {
+    parsed: Parsed,
+    /// As many as the client wrote: a part of the query that gives nothing is not planned.
+    parameters: usize,
+}
 
 pub struct Library {
     platform: Platform,
@@ -53,6 +62,12 @@ pub struct Library {
     parser: PostgresCompatibilityParser,
     service: DfSessionService,
     hooks: Vec<Arc<dyn QueryHook>>,
+}
+
+impl Known {
+    pub fn text(&self) -> &str {
+        &self.parsed.0
+    }
 }
 
 impl Library {
@@ -77,11 +92,12 @@ impl Library {
     /// One statement, if it is one that is answered here.
     fn read(&self, text: &str) -> PgWireResult<Option<ast::Statement>> {
         let mut statements = self.parser.parse(text).map_err(failed)?;
-        let Some(statement) = statements.pop() else { return Ok(None) };
+        let Some(mut statement) = statements.pop() else { return Ok(None) };
         if !statements.is_empty() {
             return Err(fault("42601", "statements are sent one by one"));
         }
         if answered(&statement) && statement.visit(&mut Writes).is_continue() {
+            super::rewrite::rewrite(&mut statement);
             return Ok(Some(statement));
         }
         let text = statement.to_string();
@@ -93,22 +109,38 @@ impl Library {
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
-        if self.read(text)?.is_none() {
-            return Ok(None);
-        }
-        let known = self.typed().parse_sql(client, text, &[]).await?;
-        if let Some((_, Some((_, plan)))) = &known {
+        let Some(statement) = self.read(text)? else { return Ok(None) };
+        let mut placeholders = Placeholders(0);
+        let original = self.parser.parse(text).map_err(failed)?;
+        let _ = original.visit(&mut placeholders);
+        let parsed = self.typed().parse_sql(client, &statement.to_string(), &[]).await?;
+        let known = parsed.map(|parsed| Known { parsed, parameters: placeholders.0 });
+        if let Some(Known { parsed: (_, Some((_, plan))), .. }) = &known {
             reads_only(plan)?;
         }
         Ok(known)
     }
 
     pub fn parameter_types(&self, known: &Known) -> PgWireResult<Vec<Type>> {
-        self.typed().get_parameter_types(known)
+        let Some((_, plan)) = &known.parsed.1 else { return Ok(vec![]) };
+        let typed = self.typed().get_parameter_types(&known.parsed)?;
+        let numbers = inferred_types(plan)?.into_iter().map(|(number, _)| number);
+        let mut types = vec![Type::TEXT; known.parameters];
+        for (number, kind) in numbers.zip(typed) {
+            if let Some(place) = types.get_mut(number) {
+                *place = kind;
+            }
+        }
+        Ok(types)
     }
 
     pub fn columns(&self, known: &Known, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
-        self.typed().get_result_schema(known, format)
+        let fields = self.typed().get_result_schema(&known.parsed, format)?;
+        let one = |f: FieldInfo| {
+            let name = super::rewrite::shown(f.name()).to_string();
+            FieldInfo::new(name, f.table_id(), f.column_id(), f.datatype().clone(), f.format())
+        };
+        Ok(fields.into_iter().map(one).collect())
     }
 
     pub async fn simple(
@@ -143,11 +175,13 @@ impl Library {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let Some((statement, plan)) = &known.1 else { return Ok(Response::EmptyQuery) };
+        let Some((statement, plan)) = &known.parsed.1 else { return Ok(Response::EmptyQuery) };
         let wire_types = self.parameter_types(known)?;
         let wire_types: Vec<Option<&Type>> = wire_types.iter().map(Some).collect();
-        let inferred = inferred_types(plan)?;
-        let inferred: Vec<Option<&DataType>> = inferred.iter().map(Option::as_ref).collect();
+        let by_number: HashMap<usize, Option<DataType>> =
+            inferred_types(plan)?.into_iter().collect();
+        let inferred: Vec<Option<&DataType>> =
+            (0..known.parameters).map(|n| by_number.get(&n)?.as_ref()).collect();
         let values = df::deserialize_parameters_with_server_types(portal, &inferred, &wire_types)?;
         for hook in &self.hooks {
             let handled =
@@ -188,6 +222,9 @@ fn answered(statement: &ast::Statement) -> bool {
             | S::StartTransaction { .. }
             | S::Commit { .. }
             | S::Rollback { .. }
+            | S::Savepoint { .. }
+            | S::ReleaseSavepoint { .. }
+            | S::Deallocate { .. }
             | S::Reset(_)
             | S::Discard { .. }
             | S::UNLISTEN { .. }
@@ -223,8 +260,19 @@ fn reads_only(plan: &LogicalPlan) -> PgWireResult<()> {
 
 /// The tables in it are live, but have no rows.
 fn context(platform: &Platform) -> Result<SessionContext> {
-    let state = platform.session()?;
-    let options = state.config_options().catalog.clone();
+    let engine = platform.session()?;
+    let options = engine.config_options().catalog.clone();
+    // Under Postgres' rules, not the engine's: an index beyond an array gives NULL.
+    let config = SessionConfig::new()
+        .with_default_catalog_and_schema(&options.default_catalog, &options.default_schema)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false);
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(engine.runtime_env().clone())
+        .with_catalog_list(engine.catalog_list().clone())
+        .with_default_features()
+        .build();
     let ctx = SessionContext::new_with_state(state);
     let broken = |e: &dyn std::fmt::Display| Error::internal(format!("setting up pg_catalog: {e}"));
     let catalog = ctx
@@ -238,24 +286,41 @@ fn context(platform: &Platform) -> Result<SessionContext> {
         .map_err(|e| broken(&e))?;
     setup_pg_catalog(&ctx, &options.default_catalog, EmptyContextProvider)
         .map_err(|e| broken(&e))?;
-    // SQLAlchemy refuses servers whose version() does not look like Postgres' own.
-    let version = ScalarValue::Utf8(Some(format!("PostgreSQL {SERVER_VERSION}")));
-    let answer = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(version.clone()));
-    let stable = Volatility::Stable;
-    ctx.register_udf(create_udf("version", vec![], DataType::Utf8, stable, Arc::new(answer)));
+    functions::register(&ctx);
+    let planner = Arc::default();
+    super::catalog::complete(catalog.as_ref(), &planner).map_err(|e| broken(&e))?;
+    let _ = planner.set(ctx.state());
     Ok(ctx)
 }
 
-/// Types of `$1`, `$2`, … in their order.
-fn inferred_types(plan: &LogicalPlan) -> PgWireResult<Vec<Option<DataType>>> {
-    let mut types: Vec<(u32, Option<DataType>)> = plan
+/// Types of the parameters that are planned, with their places from 0, ascending.
+fn inferred_types(plan: &LogicalPlan) -> PgWireResult<Vec<(usize, Option<DataType>)>> {
+    let mut types: Vec<(usize, Option<DataType>)> = plan
         .get_parameter_types()
         .map_err(failed)?
         .into_iter()
-        .map(|(id, t)| (id.trim_start_matches('$').parse().unwrap_or(u32::MAX), t))
+        .filter_map(|(id, t)| {
+            Some((id.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)?, t))
+        })
         .collect();
     types.sort_by_key(|(number, _)| *number);
-    Ok(types.into_iter().map(|(_, t)| t).collect())
+    Ok(types)
+}
+
+/// The largest number of a parameter.
+struct Placeholders(usize);
+
+impl Visitor for Placeholders {
+    type Break = ();
+
+    fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> ControlFlow<()> {
+        if let ast::Value::Placeholder(name) = &value.value
+            && let Some(number) = name.strip_prefix('$').and_then(|n| n.parse().ok())
+        {
+            self.0 = self.0.max(number);
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 fn failed(e: impl Into<DataFusionError>) -> PgWireError {

@@ -4,14 +4,17 @@
 //! transactions) is answered by `datafusion-postgres` (`library.rs`), which `route.rs` tells apart.
 //! `connection.rs` and `frames.rs` read what comes, within limits.
 
+mod catalog;
 mod connection;
 mod cursor;
 mod errors;
 mod frames;
+mod functions;
 mod library;
 mod names;
 mod numeric;
 mod parameters;
+mod rewrite;
 mod route;
 mod rows;
 mod sent;

@@ -28,6 +28,7 @@ use futures::{FutureExt, StreamExt, stream};
 
 use super::errors::{fault, refused};
 use super::numeric;
+use super::rewrite::shown;
 use super::sent::Sent;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -54,7 +55,7 @@ pub fn fields(schema: &Schema, format: &Format) -> PgWireResult<Fields> {
     let field = |(i, f): (usize, &FieldRef)| {
         let kind = pg_type(f);
         let size = size(&kind);
-        FieldInfo::new(f.name().clone(), None, None, kind, format.format_for(i))
+        FieldInfo::new(shown(f.name()).into(), None, None, kind, format.format_for(i))
             .with_type_size(size)
             .with_type_modifier(modifier(f.data_type()))
     };

@@ -95,7 +95,19 @@ impl SimpleQueryHandler for Session {
         let mut said = vec![];
         for statement in statements {
             match self.shared.simple(client, &statement).await {
-                Ok(more) => said.push(more),
+                Ok(more) => {
+                    // What follows in the same message is in the transaction, or behind it.
+                    match &more {
+                        Said::Done(Response::TransactionStart(_)) => {
+                            client.set_transaction_status(TransactionStatus::Transaction);
+                        }
+                        Said::Done(Response::TransactionEnd(_)) => {
+                            client.set_transaction_status(TransactionStatus::Idle);
+                        }
+                        _ => {}
+                    }
+                    said.push(more);
+                }
                 Err(e) if said.is_empty() => return Err(e),
                 Err(mut e) => {
                     // What went before is answered; nothing behind the fault runs.
@@ -194,6 +206,9 @@ impl ExtendedQueryHandler for Session {
     {
         let said = match &portal.statement.statement {
             Statement::Library(known, library) => {
+                if let Some(done) = deallocated(client, known.text()) {
+                    return done;
+                }
                 let most = self.shared.most(client);
                 let response = library.run(client, portal, known, most).await?;
                 if ends(&response) {
@@ -311,6 +326,9 @@ impl Shared {
             let answer = self.door.platform.start(sent.text(), timeout(client)).await;
             return Ok(said(answer.map_err(|e| refused(&e, Some(sent)))?, sent));
         }
+        if let Some(done) = deallocated(client, sent.text()) {
+            return done.map(Said::Done);
+        }
         let library = self.door.library().map_err(|e| refused(&e, None))?;
         let most = self.most(client);
         let response = library.simple(client, sent.as_sent(), most).await?;
@@ -352,6 +370,31 @@ impl Shared {
         done.map_err(|e| refused(&e, Some(sent)))?;
         Ok(Said::Done(Response::Execution(Tag::new(command.tag()))))
     }
+}
+
+/// DEALLOCATE of a statement that the protocol prepared (psycopg 3 gives up its own so).
+fn deallocated<C>(client: &C, text: &str) -> Option<PgWireResult<Response>>
+where
+    C: ClientInfo + ClientPortalStore,
+    C::PortalStore: PortalStore,
+{
+    let mut words = text.split_ascii_whitespace().filter(|w| !w.eq_ignore_ascii_case("prepare"));
+    if !words.next()?.eq_ignore_ascii_case("deallocate") {
+        return None;
+    }
+    let name = words.next()?;
+    if name.eq_ignore_ascii_case("all") {
+        return Some(Ok(Response::Execution(Tag::new("DEALLOCATE ALL"))));
+    }
+    let plain = name.to_ascii_lowercase();
+    let name = name.strip_prefix('"').and_then(|n| n.strip_suffix('"')).unwrap_or(&plain);
+    Some(match client.portal_store().get_statement(name) {
+        Some(_) => {
+            client.portal_store().rm_statement(name);
+            Ok(Response::Execution(Tag::new("DEALLOCATE")))
+        }
+        None => Err(fault("26000", format!("prepared statement \"{name}\" does not exist"))),
+    })
 }
 
 fn ends(response: &Response) -> bool {

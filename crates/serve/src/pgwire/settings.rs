@@ -15,6 +15,7 @@ use datafusion_postgres::pgwire::api::results::{
 };
 use datafusion_postgres::pgwire::api::{ClientInfo, Type};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
+use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use futures::stream;
 
 use super::SERVER_VERSION;
@@ -103,6 +104,10 @@ impl QueryHook for Settings {
                 done(if reset { "RESET" } else { "DISCARD ALL" })
             }
             Statement::UNLISTEN { .. } => done("UNLISTEN"),
+            Statement::Savepoint { .. } => savepoint(client, "SAVEPOINT"),
+            Statement::ReleaseSavepoint { .. } => savepoint(client, "RELEASE"),
+            // One that had failed goes on (`connection.rs`).
+            Statement::Rollback { savepoint: Some(_), .. } => savepoint(client, "ROLLBACK"),
             _ => None,
         }
     }
@@ -115,7 +120,12 @@ impl QueryHook for Settings {
     ) -> Option<PgWireResult<LogicalPlan>> {
         let ours = matches!(
             statement,
-            Statement::Reset(_) | Statement::Discard { .. } | Statement::UNLISTEN { .. }
+            Statement::Reset(_)
+                | Statement::Discard { .. }
+                | Statement::UNLISTEN { .. }
+                | Statement::Deallocate { .. }
+                | Statement::Savepoint { .. }
+                | Statement::ReleaseSavepoint { .. }
         );
         ours.then(|| {
             Ok(LogicalPlan::EmptyRelation(datafusion::logical_expr::EmptyRelation {
@@ -135,6 +145,37 @@ impl QueryHook for Settings {
     ) -> Option<PgWireResult<Response>> {
         self.handle_simple_query(statement, ctx, client).await
     }
+}
+
+/// Nothing is written in a transaction here, so there is nothing to go back to.
+fn savepoint(client: &mut dyn HookClient, tag: &str) -> Option<PgWireResult<Response>> {
+    match client.transaction_status() {
+        TransactionStatus::Idle => outside(tag),
+        TransactionStatus::Transaction => done(tag),
+        TransactionStatus::Error => Some(Err(fault(
+            "25P02",
+            "current transaction is aborted, commands ignored until end of transaction block",
+        ))),
+    }
+}
+
+/// Whether a text is ROLLBACK TO a savepoint.
+pub fn goes_back(text: &str) -> bool {
+    let mut words = text.split_ascii_whitespace().map(str::to_ascii_lowercase);
+    let mut next = || words.next().unwrap_or_default();
+    if next() != "rollback" {
+        return false;
+    }
+    match next().as_str() {
+        "to" => true,
+        "work" | "transaction" => next() == "to",
+        _ => false,
+    }
+}
+
+fn outside(what: &str) -> Option<PgWireResult<Response>> {
+    let message = format!("{what} can only be used in transaction blocks");
+    Some(Err(fault("25P01", message)))
 }
 
 fn done(tag: &str) -> Option<PgWireResult<Response>> {
@@ -186,6 +227,12 @@ fn other(name: &str, value: &str) -> Option<PgWireError> {
     Some(fault("0A000", message))
 }
 
+/// The value of a setting that nobody has changed.
+pub fn usual(name: &str) -> Option<&'static str> {
+    let fixed = FIXED.iter().find(|(n, ..)| *n == name).map(|(_, value, _)| *value);
+    fixed.or_else(|| SHOWN.iter().find(|(n, _)| *n == name).map(|(_, value)| *value))
+}
+
 fn show(name: &str, client: &mut dyn HookClient) -> Option<PgWireResult<Response>> {
     // SHOW TIME ZONE, SHOW TRANSACTION ISOLATION LEVEL
     let name = match name {
@@ -193,10 +240,10 @@ fn show(name: &str, client: &mut dyn HookClient) -> Option<PgWireResult<Response
         "transaction.isolation.level" => "transaction_isolation",
         name => name,
     };
-    let fixed = FIXED.iter().find(|(n, ..)| *n == name).map(|(_, value, _)| *value);
+    let is_fixed = FIXED.iter().any(|(n, ..)| *n == name);
+    let fixed = usual(name).filter(|_| is_fixed);
     let set = || client.metadata().get(name).map(String::as_str);
-    let usual = || SHOWN.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
-    match fixed.or_else(set).or_else(usual) {
+    match fixed.or_else(set).or_else(|| usual(name)) {
         Some(value) => Some(shown(name, value)),
         None if LIBRARY_SHOWS.contains(&name) => None,
         None => {
