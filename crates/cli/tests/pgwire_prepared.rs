@@ -339,6 +339,43 @@ fn savepoints_and_resets_of_pools() {
 }
 
 #[test]
+fn copies_out_and_columns_of_one_name() {
+    let s = session();
+    let copied = |text: &str| {
+        s.runtime.block_on(async {
+            use futures::TryStreamExt;
+            let rows = s.client.copy_out(text).await?;
+            let rows: Vec<bytes::Bytes> = rows.try_collect().await?;
+            Ok::<_, Error>(String::from_utf8(rows.concat()).unwrap())
+        })
+    };
+    let text = copied("COPY (SELECT sensor, celsius, NULL FROM readings ORDER BY 1) TO STDOUT");
+    assert_eq!(text.unwrap(), "s0\t20.0\t\\N\ns1\t21.0\t\\N\ns2\t22.0\t\\N\n");
+    let csv = copied("COPY kinds (name, tags) TO STDOUT (FORMAT csv, HEADER)");
+    assert_eq!(csv.unwrap(), "name,tags\né,\"{\"\"a,b\"\",NULL}\"\n");
+    for (refused, code) in [
+        ("COPY nothing_like_it TO STDOUT", "42P01"),
+        ("COPY readings TO '/tmp/x'", "0A000"),
+        ("COPY (SELECT 1) TO PROGRAM 'cat'", "0A000"),
+        ("COPY readings TO STDOUT (FORMAT binary)", "0A000"),
+    ] {
+        let e = copied(refused).unwrap_err();
+        assert_eq!(e.code().unwrap().code(), code, "{refused}: {e}");
+    }
+    let (_, columns) = s.described("SELECT 1 AS a, 2 AS A, sensor, sensor FROM readings");
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["a", "A", "sensor", "sensor"]);
+    let row = s.query("SELECT 1 AS a, 2 AS a, 3, 3", &[]);
+    let values: Vec<i32> = (0..4).map(|i| row[0].get(i)).collect();
+    assert_eq!(values, [1, 2, 3, 3]);
+    let answer = s.server.post("/api/sql", r#"{"query":"SELECT 1 AS a, 2 AS a"}"#).json();
+    assert_eq!(
+        (&answer["columns"][0]["name"], &answer["columns"][1]["name"]),
+        (&"a".into(), &"a".into())
+    );
+}
+
+#[test]
 fn the_catalog_is_that_of_postgres() {
     let s = session();
     let columns = s.query(

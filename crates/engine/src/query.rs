@@ -294,7 +294,7 @@ impl Platform {
         let task = self.inner.compute.spawn(work).abort_handle();
         let ends = EndOnDrop { interrupt: Some(interrupt), task };
         let schema = match tokio::time::timeout(most, opened).await {
-            Ok(Ok(schema)) => schema?,
+            Ok(Ok(schema)) => sql::shown_schema(&schema?),
             Ok(Err(_)) => return Err(ended_early()),
             Err(_) => return Err(too_long(most, &whole)),
         };

@@ -3,12 +3,15 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use common::Result;
 use log::CleanupPolicy;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::ingest::Inlet;
 use crate::partitions::{bytes_counter, records_counter};
 use crate::platform::{Inner, Platform};
+use crate::registry::TopicEntry;
 use crate::text::rfc3339;
 
 #[derive(Clone, Debug, Serialize)]
@@ -176,33 +179,43 @@ impl Platform {
     }
 
     pub fn topics(&self) -> Vec<TopicInfo> {
-        let registry = self.inner.registry();
-        let info = |(name, entry): (&String, &crate::registry::TopicEntry)| {
-            let topic = &entry.inlet.topic;
-            let stats = crate::platform::TopicStats::of(&entry.inlet.log);
-            let config = entry.inlet.log.config();
-            TopicInfo {
-                name: name.clone(),
-                format: topic.format.name().into(),
-                partitions: topic.partitions,
-                columns: columns(&topic.schema()),
-                watermark: topic
-                    .watermark
-                    .as_ref()
-                    .map(|w| WatermarkInfo { column: w.column.clone(), delay_us: w.delay_us }),
-                key: topic.key.clone(),
-                retention_ms: config.retention_us.map(|us| us / 1_000),
-                retention_bytes: config.retention_bytes,
-                cleanup_policy: config.cleanup_policy,
-                records: stats.records,
-                bytes: stats.bytes,
-                events_per_second: self.rate(&format!("topic {name}")),
-                bytes_per_second: self.rate(&format!("topic bytes {name}")),
-                last_arrived: entry.inlet.last_arrived().map(rfc3339),
-                file: entry.definition.origin.file.clone(),
-            }
-        };
-        registry.topics.iter().map(info).collect()
+        let of = |entry: &TopicEntry| (entry.inlet.clone(), entry.definition.origin.file.clone());
+        // Looking at the logs may wait for the disk: not under the registry's lock.
+        let known: Vec<_> = self.inner.registry().topics.values().map(of).collect();
+        known.into_iter().map(|(inlet, file)| self.topic_info(&inlet, file)).collect()
+    }
+
+    pub fn topic(&self, name: &str) -> Result<TopicInfo> {
+        let inlet = self.inlet(name)?;
+        let file = self.inner.registry().definition(name).and_then(|d| d.origin.file.clone());
+        Ok(self.topic_info(&inlet, file))
+    }
+
+    fn topic_info(&self, inlet: &Inlet, file: Option<String>) -> TopicInfo {
+        let topic = &inlet.topic;
+        let name = &topic.name;
+        let stats = crate::platform::TopicStats::of(&inlet.log);
+        let config = inlet.log.config();
+        TopicInfo {
+            name: name.clone(),
+            format: topic.format.name().into(),
+            partitions: topic.partitions,
+            columns: columns(&topic.schema()),
+            watermark: topic
+                .watermark
+                .as_ref()
+                .map(|w| WatermarkInfo { column: w.column.clone(), delay_us: w.delay_us }),
+            key: topic.key.clone(),
+            retention_ms: config.retention_us.map(|us| us / 1_000),
+            retention_bytes: config.retention_bytes,
+            cleanup_policy: config.cleanup_policy,
+            records: stats.records,
+            bytes: stats.bytes,
+            events_per_second: self.rate(&format!("topic {name}")),
+            bytes_per_second: self.rate(&format!("topic bytes {name}")),
+            last_arrived: inlet.last_arrived().map(rfc3339),
+            file,
+        }
     }
 
     /// All views, with their texts.

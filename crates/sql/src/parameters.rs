@@ -22,6 +22,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::dialect::WatershedDialect;
 use crate::plan::{self, Source};
+use crate::same_names;
 
 /// What the Postgres protocol can number.
 const PARAMETERS_MAX: usize = 65_535;
@@ -52,6 +53,7 @@ pub async fn prepare(
     let source = Source::new(text, &place);
     let spans = spans(&source, given.len())?;
     let mut query = plan::tree(state, &source).await?;
+    same_names::number(&mut query);
     let mut types: Vec<Option<DataType>> = given.to_vec();
     types.resize(spans.len(), None);
     let _ = Visit::visit(&*query, &mut Hints { types: &mut types });
@@ -61,7 +63,7 @@ pub async fn prepare(
     let types: Vec<DataType> = types.into_iter().map(|t| t.unwrap_or(DataType::Utf8)).collect();
     cast(&mut query, &types.iter().cloned().map(Some).collect::<Vec<_>>());
     let (plan, checked) = plan::of_tree(state, query, &source).await?;
-    let schema: SchemaRef = checked.schema().inner().clone();
+    let schema = same_names::shown_schema(checked.schema().inner());
     let parameters = types
         .into_iter()
         .zip(spans)

@@ -14,8 +14,8 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use crate::hidden::{Columns, Tables};
 use crate::tokens::{self, Lines, Tok};
 use crate::{
-    Text, hidden, int_literals, letter_case, parameters, references, rewrite, topic_table, using,
-    view_rules, window_names,
+    Text, hidden, int_literals, letter_case, parameters, references, rewrite, same_names,
+    topic_table, using, view_rules, window_names,
 };
 
 /// A query's text while it is planned: positions in it and where they are in the user's file.
@@ -109,7 +109,8 @@ pub async fn plan(
 ) -> Result<LogicalPlan, Error> {
     let source = Source::new(text, &place);
     parameters::refuse(&source)?;
-    let query = tree(state, &source).await?;
+    let mut query = tree(state, &source).await?;
+    same_names::number(&mut query);
     Ok(of_tree(state, query, &source).await?.0)
 }
 

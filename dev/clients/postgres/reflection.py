@@ -36,6 +36,8 @@ for driver in ("psycopg2", "psycopg"):
         check(f"{driver} rows", [tuple(r) for r in rows], [(1, "plain")])
         nested = connection.begin_nested()
         nested.rollback()
+        twice = connection.execute(sqlalchemy.text("SELECT 1 AS a, 2 AS a, 3, 3")).one()
+        check(f"{driver} two of one name", tuple(twice), (1, 2, 3, 3))
     frame = pandas.read_sql("SELECT id, s FROM t", engine)
     check(f"{driver} pandas", frame.to_dict("list"), {"id": [1], "s": ["plain"]})
     check(f"{driver} read_sql_table", len(pandas.read_sql_table("t", engine)), 1)
@@ -63,5 +65,9 @@ with psycopg.connect(f"host=127.0.0.1 port={port} user=me dbname=any", autocommi
     for reset in ("CLOSE ALL", "UNLISTEN *", "SELECT pg_advisory_unlock_all()", "RESET ALL",
                   "DISCARD SEQUENCES", "DISCARD TEMP", "DISCARD ALL", "DEALLOCATE ALL"):
         c.execute(reset)
+    with c.cursor().copy("COPY (SELECT id, s FROM t) TO STDOUT") as copy:
+        check("COPY", b"".join(copy), b"1\tplain\n")
+    with c.cursor().copy("COPY t (s, id) TO STDOUT WITH (FORMAT csv, HEADER)") as copy:
+        check("COPY csv", b"".join(copy), b"s,id\nplain,1\n")
 
 sys.exit(1 if failed else 0)

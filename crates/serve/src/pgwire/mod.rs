@@ -6,6 +6,7 @@
 
 mod catalog;
 mod connection;
+mod copy_out;
 mod cursor;
 mod errors;
 mod frames;

@@ -28,6 +28,7 @@ use engine::{Answer, Prepared, Rows};
 use futures::{FutureExt, Sink};
 use tokio::sync::Mutex;
 
+use super::copy_out::CopyOut;
 use super::cursor::{Command, Cursors};
 use super::errors::{Codes, fault, refused};
 use super::library::{Known, Library};
@@ -44,6 +45,7 @@ pub enum Statement {
     /// With the columns it gives.
     Cursor(Sent, Command, Option<SchemaRef>),
     Library(Box<Known>, Arc<Library>),
+    Copy(CopyOut),
 }
 
 impl Statement {
@@ -52,7 +54,7 @@ impl Statement {
         match self {
             Statement::Engine(prepared, _) => prepared.schema.is_some(),
             Statement::Cursor(_, _, schema) => schema.is_some(),
-            Statement::Library(..) => false,
+            Statement::Library(..) | Statement::Copy(_) => false,
         }
     }
 }
@@ -216,6 +218,10 @@ impl ExtendedQueryHandler for Session {
                 }
                 return Ok(response);
             }
+            Statement::Copy(copy) => {
+                not_failed(client)?;
+                return self.shared.copy(client, copy.clone()).await;
+            }
             Statement::Cursor(sent, command, _) => {
                 not_failed(client)?;
                 self.shared.cursor(client, sent, command).await?
@@ -265,6 +271,10 @@ impl QueryParser for Shared {
             };
             return Ok(Some(Statement::Cursor(sent, command, schema)));
         }
+        if let Some(copy) = CopyOut::parse(sent.as_sent()) {
+            not_failed(client)?;
+            return Ok(Some(Statement::Copy(copy?)));
+        }
         if route::for_engine(&sent) {
             not_failed(client)?;
             let given: Vec<_> =
@@ -281,7 +291,7 @@ impl QueryParser for Shared {
     fn get_parameter_types(&self, statement: &Statement) -> PgWireResult<Vec<Type>> {
         match statement {
             Statement::Engine(p, _) => Ok(p.parameters().map(parameters::wire_type).collect()),
-            Statement::Cursor(..) => Ok(vec![]),
+            Statement::Cursor(..) | Statement::Copy(_) => Ok(vec![]),
             Statement::Library(known, library) => library.parameter_types(known),
         }
     }
@@ -295,6 +305,7 @@ impl QueryParser for Shared {
             Statement::Engine(p, _) => p.schema.as_ref(),
             Statement::Cursor(_, _, schema) => schema.as_ref(),
             Statement::Library(known, library) => return library.columns(known, format),
+            Statement::Copy(_) => None,
         };
         let Some(schema) = schema else { return Ok(vec![]) };
         let fields = rows::fields(schema, format.unwrap_or(&Format::UnifiedText))?;
@@ -321,6 +332,10 @@ impl Shared {
             let command = command.map_err(|e| refused(&e, Some(sent)))?;
             return self.cursor(client, sent, &command).await;
         }
+        if let Some(copy) = CopyOut::parse(sent.as_sent()) {
+            not_failed(client)?;
+            return self.copy(client, copy?).await.map(Said::Done);
+        }
         if route::for_engine(sent) {
             not_failed(client)?;
             let answer = self.door.platform.start(sent.text(), timeout(client)).await;
@@ -336,6 +351,16 @@ impl Shared {
             self.cursors.lock().await.transaction_ended();
         }
         Ok(Said::Done(response))
+    }
+
+    async fn copy<C: ClientInfo>(&self, client: &C, copy: CopyOut) -> PgWireResult<Response> {
+        let query = Sent::all(&copy.query)?.pop();
+        let query = query.ok_or_else(|| fault("42601", "there is nothing to copy"))?;
+        let answer = self.door.platform.start(query.text(), timeout(client)).await;
+        match answer.map_err(|e| refused(&e, None))? {
+            Answer::Rows(rows) => copy.response(rows, cancelled(client).await),
+            Answer::Message(_) => Err(fault("42601", "COPY takes a query that gives rows")),
+        }
     }
 
     async fn cursor<C: ClientInfo>(
