@@ -1,5 +1,6 @@
 # Every word a developer needs. CI calls `make test` and nothing else.
 #   make demo   build an optimised binary with the console in it and watch this machine's sensors
+#   make install  put that binary on the PATH (PREFIX=~/.local)
 #   make test   all checks and tests        make check  format, lints, tidy
 #   make parity batch = stream = restored   make bless  rewrite golden files
 #   make crash KILLS=50                      make bench  figures into docs/benchmarks.md
@@ -17,15 +18,23 @@ DEBUG = $(CARGO_TARGET_DIR)/debug/watershed
 KILLS ?= 50
 SEEDS ?= 2000
 PORT ?= 4680
+PREFIX ?= $(HOME)/.local
 CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lock.json \
   console/vite.config.* console/public -type f 2>/dev/null)
 
-.PHONY: demo test check parity bless crash sim bench bench-spine bench-log clients external docs run build console deny tools clean-demo
+.PHONY: demo install binary test check parity bless crash sim bench bench-spine bench-log clients external docs run build console deny tools clean-demo
 
-demo: console tools-build
+demo: binary
+	@echo "the binary is $(DEMO); make install puts it into $(PREFIX)/bin"
+	$(DEMO) dev examples/sensors $(ARGS)
+
+install: binary
+	install -D -m 755 $(DEMO) $(DESTDIR)$(PREFIX)/bin/watershed
+	@echo "installed $(PREFIX)/bin/watershed"
+
+binary: console tools-build
 	@echo "building watershed (the first time takes a while: it compiles the query engine)"
 	CARGO_INCREMENTAL=0 cargo build --locked --profile demo -p watershed
-	$(DEMO) dev examples/sensors $(ARGS)
 
 run: build
 	$(DEBUG) $(ARGS)

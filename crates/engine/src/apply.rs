@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::meta::{Meta, TopicRecord};
 use crate::planning::{Checks, PlannedQuery, Planning, Wrong};
 use crate::platform::Platform;
+use crate::project::Dashboard;
 
 /// What is defined: the project's files, and statements typed into a running platform.
 #[derive(Clone, Debug, Default)]
@@ -117,12 +118,30 @@ impl Platform {
             }
         };
         let report = self.apply(&texts).await?;
-        if let Ok(boards) = boards
-            && let Ok(mut now) = self.inner.dashboards.write()
-        {
-            *now = boards;
+        if let Ok(boards) = boards {
+            let faults = self.unknown_in(&boards);
+            if let Ok(mut now) = self.inner.dashboards.write() {
+                *now = boards;
+            }
+            if !faults.is_empty() {
+                self.set_problems(&faults);
+            }
         }
         Ok(report)
+    }
+
+    /// Views that dashboards show and that are not there: their other panels go on.
+    fn unknown_in(&self, boards: &[Dashboard]) -> Vec<Error> {
+        let registry = self.inner.registry();
+        let views = || registry.views.keys().map(String::as_str);
+        let panels = boards.iter().flat_map(|b| b.panels.iter().map(move |p| (&b.name, p)));
+        let shown = panels.filter_map(|(board, p)| Some((board, p.view.as_deref()?)));
+        let unknown = shown.filter(|(_, view)| !registry.views.contains_key(*view));
+        unknown
+            .map(|(board, view)| {
+                Error::unknown("view", view, views()).context(format!("dashboard '{board}'"))
+            })
+            .collect()
     }
 
     /// Adds statements typed at run time, all or none.

@@ -57,6 +57,33 @@ pub struct Panel {
     pub live: bool,
 }
 
+/// Kinds of charts.
+const CHARTS: [&str; 4] = ["line", "bar", "number", "table"];
+
+impl Dashboard {
+    /// What is wrong beyond its grammar.
+    fn faults(&self, path: &Path, shown: &str) -> Vec<Error> {
+        let text: Arc<str> = fs::read_to_string(path).unwrap_or_default().into();
+        let at = |e: Error, word: &str| {
+            let start = text.find(&format!("\"{word}\"")).unwrap_or_default();
+            let span = start..(start + word.len() + 2).min(text.len());
+            e.at(Place { file: Some(shown.into()), text: text.clone(), span })
+        };
+        let mut faults = vec![];
+        for panel in &self.panels {
+            if !CHARTS.contains(&panel.chart.as_str()) {
+                faults.push(at(Error::unknown("chart", &panel.chart, CHARTS), &panel.chart));
+            }
+            if panel.view.is_some() == panel.query.is_some() {
+                let e = Error::invalid(format!("panel '{}' has no single source", panel.title))
+                    .hint("give it a view or a query");
+                faults.push(at(e, &panel.title));
+            }
+        }
+        faults
+    }
+}
+
 fn line() -> String {
     "line".into()
 }
@@ -174,6 +201,7 @@ impl Project {
                 Ok(mut d) => {
                     let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
                     d.name = stem.unwrap_or_default();
+                    faults.extend(d.faults(&path, &self.relative(&path)));
                     dashboards.push(d);
                 }
                 Err(e) => faults.push(e),

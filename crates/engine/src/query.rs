@@ -114,7 +114,7 @@ impl Platform {
 
     async fn plan(&self, query: &str, whole: &Whole, explain: Option<bool>) -> Result<Planned> {
         let state = self.session()?;
-        let plan = sql::plan(&state, query, |span| whole.place(span)).await?;
+        let plan = sql::plan_query(&state, query, |span| whole.place(span)).await?;
         let Some(analyze) = explain else { return Ok((state, plan)) };
         let explained = DataFrame::new(state, plan).explain(false, analyze);
         let explained = explained.map_err(|e| sql::error(e, |span| whole.place(span)))?;

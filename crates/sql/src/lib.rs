@@ -62,7 +62,7 @@ pub use intervals::day_time;
 pub use nesting::{STATEMENT_BYTES_MAX, TEXT_BYTES_MAX};
 pub use order::order;
 pub use parameters::{Parameter, Prepared, bind, prepare};
-pub use plan::{plan, plan_view};
+pub use plan::{plan, plan_query, plan_view};
 pub use postgres::{PostgresStatement, from_postgres};
 pub use same_names::shown_schema;
 pub use session::{CATALOG, SCHEMA, SessionOptions, batch_state};

@@ -109,6 +109,19 @@ pub async fn plan(
 ) -> Result<LogicalPlan, Error> {
     let source = Source::new(text, &place);
     parameters::refuse(&source)?;
+    let query = tree(state, &source).await?;
+    Ok(of_tree(state, query, &source).await?.0)
+}
+
+/// As `plan`, for a query that is only answered: two of its columns may have one name, which
+/// `shown_schema` gives them back.
+pub async fn plan_query(
+    state: &SessionState,
+    text: &str,
+    place: impl Fn(Range<usize>) -> Place + Send + Sync,
+) -> Result<LogicalPlan, Error> {
+    let source = Source::new(text, &place);
+    parameters::refuse(&source)?;
     let mut query = tree(state, &source).await?;
     same_names::number(&mut query);
     Ok(of_tree(state, query, &source).await?.0)
