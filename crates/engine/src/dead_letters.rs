@@ -227,9 +227,9 @@ impl DeadLetters {
         if chosen.ids.is_empty() {
             for entry in self.letters.prefix(b"")? {
                 let (key, value) = entry?;
-                found.push((id_of(&key)?, parse(&value)?));
-                if found.last().is_some_and(|(_, letter)| !chosen.has(letter)) {
-                    found.pop();
+                let letter = parse(&value)?;
+                if chosen.has(&letter) {
+                    found.push((id_of(&key)?, letter));
                 }
                 if found.len() == limit {
                     break;

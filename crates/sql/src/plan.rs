@@ -107,10 +107,7 @@ pub async fn plan(
     text: &str,
     place: impl Fn(Range<usize>) -> Place + Send + Sync,
 ) -> Result<LogicalPlan, Error> {
-    let source = Source::new(text, &place);
-    parameters::refuse(&source)?;
-    let query = tree(state, &source).await?;
-    Ok(of_tree(state, query, &source).await?.0)
+    planned(state, text, &place, |_| {}).await
 }
 
 /// As `plan`, for a query that is only answered: two of its columns may have one name, which
@@ -120,10 +117,19 @@ pub async fn plan_query(
     text: &str,
     place: impl Fn(Range<usize>) -> Place + Send + Sync,
 ) -> Result<LogicalPlan, Error> {
-    let source = Source::new(text, &place);
+    planned(state, text, &place, same_names::number).await
+}
+
+async fn planned(
+    state: &SessionState,
+    text: &str,
+    place: &(dyn Fn(Range<usize>) -> Place + Send + Sync),
+    last: fn(&mut Query),
+) -> Result<LogicalPlan, Error> {
+    let source = Source::new(text, place);
     parameters::refuse(&source)?;
     let mut query = tree(state, &source).await?;
-    same_names::number(&mut query);
+    last(&mut query);
     Ok(of_tree(state, query, &source).await?.0)
 }
 

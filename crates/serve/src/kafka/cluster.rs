@@ -77,15 +77,9 @@ pub fn offset_for_leader_epoch(app: &App, mut request: Request) -> Result<Answer
     if version >= 3 {
         body.i32()?;
     }
-    let topics = body.array(|r| {
-        let name = r.string()?;
-        let partitions = r.array(|r| {
-            let (partition, _current, epoch) = (r.i32()?, r.i32()?, r.i32()?);
-            r.tags()?;
-            Ok((Partition(partition), epoch))
-        })?;
-        r.tags()?;
-        Ok((name, partitions))
+    let topics = body.topics(|r| {
+        let (partition, _current, epoch) = (r.i32()?, r.i32()?, r.i32()?);
+        Ok((Partition(partition), epoch))
     })?;
     let platform = app.platform.clone();
     Ok(Box::pin(async move {

@@ -25,19 +25,12 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     let body = &mut request.body;
     body.i32()?;
     let committed = version >= 2 && body.i8()? == READ_COMMITTED;
-    let topics = body.array(|r| {
-        let name = r.string()?;
-        let partitions = r.array(|r| {
-            let partition = Partition(r.i32()?);
-            if version >= 4 {
-                r.i32()?;
-            }
-            let time_ms = r.i64()?;
-            r.tags()?;
-            Ok((partition, time_ms))
-        })?;
-        r.tags()?;
-        Ok((name, partitions))
+    let topics = body.topics(|r| {
+        let partition = Partition(r.i32()?);
+        if version >= 4 {
+            r.i32()?;
+        }
+        Ok((partition, r.i64()?))
     })?;
     let platform = app.platform.clone();
     Ok(Box::pin(async move {

@@ -35,16 +35,7 @@ fn exists(app: &App, topic: &str, partition: i32) -> std::result::Result<(), Fau
 pub fn alter_reassignments(app: &App, mut request: Request) -> Result<Answer> {
     let body = &mut request.body;
     body.i32()?;
-    let topics = body.array(|r| {
-        let name = r.string()?;
-        let partitions = r.array(|r| {
-            let partition = (r.i32()?, r.nullable_array(Reader::i32)?);
-            r.tags()?;
-            Ok(partition)
-        })?;
-        r.tags()?;
-        Ok((name, partitions))
-    })?;
+    let topics = body.topics(|r| Ok((r.i32()?, r.nullable_array(Reader::i32)?)))?;
     let one = |name: &str, (partition, replicas): (i32, Option<Vec<i32>>)| {
         let outcome = exists(app, name, partition).and_then(|()| match replicas.as_deref() {
             Some([NODE_ID]) => Ok(()),
@@ -115,16 +106,7 @@ pub fn elect_leaders(app: &App, mut request: Request) -> Result<Answer> {
 
 /// The quorum of the cluster's metadata: this node, which has all of it.
 pub fn describe_quorum(mut request: Request) -> Result<Answer> {
-    let topics = request.body.array(|r| {
-        let name = r.string()?;
-        let partitions = r.array(|r| {
-            let partition = r.i32()?;
-            r.tags()?;
-            Ok(partition)
-        })?;
-        r.tags()?;
-        Ok((name, partitions))
-    })?;
+    let topics = request.body.topics(Reader::i32)?;
     let version = request.version;
     let one = |name: &str, partition: i32| {
         let out = quorum::PartitionData::default().with_partition_index(partition);

@@ -78,16 +78,7 @@ async fn grow(
 }
 
 pub fn delete_records(app: &App, mut request: Request) -> Result<Answer> {
-    let topics = request.body.array(|r| {
-        let name = r.string()?;
-        let partitions = r.array(|r| {
-            let partition = (Partition(r.i32()?), r.i64()?);
-            r.tags()?;
-            Ok(partition)
-        })?;
-        r.tags()?;
-        Ok((name, partitions))
-    })?;
+    let topics = request.body.topics(|r| Ok((Partition(r.i32()?), r.i64()?)))?;
     let platform = app.platform.clone();
     Ok(Box::pin(async move {
         for (name, partitions) in &topics {

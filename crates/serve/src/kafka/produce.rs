@@ -49,16 +49,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     let transactional_id = body.nullable_string()?;
     let acks = body.i16()?;
     body.i32()?;
-    let topics = body.array(|r| {
-        let name = r.string()?;
-        let partitions = r.array(|r| {
-            let partition = (r.i32()?, r.nullable_bytes()?);
-            r.tags()?;
-            Ok(partition)
-        })?;
-        r.tags()?;
-        Ok((name, partitions))
-    })?;
+    let topics = body.topics(|r| Ok((r.i32()?, r.nullable_bytes()?)))?;
     if !matches!(acks, ALL..=1) {
         return Err(Error::invalid(format!("acks = {acks} is none of -1, 0, 1")));
     }

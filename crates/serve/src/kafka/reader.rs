@@ -83,6 +83,23 @@ impl Reader {
         Ok(self.nullable_array(each)?.unwrap_or_default())
     }
 
+    /// Topics by name with something for each of their partitions, as many requests have them.
+    pub fn topics<T>(
+        &mut self,
+        mut each: impl FnMut(&mut Reader) -> Result<T>,
+    ) -> Result<Vec<(String, Vec<T>)>> {
+        self.array(|r| {
+            let name = r.string()?;
+            let partitions = r.array(|r| {
+                let partition = each(r)?;
+                r.tags()?;
+                Ok(partition)
+            })?;
+            r.tags()?;
+            Ok((name, partitions))
+        })
+    }
+
     pub fn nullable_array<T>(
         &mut self,
         mut each: impl FnMut(&mut Reader) -> Result<T>,

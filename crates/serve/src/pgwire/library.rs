@@ -89,16 +89,18 @@ impl Library {
         self.service.query_parser()
     }
 
-    /// One statement, if it is one that is answered here.
-    fn read(&self, text: &str) -> PgWireResult<Option<ast::Statement>> {
+    /// One statement, if it is one that is answered here, and how many parameters it was sent with.
+    fn read(&self, text: &str) -> PgWireResult<Option<(ast::Statement, usize)>> {
         let mut statements = self.parser.parse(text).map_err(failed)?;
         let Some(mut statement) = statements.pop() else { return Ok(None) };
         if !statements.is_empty() {
             return Err(fault("42601", "statements are sent one by one"));
         }
         if answered(&statement) && statement.visit(&mut Writes).is_continue() {
+            let mut placeholders = Placeholders(0);
+            let _ = statement.visit(&mut placeholders);
             super::rewrite::rewrite(&mut statement);
-            return Ok(Some(statement));
+            return Ok(Some((statement, placeholders.0)));
         }
         let text = statement.to_string();
         let word = text.split_whitespace().next().unwrap_or("this").to_uppercase();
@@ -109,12 +111,9 @@ impl Library {
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
-        let Some(statement) = self.read(text)? else { return Ok(None) };
-        let mut placeholders = Placeholders(0);
-        let original = self.parser.parse(text).map_err(failed)?;
-        let _ = original.visit(&mut placeholders);
+        let Some((statement, parameters)) = self.read(text)? else { return Ok(None) };
         let parsed = self.typed().parse_sql(client, &statement.to_string(), &[]).await?;
-        let known = parsed.map(|parsed| Known { parsed, parameters: placeholders.0 });
+        let known = parsed.map(|parsed| Known { parsed, parameters });
         if let Some(Known { parsed: (_, Some((_, plan))), .. }) = &known {
             reads_only(plan)?;
         }
@@ -149,7 +148,7 @@ impl Library {
         text: &str,
         most: Duration,
     ) -> PgWireResult<Response> {
-        let Some(statement) = self.read(text)? else { return Ok(Response::EmptyQuery) };
+        let Some((statement, _)) = self.read(text)? else { return Ok(Response::EmptyQuery) };
         for hook in &self.hooks {
             let handled = hook.handle_simple_query(&statement, &self.settings, client).await;
             if let Some(response) = handled {
