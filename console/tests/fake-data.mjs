@@ -359,7 +359,11 @@ export class World {
             {
               name: 'hot',
               connector: 'file',
-              state: 'running',
+              state: this.problems ? 'failed' : 'running',
+              error: this.problems
+                ? { detail: "'hot' gave up after 3 attempts: no space left", hint: 'make room' }
+                : null,
+              waiting_epochs: this.problems ? 7 : 0,
               rows_total: 214,
               delivery: 'exactly_once',
               lag_events: 0,
@@ -368,6 +372,7 @@ export class World {
       archive: [],
       dead_letters: this.deadLetters().length,
       problems: this.problems ? PROBLEMS : [],
+      ports: { pg: 4681, kafka: 4682 },
       memory_bytes: 96_400_000,
       disk_bytes: 241_000_000,
     };

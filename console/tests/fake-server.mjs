@@ -168,6 +168,11 @@ function sql(world, text, res) {
   world.asked.push(query);
   const made = /^\s*create\s+topic\s+(\w+)/i.exec(query);
   if (made) return json(res, { message: `created topic '${made[1]}'` });
+  const shown = /^SHOW CREATE (SOURCE|SINK) "(\w+)"$/.exec(query);
+  if (shown) {
+    const text = `CREATE ${shown[1]} ${shown[2]} …`;
+    return json(res, { columns: [{ name: 'statement', type: 'TEXT' }], rows: [[text]] });
+  }
   const from = /\bfrom\s+"?(\w+)"?/i.exec(query);
   const kind = from && world.viewKind(from[1]);
   const topic = from && world.topics().find((t) => t.name === from[1]);

@@ -74,6 +74,12 @@ async function fakePages() {
       url: `${full.url}/views/cpu_minute?show=table&sort=percent.desc`,
       text: 'cpu0',
     },
+    { name: 'connectors', url: `${full.url}/connectors`, text: 'exactly once' },
+    { name: 'failing sink', url: `${wrong.url}/connectors`, text: 'no space left' },
+    { name: 'no connectors', url: `${empty.url}/connectors`, text: 'CREATE SINK' },
+    { name: 'source', url: `${full.url}/sources/host`, text: 'since the start' },
+    { name: 'sink', url: `${wrong.url}/sinks/hot`, text: 'has stopped' },
+    { name: 'unknown sink', url: `${full.url}/sinks/cold`, text: 'There is no sink' },
     { name: 'sql', url: `${full.url}/sql`, text: 'Ask anything', editor: true },
     { name: 'sql table', url: `${full.url}/sql?run=1&q=${sql}`, text: 'answered in', editor: true },
     {

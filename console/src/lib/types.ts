@@ -211,6 +211,7 @@ export interface Sink {
   rows_total?: number | null;
   delivery?: string | null;
   lag_events?: number | null;
+  waiting_epochs?: number | null;
 }
 
 export interface Status {
@@ -227,6 +228,7 @@ export interface Status {
   archive?: { topic: string; archived_offset_sum?: number; lag_events?: number; files?: number }[];
   dead_letters?: number | null;
   problems?: Problem[];
+  ports?: { pg?: number | null; kafka?: number | null };
   memory_bytes?: number | null;
   disk_bytes?: number | null;
 }

@@ -1,4 +1,5 @@
 // Several statements in one text, and what the SQL page remembers of them.
+import shared from '../../../tests/split.json';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { toCsv } from '../../src/lib/plot.ts';
 import * as memory from '../../src/lib/sqlmemory.ts';
@@ -21,6 +22,11 @@ describe('statements', () => {
     ['', []],
   ])('end where they end: %s', (sql, texts) => {
     expect(split(sql).map((s) => s.text)).toEqual(texts);
+  });
+
+  // The tokenizer of the server cuts at the same places (crates/sql/src/split.rs).
+  it.each(shared)('end where the server ends them: $text', ({ text, statements, rest }) => {
+    expect(split(text).map((s) => s.text)).toEqual([...statements, ...(rest ? [rest] : [])]);
   });
 
   it('know where they begin', () => {

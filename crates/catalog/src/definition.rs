@@ -56,6 +56,8 @@ pub struct Column {
     pub name: String,
     pub data_type: DataType,
     pub nullable: bool,
+    /// `DEFAULT …`: what an event has that lacks it, as JSON.
+    pub default: Option<String>,
 }
 
 /// `WATERMARK FOR column AS column - INTERVAL '…'`.
@@ -106,6 +108,11 @@ pub struct Topic {
 }
 
 impl Topic {
+    /// Columns with a default, and what it is as JSON.
+    pub fn defaults(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.columns.iter().filter_map(|c| Some((c.name.as_str(), c.default.as_deref()?)))
+    }
+
     /// The declared columns.
     pub fn schema(&self) -> SchemaRef {
         let field = |c: &Column| Field::new(&c.name, c.data_type.clone(), c.nullable);

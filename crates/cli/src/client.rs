@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use common::Error;
+use common::{Config, Error};
 use reqwest::blocking::{Client, RequestBuilder};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,8 +15,10 @@ use crate::render::Faults;
 #[derive(Args, Clone)]
 pub struct Target {
     /// Address of the running platform.
-    #[arg(long, env = "WATERSHED_URL", default_value = "http://127.0.0.1:4680")]
-    pub url: String,
+    ///
+    /// Without it the one of the project in this folder, by its settings: http://127.0.0.1:4680.
+    #[arg(long, env = "WATERSHED_URL")]
+    url: Option<String>,
 }
 
 /// A connection to a platform.
@@ -26,11 +28,27 @@ pub struct Platform {
 }
 
 impl Target {
+    /// The address as given, or as the settings of the project in this folder have it.
+    pub fn url(&self) -> String {
+        if let Some(url) = &self.url {
+            return url.clone();
+        }
+        let text = std::fs::read_to_string("watershed.toml").ok();
+        let file = text.as_deref().map(|t| ("watershed.toml", t));
+        // Faults of the settings are said by those who need all of them.
+        let config = Config::load(file, std::env::vars(), &[]).ok();
+        let port = config.as_ref().map(|c| c.http_port).filter(|port| *port != 0);
+        let host = config.map(|c| c.host).unwrap_or_else(|| "127.0.0.1".into());
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        format!("http://{host}:{}", port.unwrap_or(4680))
+    }
+
     pub fn connect(&self) -> Result<Platform, Faults> {
-        let base = self.url.trim_end_matches('/').to_string();
+        let url = self.url();
+        let base = url.trim_end_matches('/').to_string();
         let parsed = url::Url::parse(&base).ok();
         if !parsed.is_some_and(|u| ["http", "https"].contains(&u.scheme()) && u.has_host()) {
-            return Err(Error::invalid(format!("'{}' is not an address", self.url))
+            return Err(Error::invalid(format!("'{url}' is not an address"))
                 .hint("write it as in http://127.0.0.1:4680")
                 .into());
         }
@@ -145,13 +163,13 @@ mod tests {
         assert_eq!(query(&[("limit", Some("5".into())), ("after", None)]), "?limit=5");
         assert_eq!(query(&[("after", None)]), "");
         for bad in ["", "127.0.0.1:4680", "file:///x", "nonsense"] {
-            assert!(Target { url: bad.into() }.connect().is_err(), "{bad}");
+            assert!(Target { url: Some(bad.into()) }.connect().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn nobody_answers() {
-        let target = Target { url: "http://127.0.0.1:1".into() };
+        let target = Target { url: Some("http://127.0.0.1:1".into()) };
         let fault = target.connect().and_then(|p| p.text("/health")).err();
         assert_eq!(fault.map(|f| f.exit_code()), Some(common::Kind::Unavailable.exit_code()));
     }

@@ -66,8 +66,7 @@ impl Finding {
 
 pub fn run(arguments: &Arguments) -> Outcome {
     let project = arguments.settings.project(&arguments.dir)?;
-    let mut findings = running(&arguments.target);
-    let is_running = findings.iter().all(|f| f.good);
+    let (is_running, mut findings) = running(&arguments.target);
     findings.extend(ports(&project.config, is_running));
     findings.push(disk(&project.dir));
     findings.extend(promises(&project));
@@ -106,7 +105,7 @@ fn deep(project: engine::Project) -> Result<Vec<Finding>, Faults> {
 }
 
 /// A platform that does not run is no fault: `doctor` is for before the start too.
-fn running(target: &Target) -> Vec<Finding> {
+fn running(target: &Target) -> (bool, Vec<Finding>) {
     let check = "running";
     let status = target.connect().and_then(|p| p.get::<Value>("/api/status"));
     let ours = env!("CARGO_PKG_VERSION");
@@ -115,15 +114,19 @@ fn running(target: &Target) -> Vec<Finding> {
             let theirs = status["version"].as_str().unwrap_or("unknown");
             let good = theirs == ours;
             let says = if good {
-                format!("{} answers, version {theirs}", target.url)
+                format!("{} answers, version {theirs}", target.url())
             } else {
-                format!("{} runs version {theirs}, this is {ours}: use the same", target.url)
+                format!("{} runs version {theirs}, this is {ours}: use the same", target.url())
             };
             let mut findings = vec![Finding::new(check, good, says)];
             findings.extend(status["problems"].as_array().into_iter().flatten().map(problem));
-            findings
+            findings.extend(status["views"].as_array().into_iter().flatten().filter_map(stopped));
+            (true, findings)
         }
-        Err(_) => vec![Finding::new(check, true, format!("nothing answers at {}", target.url))],
+        Err(_) => {
+            let says = format!("nothing answers at {}", target.url());
+            (false, vec![Finding::new(check, true, says)])
+        }
     }
 }
 
@@ -132,6 +135,15 @@ fn problem(problem: &Value) -> Finding {
     let text = |member: &str| problem[member].as_str().map(str::to_string);
     let says = text("detail").unwrap_or_default();
     Finding { hint: text("hint"), ..Finding::new("problem", false, says) }
+}
+
+/// A view that stands still.
+fn stopped(view: &Value) -> Option<Finding> {
+    let name = view["name"].as_str().filter(|_| view["state"] == "failed")?;
+    let text = |member: &str| view["error"][member].as_str();
+    let says = format!("'{name}' has stopped: {}", text("detail").unwrap_or("it failed"));
+    let hint = text("hint").map(str::to_string);
+    Some(Finding { hint, ..Finding::new("view", false, says) })
 }
 
 fn ports(config: &Config, running: bool) -> Vec<Finding> {

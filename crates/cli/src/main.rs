@@ -1,6 +1,9 @@
-//! The program `watershed`: one file per verb, wiring only. `new`, `dev`, `serve`, `test` and
-//! `config` work on a project folder; all other verbs ask a running platform over HTTP.
+//! The program `watershed`: one file per verb, wiring only. `new`, `dev`, `serve`, `check`,
+//! `test`, `export`, `restore` and `config` work on a project folder; all other verbs ask a running
+//! platform over HTTP.
 
+mod backup;
+mod check;
 mod client;
 mod completions;
 mod config;
@@ -8,16 +11,17 @@ mod dead_letters;
 mod dev;
 mod doctor;
 mod explain;
+mod export;
 mod group;
 mod import;
 mod logs;
 mod new;
 mod render;
+mod restore;
 mod run;
 mod serve_verb;
 mod shell;
 mod sql;
-mod statements;
 mod table;
 mod terminal;
 mod test;
@@ -59,7 +63,9 @@ enum Verb {
     Serve(serve_verb::Arguments),
     Sql(sql::Arguments),
     Import(import::Arguments),
+    Check(check::Arguments),
     Test(test::Arguments),
+    Export(export::Arguments),
     Explain(explain::Arguments),
     #[command(subcommand)]
     Topic(topic::Command),
@@ -69,6 +75,8 @@ enum Verb {
     View(view::Command),
     DeadLetters(dead_letters::Arguments),
     Top(top::Arguments),
+    Backup(backup::Arguments),
+    Restore(restore::Arguments),
     Doctor(doctor::Arguments),
     #[command(subcommand)]
     Config(config::Command),
@@ -96,13 +104,17 @@ fn main() -> ExitCode {
         Verb::Serve(arguments) => serve_verb::run(arguments),
         Verb::Sql(arguments) => sql::run(&arguments),
         Verb::Import(arguments) => import::run(&arguments),
+        Verb::Check(arguments) => check::run(arguments),
         Verb::Test(arguments) => test::run(arguments),
+        Verb::Export(arguments) => export::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Topic(command) => topic::run(&command),
         Verb::Group(command) => group::run(&command),
         Verb::View(command) => view::run(&command),
         Verb::DeadLetters(arguments) => dead_letters::run(&arguments),
         Verb::Top(arguments) => top::run(&arguments),
+        Verb::Backup(arguments) => backup::run(&arguments),
+        Verb::Restore(arguments) => restore::run(&arguments),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Config(command) => config::run(&command),
         Verb::Version(arguments) => version::run(&arguments),

@@ -25,6 +25,11 @@ views   = "file:data/views"
 engine  = "local"
 catalog = "file:data/catalog.json"
 
+# A stage with settings of its own is a table, with its place as location:
+#   [lake]
+#   location = "file:data/lake"
+#   archive_interval = "10 s"
+
 # All other settings with their values: watershed config show
 "#,
     ),

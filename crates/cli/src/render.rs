@@ -32,6 +32,11 @@ impl Faults {
         }
     }
 
+    /// From problem details of other places.
+    pub fn of(problems: &[Value]) -> Faults {
+        Faults(problems.to_vec())
+    }
+
     fn kind(&self) -> Kind {
         let code = self.0.first().and_then(|p| p["code"].as_str());
         code.and_then(Kind::from_name).unwrap_or(Kind::Internal)
@@ -51,7 +56,16 @@ impl Faults {
     }
 
     pub fn render(&self) -> String {
-        let renderer = if terminal::colours() { Renderer::styled() } else { Renderer::plain() };
+        let styled = terminal::colours();
+        self.with(if styled { Renderer::styled() } else { Renderer::plain() })
+    }
+
+    /// Without colours.
+    pub fn plain(&self) -> String {
+        self.with(Renderer::plain())
+    }
+
+    fn with(&self, renderer: Renderer) -> String {
         let each: Vec<String> = self.0.iter().map(|p| render(&renderer, p)).collect();
         each.join("\n")
     }

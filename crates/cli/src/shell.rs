@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::client::{Platform, segment};
 use crate::sql::{Form, run_one};
 use crate::table::{Column, table, value_text};
-use crate::{Outcome, render::Faults, statements, terminal};
+use crate::{Outcome, render::Faults, terminal};
 
 const KEYWORDS: &[&str] = &[
     "ALL",
@@ -175,7 +175,7 @@ fn statements(
     form: Form,
     names: &RefCell<Vec<String>>,
 ) -> Result<(), Faults> {
-    for statement in statements::split(text).0 {
+    for statement in engine::split(text).statements {
         run_one(platform, statement, form)?;
         let first = statement.split_whitespace().next().unwrap_or("");
         if ["CREATE", "DROP"].iter().any(|w| first.eq_ignore_ascii_case(w)) {
@@ -278,7 +278,7 @@ impl Validator for Completion {
     fn validate(&self, ctx: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let text = ctx.input().trim();
         let command = text.starts_with('\\') || ["exit", "quit", "help"].contains(&text);
-        let complete = command || statements::is_empty(statements::split(text).1);
+        let complete = command || engine::split(text).rest.is_none();
         Ok(match complete {
             true => ValidationResult::Valid(None),
             false => ValidationResult::Incomplete,

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::client::{Platform, Target};
 use crate::render::Faults;
 use crate::table::{self, Column};
-use crate::{Outcome, shell, statements, terminal};
+use crate::{Outcome, shell, terminal};
 
 /// Run SQL: one statement, a file from stdin, or an interactive shell.
 #[derive(Args)]
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         return run_text(&platform, query, arguments.form);
     }
     if terminal::interactive() {
-        return shell::run(&platform, &arguments.target.url, arguments.form);
+        return shell::run(&platform, &arguments.target.url(), arguments.form);
     }
     let mut text = String::new();
     std::io::stdin()
@@ -63,10 +63,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
 
 /// Runs all statements of a text, one after the other, until one fails.
 fn run_text(platform: &Platform, text: &str, form: Form) -> Outcome {
-    let (mut all, rest) = statements::split(text);
-    if !statements::is_empty(rest) {
-        all.push(rest);
-    }
+    let split = engine::split(text);
+    let mut all = split.statements;
+    all.extend(split.rest);
     if all.is_empty() {
         return Err(Error::invalid("there is no statement to run").into());
     }

@@ -30,7 +30,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     } else {
         terminal::say(&format!("watershed {ours}"));
         if let Some(theirs) = server.as_str() {
-            terminal::say(&format!("server {theirs} at {}", arguments.target.url));
+            terminal::say(&format!("server {theirs} at {}", arguments.target.url()));
         }
     }
     Ok(0)

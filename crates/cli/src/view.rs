@@ -11,13 +11,15 @@ use crate::table::{self, Column};
 use crate::topic::objects_table;
 use crate::{Outcome, terminal};
 
-/// Views: list, rows.
+/// Views: list, rows, rebuild.
 #[derive(Subcommand)]
 pub enum Command {
     /// All views and how they are doing.
     List(Listing),
     /// Rows of a view.
     Rows(RowsOf),
+    /// Compute a view anew from all events; the old rows serve until it has caught up.
+    Rebuild(Rebuild),
 }
 
 #[derive(Args)]
@@ -51,6 +53,14 @@ pub struct RowsOf {
     target: Target,
 }
 
+#[derive(Args)]
+pub struct Rebuild {
+    /// Name of the view.
+    view: String,
+    #[command(flatten)]
+    target: Target,
+}
+
 #[derive(Deserialize)]
 struct Page {
     columns: Vec<Column>,
@@ -62,7 +72,15 @@ pub fn run(command: &Command) -> Outcome {
     match command {
         Command::List(l) => list(l),
         Command::Rows(r) => rows(r),
+        Command::Rebuild(r) => rebuild(r),
     }
+}
+
+fn rebuild(r: &Rebuild) -> Outcome {
+    let path = format!("/api/views/{}/rebuild", segment(&r.view));
+    let _: Value = r.target.connect()?.post(&path, &[], vec![])?;
+    terminal::say(&format!("'{}' is computed anew: watershed view list", r.view));
+    Ok(0)
 }
 
 fn list(l: &Listing) -> Outcome {

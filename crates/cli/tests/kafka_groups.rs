@@ -210,14 +210,14 @@ fn batch(value: &str, (id, epoch): (ProducerId, i16), sequence: i32, attributes:
     bytes.freeze()
 }
 
-struct Transaction<'a> {
+pub struct Transaction<'a> {
     socket: &'a mut TcpStream,
     id: TransactionalId,
     producer: (ProducerId, i16),
 }
 
 impl Transaction<'_> {
-    fn begin<'a>(socket: &'a mut TcpStream, id: &str, version: i16) -> Transaction<'a> {
+    pub fn begin<'a>(socket: &'a mut TcpStream, id: &str, version: i16) -> Transaction<'a> {
         let id = TransactionalId(s(id));
         let request = InitProducerIdRequest::default()
             .with_transactional_id(Some(id.clone()))
@@ -228,7 +228,7 @@ impl Transaction<'_> {
         Transaction { socket, id, producer }
     }
 
-    fn add(&mut self, name: &str, partition: i32, version: i16) -> i16 {
+    pub fn add(&mut self, name: &str, partition: i32, version: i16) -> i16 {
         let topics = vec![
             AddPartitionsToTxnTopic::default()
                 .with_name(topic(name))
@@ -243,7 +243,7 @@ impl Transaction<'_> {
         answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
     }
 
-    fn send(&mut self, name: &str, value: &str, sequence: i32) -> i16 {
+    pub fn send(&mut self, name: &str, value: &str, sequence: i32) -> i16 {
         let batch = batch(value, self.producer, sequence, TRANSACTIONAL);
         let data = PartitionProduceData::default().with_records(Some(batch));
         let data =
@@ -256,7 +256,7 @@ impl Transaction<'_> {
         ask(self.socket, 11, &request).responses[0].partition_responses[0].error_code
     }
 
-    fn end(&mut self, commit: bool, version: i16) -> i16 {
+    pub fn end(&mut self, commit: bool, version: i16) -> i16 {
         let request = EndTxnRequest::default()
             .with_transactional_id(self.id.clone())
             .with_producer_id(self.producer.0)

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod backup;
 mod bad_input;
 mod cli_golden;
 mod console;
@@ -26,6 +27,7 @@ mod kafka_sasl;
 mod kafka_tls;
 mod kafka_tokens;
 mod kafka_tools;
+mod metrics;
 mod pgwire;
 mod pgwire_hostile;
 mod pgwire_prepared;

@@ -358,6 +358,9 @@ config! {
     dead_letters_rows_max: u32 = "1000000", "dead_letters.rows_max";
 }
 
+/// Keys that are a place and the name of a table, too.
+const STAGES: [&str; 5] = ["log", "lake", "views", "engine", "catalog"];
+
 impl Config {
     /// Defaults, then the file's text, then the environment, then flags. All faults at once.
     pub fn load(
@@ -372,7 +375,10 @@ impl Config {
         }
         config.read_environment(environment, &mut faults);
         for (key, value) in flags {
-            let origin = Origin::Flag(format!("--{}", key.replace(['.', '_'], "-")));
+            let origin = Origin::Flag(match key.strip_suffix(".port") {
+                Some(door) => format!("--{door}-port"),
+                None => format!("--set {key}"),
+            });
             faults.extend(config.set(key, value, origin).err());
         }
         if faults.is_empty() { Ok(config) } else { Err(faults) }
@@ -390,7 +396,15 @@ impl Config {
             Ok(table) => table,
             Err(e) => {
                 let error = Error::syntax(e.message().to_lowercase());
-                faults.push(error.at(place(e.span().unwrap_or(0..0))));
+                let span = e.span().unwrap_or(0..0);
+                let at = text.get(span.clone()).unwrap_or_default().trim_matches(['[', ']', ' ']);
+                let error = match STAGES.contains(&at) && e.message().contains("duplicate") {
+                    true => error.hint(format!(
+                        "beside a table [{at}] its place is a key of the table: location = \"…\""
+                    )),
+                    false => error,
+                };
+                faults.push(error.at(place(span)));
                 return;
             }
         };
@@ -406,6 +420,9 @@ impl Config {
                     toml::de::DeValue::String(s) => s.to_string(),
                     _ => text[value.span()].to_string(),
                 };
+                // A table takes the name's place: [log] with location is log.
+                let stage = key.strip_suffix(".location").filter(|k| STAGES.contains(k));
+                let key = stage.map_or(key.clone(), str::to_string);
                 let at = place(name_in_table.span());
                 let line = at.line_column().0;
                 let known = Self::KEYS.contains(&key.as_str());
@@ -465,6 +482,18 @@ mod tests {
         let shown = config.show().into_iter().find(|s| s.key == "kafka.sasl").unwrap();
         assert_eq!(shown.value, "[\"A\", \"B\"]");
         assert!(Config::load(None, [], &[]).unwrap().kafka_sasl.is_empty());
+    }
+
+    #[test]
+    fn a_stage_is_a_text_or_a_table() {
+        let file = "[log]\nlocation = \"file:elsewhere\"\ncommit_interval = \"5 ms\"\n";
+        let config = Config::load(Some(("w.toml", file)), [], &[]).unwrap();
+        assert_eq!((config.log.as_str(), config.log_commit_interval.0), ("file:elsewhere", 5_000));
+        let file = "lake = \"file:x\"\n\n[lake]\narchive_interval = \"5 s\"\n";
+        let faults = Config::load(Some(("w.toml", file)), [], &[]).unwrap_err();
+        let hint = faults[0].hint_text().unwrap_or_default();
+        assert!(hint.contains("location"), "{} {hint}", faults[0]);
+        assert!(Config::load(Some(("w.toml", "[http]\nlocation = 1\n")), [], &[]).is_err());
     }
 
     #[test]

@@ -43,7 +43,10 @@ impl Backoff {
     /// From the options that every connector has.
     pub fn new(values: &Values) -> Result<Backoff> {
         Ok(Backoff {
-            attempts_max: u32::try_from(values.number("retry_attempts_max")?).unwrap_or(u32::MAX),
+            attempts_max: match values.get("retry_attempts_max") {
+                Some(_) => u32::try_from(values.number("retry_attempts_max")?).unwrap_or(u32::MAX),
+                None => u32::MAX,
+            },
             delay_min: values.duration("retry_delay_min")?,
             delay_max: values.duration("retry_delay_max")?,
         })

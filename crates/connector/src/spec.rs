@@ -215,11 +215,11 @@ impl Spec {
 }
 
 const RETRY_OPTIONS: [OptionSpec; 3] = [
-    OptionSpec::with_default(
+    OptionSpec::optional(
         "retry_attempts_max",
         OptionKind::Number { min: 1, max: 1_000_000 },
-        "8",
-        "How often something is tried before the connector stops with the error.",
+        "How often something is tried before the connector stops with the error, until it is defined \
+         anew or the platform starts again; without it it never stops.",
     ),
     OptionSpec::with_default(
         "retry_delay_max",

@@ -2,18 +2,20 @@
 //! ordered and planned first; only when nothing is wrong is it put into effect (`changes.rs`), and
 //! only where a definition did change. A fault leaves the last good version running.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use catalog::store::{CatalogFile, Stored};
 use catalog::{Definition, Object};
-use common::{Error, Result, nearest};
+use common::{Error, Result, SystemDisk, nearest};
 use log::{CleanupPolicy, TimestampType, TopicConfig, TopicDurability};
 use serde::Serialize;
+use sql::TopicChange;
 
 use crate::meta::{Meta, TopicRecord};
-use crate::planning::{Checks, PlannedQuery, Planning, Wrong};
+use crate::planned::{Planned, plan_all};
 use crate::platform::Platform;
-use crate::project::Dashboard;
+use crate::project::{Dashboard, Project};
 
 /// What is defined: the project's files, and statements typed into a running platform.
 #[derive(Clone, Debug, Default)]
@@ -28,10 +30,22 @@ impl Texts {
         Ok(Texts { files: vec![], typed: typed.collect() })
     }
 
-    fn all(&self) -> Vec<sql::Text> {
+    pub fn all(&self) -> Vec<sql::Text> {
         let typed = self.typed.iter().map(|s| sql::Text { file: None, text: s.as_str().into() });
         self.files.iter().cloned().chain(typed).collect()
     }
+}
+
+/// The CREATE statements that were typed at run time and are no part of the project's files, in the
+/// order they can be run in. Also while a platform runs on the folder.
+pub fn typed_statements(project: &Project) -> Result<Vec<String>> {
+    let path = project.path(&project.config.catalog);
+    if !path.exists() {
+        return Ok(vec![]);
+    }
+    let files = project.sql_texts()?;
+    let catalog = CatalogFile::open(Arc::new(SystemDisk), path)?;
+    Ok(taken_over(&files, &Texts::load(&catalog)?.typed))
 }
 
 /// What an `apply` did, by name.
@@ -46,25 +60,6 @@ pub struct ApplyReport {
     pub left_over: Vec<String>,
 }
 
-/// A definition that can run.
-pub(crate) enum Planned {
-    Topic { definition: Definition, checks: Checks },
-    Source(Definition),
-    View { definition: Definition, query: PlannedQuery },
-    Sink { definition: Definition, query: PlannedQuery },
-}
-
-impl Planned {
-    pub(crate) fn definition(&self) -> &Definition {
-        match self {
-            Planned::Topic { definition, .. }
-            | Planned::Source(definition)
-            | Planned::View { definition, .. }
-            | Planned::Sink { definition, .. } => definition,
-        }
-    }
-}
-
 impl Platform {
     /// Replaces the definitions that come from files. On any fault nothing changes.
     pub async fn apply(&self, texts: &[sql::Text]) -> Result<ApplyReport, Vec<Error>> {
@@ -72,7 +67,7 @@ impl Platform {
         self.check_open().map_err(|e| vec![e])?;
         let typed = taken_over(texts, &now.typed);
         let wanted = Texts { files: texts.to_vec(), typed };
-        match self.apply_texts(&wanted).await {
+        match self.apply_texts(&wanted, None).await {
             Ok(report) => {
                 *now = wanted;
                 self.set_problems(&[]);
@@ -96,7 +91,7 @@ impl Platform {
         let of_file = |s: Stored| s.file.map(|f| sql::Text::new(Some(&f), &s.statement));
         let files = stored.into_iter().filter_map(of_file).collect();
         let wanted = Texts { files, typed: now.typed.clone() };
-        self.apply_texts(&wanted).await?;
+        self.apply_texts(&wanted, None).await?;
         *now = wanted;
         Ok(())
     }
@@ -119,7 +114,10 @@ impl Platform {
         };
         let report = self.apply(&texts).await?;
         if let Ok(boards) = boards {
-            let faults = self.unknown_in(&boards);
+            let faults = {
+                let registry = self.inner.registry();
+                unknown_in(&boards, &registry.views.keys().map(String::as_str).collect())
+            };
             if let Ok(mut now) = self.inner.dashboards.write() {
                 *now = boards;
             }
@@ -130,39 +128,20 @@ impl Platform {
         Ok(report)
     }
 
-    /// Views that dashboards show and that are not there: their other panels go on.
-    fn unknown_in(&self, boards: &[Dashboard]) -> Vec<Error> {
-        let registry = self.inner.registry();
-        let views = || registry.views.keys().map(String::as_str);
-        let panels = boards.iter().flat_map(|b| b.panels.iter().map(move |p| (&b.name, p)));
-        let shown = panels.filter_map(|(board, p)| Some((board, p.view.as_deref()?)));
-        let unknown = shown.filter(|(_, view)| !registry.views.contains_key(*view));
-        unknown
-            .map(|(board, view)| {
-                Error::unknown("view", view, views()).context(format!("dashboard '{board}'"))
-            })
-            .collect()
-    }
-
     /// Adds statements typed at run time, all or none.
     pub(crate) async fn create_typed(&self, statements: &[String]) -> Result<()> {
         let mut now = self.inner.texts.lock().await;
         self.check_open()?;
         let mut wanted = now.clone();
         wanted.typed.extend_from_slice(statements);
-        self.apply_texts(&wanted).await.map_err(first)?;
+        self.apply_texts(&wanted, None).await.map_err(first)?;
         wanted.typed = wanted.typed.iter().map(|s| crate::secrets::stored_form(s)).collect();
         *now = wanted;
         Ok(())
     }
 
-    /// Changes options of a topic that was made at run time. Those without a value get their
-    /// default.
-    pub async fn alter_topic(
-        &self,
-        name: &str,
-        changes: &[(String, Option<String>)],
-    ) -> Result<()> {
+    /// Changes a topic that was made at run time.
+    pub async fn alter_topic(&self, name: &str, change: &TopicChange) -> Result<()> {
         let mut now = self.inner.texts.lock().await;
         self.check_open()?;
         let is_it = |statement: &String| defines(statement).as_deref() == Some(name);
@@ -172,21 +151,26 @@ impl Platform {
             let definition = self.inner.registry().definition(name).cloned();
             let file = definition.and_then(|d| d.origin.file).unwrap_or_default();
             return Err(Error::conflict(format!("topic '{name}' is defined in {file}"))
-                .hint(format!("change its options in {file} and apply it")));
+                .hint(format!("change it in {file} and apply that")));
         };
         let mut wanted = now.clone();
-        wanted.typed[at] = sql::with_options(&now.typed[at], changes)?;
-        self.apply_texts(&wanted).await.map_err(first)?;
+        wanted.typed[at] = sql::altered(&now.typed[at], change)?;
+        self.apply_texts(&wanted, None).await.map_err(first)?;
         *now = wanted;
         Ok(())
     }
 
-    pub(crate) async fn apply_texts(&self, wanted: &Texts) -> Result<ApplyReport, Vec<Error>> {
+    /// Also computes the view `rebuild` anew.
+    pub(crate) async fn apply_texts(
+        &self,
+        wanted: &Texts,
+        rebuild: Option<&str>,
+    ) -> Result<ApplyReport, Vec<Error>> {
         let (platform, texts) = (self.clone(), wanted.all());
         let plan = async move { Ok(platform.plan_texts(&texts).await) };
         let planned = self.inner.compute.run(plan).await.map_err(|e| vec![e])??;
         let save = |definitions: &[&Definition]| self.save_catalog(wanted, definitions);
-        let report = self.put_into_effect(planned, &save).await.map_err(|e| vec![e])?;
+        let report = self.put_into_effect(planned, rebuild, &save).await.map_err(|e| vec![e])?;
         if let Err(e) = self.inner.forget_secrets() {
             tracing::warn!("secrets that nothing names any more are still there: {e}");
         }
@@ -219,66 +203,14 @@ impl Platform {
     }
 
     async fn plan_all(&self, ordered: Vec<Definition>) -> Result<Vec<Planned>, Vec<Error>> {
-        let mut planning = Planning::new(&self.inner.runtime).map_err(|e| vec![e])?;
         let meta = Meta::new(&self.inner.kv).map_err(|e| vec![e])?;
-        let mut planned = vec![];
-        let mut faults = vec![];
-        let mut wrong = Wrong::default();
-        for definition in ordered {
-            if let Err(e) =
-                connectors::check_definition(&definition, &self.inner.outside(&definition))
-            {
-                faults.extend(e);
-                continue;
-            }
-            if wrong.reads(&definition) {
-                continue;
-            }
-            let name = definition.object.name().to_string();
-            match self.plan_one(&mut planning, &meta, definition).await {
-                Ok(p) => planned.push(p),
-                Err(e) => {
-                    faults.extend(e);
-                    wrong.add(name);
-                }
-            }
-        }
-        if faults.is_empty() { Ok(planned) } else { Err(faults) }
-    }
-
-    async fn plan_one(
-        &self,
-        planning: &mut Planning,
-        meta: &Meta,
-        definition: Definition,
-    ) -> Result<Planned, Vec<Error>> {
-        let one = |e: Error| vec![e];
-        let place = definition.origin.place(definition.origin.span.clone());
-        match &definition.object {
-            Object::Topic(topic) => {
-                let known = self.check_evolution(meta, topic).map_err(|e| one(e.at(place)))?;
-                let as_stored = known.map_or_else(|| topic.clone(), |old| old.relaxed(topic));
-                let checks = planning.add_topic(&definition, &as_stored)?;
-                Ok(Planned::Topic { definition, checks })
-            }
-            Object::Source(source) => {
-                if !planning.is_topic(&source.into) {
-                    let e = Error::invalid(format!("'{}' is not a topic", source.into))
-                        .hint("a source writes INTO a topic");
-                    return Err(one(e.at(place)));
-                }
-                Ok(Planned::Source(definition))
-            }
-            Object::View(view) => {
-                let query = planning.query(&definition, &view.query).await.map_err(one)?;
-                planning.add_view(&view.name, &query).map_err(one)?;
-                Ok(Planned::View { definition, query })
-            }
-            Object::Sink(sink) => {
-                let query = planning.query(&definition, &sink.query).await.map_err(one)?;
-                Ok(Planned::Sink { definition, query })
-            }
-        }
+        // With the columns that events have which are there already.
+        let as_stored = |topic: &catalog::Topic| {
+            let known = self.check_evolution(&meta, topic)?;
+            Ok(known.map_or_else(|| topic.clone(), |old| old.relaxed(topic)))
+        };
+        let outside = |definition: &Definition| self.inner.outside(definition);
+        plan_all(&self.inner.runtime, ordered, &outside, &as_stored).await
     }
 
     /// What is stored must stay readable under the new definition. Returns what is known of a
@@ -299,7 +231,12 @@ impl Platform {
                 .hint("restore the data folder from a backup, or move all of it away"));
         }
         match log {
-            Some(log) if !is_empty(&log) => old.check(topic).map(|()| Some(old)),
+            Some(log) if !is_empty(&log) => {
+                old.check(topic)?;
+                let mut next = TopicRecord::of(topic);
+                next.succeed(&old);
+                Ok(Some(next))
+            }
             _ => Ok(None),
         }
     }
@@ -370,7 +307,7 @@ pub(crate) fn log_config(topic: &catalog::Topic) -> TopicConfig {
 }
 
 /// Typed statements without those that a file now has in the same words: the file takes them over.
-fn taken_over(files: &[sql::Text], typed: &[String]) -> Vec<String> {
+pub(crate) fn taken_over(files: &[sql::Text], typed: &[String]) -> Vec<String> {
     let in_files = parse_all(files).unwrap_or_default();
     let is_in_file = |statement: &String| {
         let text = sql::Text { file: None, text: statement.as_str().into() };
@@ -430,6 +367,19 @@ pub(crate) fn defines(statement: &str) -> Option<String> {
         sql::Statement::Create { definition, .. } => Some(definition.object.name().to_string()),
         _ => None,
     }
+}
+
+/// Views that dashboards show and that are not there: their other panels go on.
+pub(crate) fn unknown_in(boards: &[Dashboard], views: &BTreeSet<&str>) -> Vec<Error> {
+    let panels = boards.iter().flat_map(|b| b.panels.iter().map(move |p| (&b.name, p)));
+    let shown = panels.filter_map(|(board, p)| Some((board, p.view.as_deref()?)));
+    let unknown = shown.filter(|(_, view)| !views.contains(view));
+    unknown
+        .map(|(board, view)| {
+            let e = Error::unknown("view", view, views.iter().copied());
+            e.context(format!("dashboard '{board}'"))
+        })
+        .collect()
 }
 
 pub(crate) fn first(faults: Vec<Error>) -> Error {

@@ -9,7 +9,7 @@ use common::{Error, Offset, Partition, Result, fail_point};
 
 use crate::ingest::Inlet;
 use crate::platform::{Platform, blocking};
-use crate::rows::{RowDecoder, read_range};
+use crate::rows::{RowDecoder, declared, read_range};
 
 const READ_BYTES: usize = 4 << 20;
 
@@ -144,7 +144,7 @@ async fn archive_some(platform: &Platform, inlet: &Arc<Inlet>) -> Result<bool> {
         return Ok(false);
     }
     fail_point("archive.gathered");
-    let appended = inner.lake.append(&name, &inlet.topic.schema(), batches, &ranges).await?;
+    let appended = inner.lake.append(&name, &declared(&inlet.topic)?, batches, &ranges).await?;
     fail_point("archive.committed");
     for gap in appended.gaps {
         tracing::warn!(

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{BinaryArray, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use catalog::{Format, Topic};
 use common::{Error, Result};
@@ -48,12 +48,12 @@ pub fn decode(
     let schema = topic.schema();
     match (topic.format, kind) {
         (Format::Json, BodyKind::Json(kind)) => {
-            decode_json(body, kind, &schema, event_bytes_max, take)
+            decode_json(body, kind, topic, event_bytes_max, take)
         }
         (Format::Json, BodyKind::Octets) => {
-            decode_json(body, json::ContentKind::Ndjson, &schema, event_bytes_max, take)
+            decode_json(body, json::ContentKind::Ndjson, topic, event_bytes_max, take)
         }
-        (Format::Json, BodyKind::Csv) => decode_csv(body, &schema, event_bytes_max, take),
+        (Format::Json, BodyKind::Csv) => decode_csv(body, topic, event_bytes_max, take),
         (Format::Raw, BodyKind::Octets) => {
             decode_raw(body, raw::ContentKind::Whole, &schema, event_bytes_max, take)
         }
@@ -115,11 +115,11 @@ fn decode_raw(
 fn decode_json(
     body: &Bytes,
     kind: json::ContentKind,
-    schema: &SchemaRef,
+    topic: &Topic,
     event_bytes_max: usize,
     take: Take<'_>,
 ) -> Result<()> {
-    let mut decoder = json::Decoder::new(schema.clone(), None)?;
+    let mut decoder = decoder_of(topic)?;
     let mut finish = |gathered: Gathered<json::Record<'_>>, take: Take<'_>| {
         let Gathered { records, mut refused, .. } = gathered;
         let values: Vec<&[u8]> = records.iter().map(|r| r.bytes).collect();
@@ -157,14 +157,20 @@ fn decode_json(
     finish(gathered, take)
 }
 
-fn decode_csv(
-    body: &Bytes,
-    schema: &SchemaRef,
-    event_bytes_max: usize,
-    take: Take<'_>,
-) -> Result<()> {
+fn decoder_of(topic: &Topic) -> Result<json::Decoder> {
+    Ok(json::Decoder::new(topic.schema(), None)?.with_defaults(topic.defaults()))
+}
+
+/// Where a column has a default, a field with nothing in it is that: CSV can't say more than that
+/// nothing is there.
+fn decode_csv(body: &Bytes, topic: &Topic, event_bytes_max: usize, take: Take<'_>) -> Result<()> {
     let options = csv::Options { record_bytes_max: event_bytes_max, ..csv::Options::default() };
-    let mut reader = csv::Reader::new(schema.clone(), options)?;
+    let relaxed = topic
+        .columns
+        .iter()
+        .map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable || c.default.is_some()));
+    let mut reader = csv::Reader::new(Arc::new(Schema::new(relaxed.collect::<Vec<_>>())), options)?;
+    let mut defaults = topic.defaults().next().map(|_| decoder_of(topic)).transpose()?;
     let header = csv::header_line(body).and_then(|line| String::from_utf8(line.to_vec()).ok());
     let mut give = |part: csv::Rows| {
         let encoded = json::encode(&part.batch)?;
@@ -174,7 +180,20 @@ fn decode_csv(
             raw: without_end(body, part.starts[i] as usize..part.ends[i] as usize),
         };
         let rows = encoded.iter().enumerate().map(row).collect();
-        take(Piece { rows, batch: part.batch, refused: part.refused, header: header.clone() })
+        let batch = match &mut defaults {
+            None => part.batch,
+            Some(decoder) => {
+                let decoded = decoder.decode(&encoded.iter().collect::<Vec<_>>())?;
+                if let Some(refused) = decoded.refused.first() {
+                    return Err(Error::internal(format!(
+                        "a row with defaults: {}",
+                        refused.reason
+                    )));
+                }
+                decoded.batch
+            }
+        };
+        take(Piece { rows, batch, refused: part.refused, header: header.clone() })
     };
     // As short as lines may be, these are not many.
     for chunk in body.chunks(CSV_BYTES) {

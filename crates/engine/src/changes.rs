@@ -12,12 +12,13 @@ use common::{Epoch, Error, Result, fail_point};
 use connector::Role;
 use log::TopicConfig;
 
-use crate::apply::{ApplyReport, Planned, is_empty, log_config};
+use crate::apply::{ApplyReport, is_empty, log_config};
 use crate::drops::remove_retired;
 use crate::ingest::Inlet;
 use crate::meta::{Meta, NewPipeline, TopicRecord};
 use crate::outbox::Outbox;
 use crate::pipeline::{Pipeline, Spec, Target};
+use crate::planned::Planned;
 use crate::planning::{Checks, PlannedQuery};
 use crate::platform::{Inner, Platform, blocking};
 use crate::registry::{Registry, SinkEntry, SourceEntry, TopicEntry, ViewEntry};
@@ -42,6 +43,8 @@ struct Prepared {
     pipelines: Vec<NewPipeline>,
     undo: Vec<Undo>,
     report: ApplyReport,
+    /// A view that is to begin anew, whatever it has.
+    rebuild: Option<String>,
 }
 
 struct Kept {
@@ -83,12 +86,13 @@ impl Platform {
     pub(crate) async fn put_into_effect(
         &self,
         planned: Vec<Planned>,
+        rebuild: Option<&str>,
         save: &(dyn Fn(&[&Definition]) -> Result<()> + Send + Sync),
     ) -> Result<ApplyReport> {
         let inner = self.inner.clone();
         // What an earlier attempt left must not be taken for a new pipeline's state.
         blocking(move || remove_retired(&inner)).await?;
-        let mut prepared = Prepared::default();
+        let mut prepared = Prepared { rebuild: rebuild.map(str::to_string), ..Prepared::default() };
         let definitions: Vec<Definition> = planned.iter().map(|p| p.definition().clone()).collect();
         let names: HashSet<&str> = definitions.iter().map(|d| d.object.name()).collect();
         let ready = match self.prepare_all(planned, &mut prepared).await {
@@ -101,8 +105,17 @@ impl Platform {
         }
         fail_point("apply.prepared");
         let mut report = std::mem::take(&mut prepared.report);
+        let replacing = {
+            let registry = self.inner.registry();
+            let is_there = |(name, _): &(&String, _)| registry.readable(name).is_some();
+            prepared.views.iter().filter(is_there).map(|(_, v)| &v.pipeline).collect::<Vec<_>>()
+        };
+        self.wait_shortly(&replacing).await;
         let old = self.swap(prepared, &names, &mut report).await;
         self.remove(old, &names).await;
+        if !self.inner.registry().serving.is_empty() {
+            tokio::spawn(self.clone().end_replaced());
+        }
         Ok(report)
     }
 
@@ -153,7 +166,7 @@ impl Platform {
         let mut record = TopicRecord::of(&topic);
         let known = meta.topic(&topic.name)?;
         if let Some(old) = known.as_ref().filter(|_| !is_empty(&log)) {
-            record.nullable.extend(old.nullable.clone());
+            record.succeed(old);
         }
         record.log_id = Some(log.id().to_string());
         if known.as_ref() != Some(&record) {
@@ -233,14 +246,15 @@ impl Platform {
         if on_error == OnError::Stop {
             query.fingerprint.push_str("\non_error = 'stop'");
         }
+        let is_anew = to.rebuild.as_ref() == Some(&view.name);
         let running = self.inner.registry().views.get(&view.name).map(|e| e.fingerprint.clone());
-        if running.as_ref() == Some(&query.fingerprint) {
+        if running.as_ref() == Some(&query.fingerprint) && !is_anew {
             to.kept.push(Kept { definition, plan: Some(query.plan) });
             return Ok(false);
         }
         let inner = self.inner.clone();
         let (entry, new) =
-            blocking(move || start_view(&inner, definition, query, on_error)).await?;
+            blocking(move || start_view(&inner, definition, query, on_error, is_anew)).await?;
         to.pipelines.extend(new);
         to.views.insert(view.name, entry);
         Ok(true)
@@ -358,13 +372,10 @@ impl Platform {
             let old_sources: Vec<_> = registry.sources.extract_if(.., |n, _| replaced(n)).collect();
             let replaced = |n: &String| gone(n) || sinks.contains_key(n);
             let old_sinks: Vec<_> = registry.sinks.extract_if(.., |n, _| replaced(n)).collect();
-            let replaced = |n: &String| gone(n) || views.contains_key(n);
-            let old_views: Vec<_> = registry.views.extract_if(.., |n, _| replaced(n)).collect();
-            registry.views.extend(views);
-            (old_sources, old_sinks, old_views)
+            report.dropped.extend(registry.views.keys().filter(|n| gone(n)).cloned());
+            (old_sources, old_sinks, registry.replace_views(views, &gone))
         };
         let taken = old_sources.iter().map(|(n, _)| n).chain(old_sinks.iter().map(|(n, _)| n));
-        let taken = taken.chain(old_views.iter().map(|(n, _)| n));
         report.dropped.extend(taken.filter(|n| !names.contains(n.as_str())).cloned());
         for inlet in inlets {
             self.inner.screening.watch(&inlet);
@@ -383,7 +394,7 @@ impl Platform {
             sink.runner.stop().await;
             old.sinks.push(sink);
         }
-        old.views.extend(old_views.into_iter().map(|(_, view)| view));
+        old.views.extend(old_views);
         for (name, (connection, made)) in reconnected {
             let entry = self.inner.registry_mut().sinks.remove(&name);
             let Some(mut entry) = entry else { continue };
@@ -472,9 +483,10 @@ fn start_view(
     definition: Definition,
     query: PlannedQuery,
     on_error: OnError,
+    is_anew: bool,
 ) -> Result<(ViewEntry, Option<NewPipeline>)> {
     let name = definition.object.name().to_string();
-    let (id, new) = Meta::new(&inner.kv)?.prepare_pipeline(&name, &query.fingerprint)?;
+    let (id, new) = Meta::new(&inner.kv)?.prepare_pipeline(&name, &query.fingerprint, is_anew)?;
     let schema = query.graph.output.schema.clone();
     let key = query.graph.output.key.clone();
     let store = Arc::new(ViewStore::open(&inner.kv, &id.id, schema.clone(), key)?);
@@ -510,7 +522,7 @@ fn start_sink_pipeline(
     fingerprint: &str,
     query: PlannedQuery,
 ) -> Result<StartedSink> {
-    let (id, new) = Meta::new(&inner.kv)?.prepare_pipeline(name, fingerprint)?;
+    let (id, new) = Meta::new(&inner.kv)?.prepare_pipeline(name, fingerprint, false)?;
     let id = id.id;
     let outbox = Arc::new(Outbox::open(&inner.kv, &id)?);
     let committed = state::load_checkpoint(&inner.kv, &id)?.map_or(Epoch(0), |c| c.epoch);

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use catalog::store::CatalogFile;
-use common::{Disk, Error, Result, SystemDisk};
+use common::{Disk, Error, Offset, Partition, Result, SystemDisk};
 
 use crate::lock::{self, SharedLocks};
+use crate::meta::Meta;
 use crate::platform::blocking;
 use crate::project::Project;
 use crate::users::Users;
@@ -49,7 +50,7 @@ pub async fn deep(project: &Project) -> Result<Vec<Finding>> {
             if is_stopped {
                 let checked = check_log(&of, &mut findings);
                 topics = checked.topics;
-                findings.push(check_views(&of));
+                findings.extend(check_views(&of, &checked.ends));
             }
             findings.extend(check_catalog(&of, topics));
             Ok(findings)
@@ -105,13 +106,18 @@ fn verdict(faults: usize) -> String {
     }
 }
 
-fn check_views(project: &Project) -> Finding {
+fn check_views(project: &Project, ends: &[log::PartitionEnd]) -> Vec<Finding> {
     let dir = project.path(&project.config.views);
     if !dir.is_dir() {
-        return good("views", "there is no keyed store yet".into());
+        return vec![good("views", "there is no keyed store yet".into())];
     }
     let name = format!("watershed-doctor-{}", uuid::Uuid::new_v4());
-    match kv::check(&dir, &std::env::temp_dir().join(name)) {
+    let mut apart = vec![];
+    let mut look = |kv: &Arc<kv::Kv>| {
+        apart = not_of_one_moment(kv, ends)?;
+        Ok(())
+    };
+    let finding = match kv::check(&dir, &std::env::temp_dir().join(name), &mut look) {
         Ok(checked) => {
             let (spaces, pairs) = (checked.keyspaces, checked.pairs);
             let dir = dir.display();
@@ -120,7 +126,42 @@ fn check_views(project: &Project) -> Finding {
             good("views", says)
         }
         Err(e) => bad("views", e),
+    };
+    std::iter::once(finding).chain(apart.into_iter().map(|e| bad("views", e))).collect()
+}
+
+/// Views and sinks that have read more than the log has, as in a folder that was copied while its
+/// platform ran.
+fn not_of_one_moment(kv: &Arc<kv::Kv>, ends: &[log::PartitionEnd]) -> Result<Vec<Error>> {
+    let mut faults = vec![];
+    for (name, id, fingerprint) in Meta::new(kv)?.pipelines()? {
+        let Some(checkpoint) = state::load_checkpoint(kv, &id)? else { continue };
+        for ((topic, partition), next) in checkpoint.offsets {
+            let log = ends.iter().find(|e| e.topic == topic && e.partition == partition);
+            let log = log.filter(|e| next > e.end && fingerprint.contains(&e.topic_id));
+            faults.extend(log.map(|e| beyond_log(&name, &topic, partition, next, e.end)));
+        }
     }
+    Ok(faults)
+}
+
+/// What was read once must be there still.
+pub(crate) fn beyond_log(
+    view: &str,
+    topic: &str,
+    partition: Partition,
+    next: Offset,
+    end: Offset,
+) -> Error {
+    Error::corrupt(format!(
+        "'{view}' has read topic '{topic}' partition {partition} up to offset {next}, its log ends \
+         at {end}: log and views are not of one moment"
+    ))
+    .hint(format!(
+        "files of the log were lost, or the folder was copied while its platform ran: restore a \
+         copy made by 'watershed backup', or go on with the events that are there: watershed view \
+         rebuild {view}"
+    ))
 }
 
 fn check_catalog(project: &Project, topics: usize) -> Vec<Finding> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use common::{Error, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -25,13 +26,38 @@ pub struct Compute {
     running: Arc<Running>,
 }
 
-/// The queries whose work has not ended, oldest first.
+/// The queries whose work has not ended, oldest first, and figures of those that have.
 #[derive(Default)]
-pub struct Running(Mutex<BTreeMap<u64, Interrupt>>, AtomicU64);
+pub struct Running {
+    now: Mutex<BTreeMap<u64, Interrupt>>,
+    begun: AtomicU64,
+    ended: [AtomicU64; ENDS.len()],
+    us: AtomicU64,
+}
+
+/// How a query ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Done,
+    Failed,
+    /// Also by its time-out, or because its client left.
+    Cancelled,
+}
+
+/// Their names as labels, in order.
+pub const ENDS: [&str; 3] = ["done", "failed", "cancelled"];
+
+/// Figures of the queries that have ended since the start.
+pub struct Ended {
+    /// By `ENDS`.
+    pub queries: [u64; ENDS.len()],
+    /// Time all of them took, from the statement to the end of the work, in seconds.
+    pub seconds: f64,
+}
 
 impl Running {
     fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Interrupt>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the one that began last and was not told yet; false when there is none.
@@ -85,12 +111,22 @@ impl Compute {
         self.running.all().len() as u64
     }
 
+    /// Figures of those whose work has ended.
+    pub fn ended(&self) -> Ended {
+        let running = &self.running;
+        Ended {
+            queries: std::array::from_fn(|i| running.ended[i].load(Ordering::Relaxed)),
+            seconds: running.us.load(Ordering::Relaxed) as f64 / 1e6,
+        }
+    }
+
     /// A query that begins: what it asks whether it may go on, and what counts it while it lives.
     pub fn begin(&self) -> (Interrupt, Counted) {
         let interrupt = Interrupt { why: Arc::default(), stopping: self.stopping.clone() };
-        let number = self.running.1.fetch_add(1, Ordering::Relaxed);
+        let number = self.running.begun.fetch_add(1, Ordering::Relaxed);
         self.running.all().insert(number, interrupt.clone());
-        (interrupt, Counted(self.running.clone(), number))
+        let running = self.running.clone();
+        (interrupt, Counted { running, number, began: Instant::now(), end: End::Cancelled })
     }
 
     /// Ends the queries that run; later ones end at once.
@@ -100,11 +136,19 @@ impl Compute {
 }
 
 /// See `Compute::begin`.
-pub struct Counted(Arc<Running>, u64);
+pub struct Counted {
+    running: Arc<Running>,
+    number: u64,
+    began: Instant,
+    /// Cancelled, if nobody says otherwise.
+    pub end: End,
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.all().remove(&self.1);
+        self.running.all().remove(&self.number);
+        self.running.ended[self.end as usize].fetch_add(1, Ordering::Relaxed);
+        self.running.us.fetch_add(self.began.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
 }
 

@@ -1,8 +1,9 @@
 //! Dead letters: what could not be taken in, with place, reason and raw bytes. They live in the
 //! keyed store, so that a pipeline's late rows become true in the same write as its epoch.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{
     BinaryBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
@@ -139,7 +140,11 @@ pub struct DeadLetters {
     letters: Keyspace,
     next: AtomicU64,
     total: AtomicU64,
+    counts: Mutex<Counts>,
 }
+
+/// Numbers of letters by topic and kind.
+pub type Counts = BTreeMap<(String, String), u64>;
 
 impl DeadLetters {
     pub fn open(kv: &Arc<Kv>) -> Result<DeadLetters> {
@@ -152,7 +157,8 @@ impl DeadLetters {
             next = next.max(id_of(&key)? + 1);
         }
         let (next, total) = (AtomicU64::new(next), AtomicU64::new(total));
-        Ok(DeadLetters { kv: kv.clone(), letters, next, total })
+        let kv = kv.clone();
+        Ok(DeadLetters { kv, letters, next, total, counts: Mutex::default() })
     }
 
     /// Adds letters to a batch that somebody else commits. Call `committed` after it did.
@@ -169,8 +175,24 @@ impl DeadLetters {
         Ok(())
     }
 
-    pub fn committed(&self, n: usize) {
-        self.total.fetch_add(n as u64, Ordering::Relaxed);
+    pub fn committed(&self, letters: &[DeadLetter]) {
+        self.total.fetch_add(letters.len() as u64, Ordering::Relaxed);
+        if letters.is_empty() {
+            return;
+        }
+        let mut counts = self.counts();
+        for letter in letters {
+            *counts.entry((letter.topic.clone(), letter.kind.clone())).or_default() += 1;
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many came since the start, by topic and kind.
+    pub fn counted(&self) -> Counts {
+        self.counts().clone()
     }
 
     /// Writes letters durably on their own.
@@ -179,7 +201,7 @@ impl DeadLetters {
             let mut batch = self.kv.batch();
             self.stage(&mut batch, some)?;
             batch.commit_durable()?;
-            self.committed(some.len());
+            self.committed(some);
         }
         Ok(())
     }

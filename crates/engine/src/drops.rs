@@ -32,7 +32,7 @@ impl Platform {
             meta.begin_drop(name)?;
         }
         fail_point("drop.begun");
-        if let Err(faults) = self.apply_texts(&wanted).await {
+        if let Err(faults) = self.apply_texts(&wanted, None).await {
             meta.cancel_drop(name)?;
             return Err(first(faults));
         }
@@ -129,10 +129,13 @@ async fn remove_topic(inner: &Arc<Inner>, name: &str) -> Result<()> {
     Meta::new(&inner.kv)?.topic_dropped(name)
 }
 
-/// Removes state, rows and waiting changes of pipelines that are no longer defined.
+/// Removes state, rows and waiting changes of pipelines that are not defined and do not serve.
 pub(crate) fn remove_retired(inner: &Inner) -> Result<()> {
     let meta = Meta::new(&inner.kv)?;
-    for id in meta.retired()? {
+    // Asked first: one that ceases to serve meanwhile is removed the next time.
+    let serving: Vec<String> =
+        inner.registry().serving.values().map(|v| v.pipeline.spec.id.clone()).collect();
+    for id in meta.retired()?.into_iter().filter(|id| !serving.contains(id)) {
         let mut batch = inner.kv.batch();
         state::remove(&mut batch, &id)?;
         batch.commit_durable()?;

@@ -72,9 +72,9 @@ impl History {
             Error::internal(format!("reading the archive of '{}': {e}", topic.name))
         };
         let snapshot =
-            self.lake.snapshot(&topic.name, &topic.schema()).await?.ok_or_else(|| {
-                Error::not_found(format!("topic '{}' has no archive", topic.name))
-            })?;
+            self.lake.snapshot(&topic.name, &crate::rows::declared(topic)?).await?.ok_or_else(
+                || Error::not_found(format!("topic '{}' has no archive", topic.name)),
+            )?;
         let archived = snapshot.archived.get(&partition).copied().unwrap_or_default();
         if archived < to {
             return Err(Error::not_found(format!(

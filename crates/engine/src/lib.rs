@@ -5,6 +5,7 @@
 
 mod apply;
 mod archive;
+mod backup;
 mod body;
 mod browse;
 mod changes;
@@ -32,18 +33,22 @@ mod outbox;
 mod partitions;
 mod pipeline;
 mod pipeline_status;
+mod planned;
 mod planning;
 mod platform;
 mod position;
 mod produce;
 mod project;
+pub mod project_check;
 pub mod project_test;
 mod query;
 mod rates;
 mod registry;
+mod replaced;
 pub mod replay;
 mod resend;
 mod reset_offsets;
+mod restore;
 mod rows;
 mod rules;
 mod screen;
@@ -64,7 +69,8 @@ mod view_page;
 mod view_store;
 mod views;
 
-pub use apply::ApplyReport;
+pub use apply::{ApplyReport, typed_statements};
+pub use backup::{BackupBy, BackupFile, BackupInfo, Manifest};
 pub use browse::{RecordPage, RecordQuery, RecordsFrom};
 pub use catalog::{ScramMechanism, User, Verifier, scram};
 pub use dead_letters::{Chosen, DeadLetter, DeadLetterPage, DeadLetterQuery, ShownLetter};
@@ -78,8 +84,9 @@ pub use project::{Dashboard, Panel, Project};
 pub use query::{Answer, Outcome, Prepared, Rows};
 pub use resend::{Resend, Resent};
 pub use reset_offsets::{ResetOffsets, ResetPartition, ResetPlan, ResetRefused};
+pub use restore::restore;
 pub use shown_record::{Shown, ShownBatch, ShownHeader, ShownRecord};
-pub use sql::{PostgresStatement, from_postgres};
+pub use sql::{PostgresStatement, Split, TopicChange, from_postgres, split};
 pub use status::{
     ArchiveInfo, ColumnInfo, SinkInfo, SourceInfo, Status, TopicInfo, ViewInfo, ViewText,
     resident_bytes,

@@ -1,6 +1,7 @@
 //! Small durable facts beside the catalog: which pipeline id a name has now, and what columns a
 //! topic had when its stored events were taken in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use catalog::Topic;
@@ -56,6 +57,12 @@ pub struct TopicRecord {
     /// Columns in which stored events may lack a value, whatever the definition says now.
     #[serde(default)]
     pub nullable: Vec<String>,
+    /// What stored events have that lack a column, as JSON, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub defaults: BTreeMap<String, String>,
+    /// Columns that there were once. The archive has their values, so none may come again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
 }
 
 impl TopicRecord {
@@ -69,7 +76,21 @@ impl TopicRecord {
             format: topic.format.name().into(),
             log_id: None,
             nullable: topic.columns.iter().filter(|c| c.nullable).map(|c| c.name.clone()).collect(),
+            defaults: topic.defaults().map(|(c, d)| (c.to_string(), d.to_string())).collect(),
+            dropped: vec![],
         }
+    }
+
+    /// What of the topic before holds for its events on.
+    pub fn succeed(&mut self, old: &TopicRecord) {
+        let was = |name: &String| old.columns.iter().any(|(n, _)| n == name);
+        let is = |name: &String| self.columns.iter().any(|(n, _)| n == name);
+        let gone = old.columns.iter().map(|(n, _)| n).filter(|n| !is(n));
+        self.dropped = old.dropped.iter().chain(gone).cloned().collect();
+        // An event from before a column may have a NULL of its name.
+        let new = self.columns.iter().map(|(n, _)| n).filter(|n| !was(n));
+        self.nullable.extend(new.cloned());
+        self.nullable.extend(old.nullable.clone());
     }
 
     /// The topic as its stored events have to be read: a column that was made NOT NULL later still
@@ -95,18 +116,30 @@ impl TopicRecord {
                 .hint("make a new topic, or DROP TOPIC first: its events are lost then"))
         };
         for (column, was) in &self.columns {
-            match next.columns.iter().find(|(n, _)| n == column) {
-                None => return refuse(format!("column '{column}' can't be removed")),
-                Some((_, is)) if is != was => {
-                    return refuse(format!("column '{column}' can't change from {was} to {is}"));
-                }
-                Some(_) => {}
+            let Some((_, is)) = next.columns.iter().find(|(n, _)| n == column) else { continue };
+            if is != was && !is_wider(was, is) {
+                return refuse(format!("column '{column}' can't change from {was} to {is}"));
+            }
+            if is != was && self.key.as_ref() == Some(column) {
+                return refuse(format!("its key '{column}' can't become {is}"));
+            }
+            let default = |record: &TopicRecord| record.defaults.get(column).cloned();
+            if default(self) != default(&next) {
+                let was = default(self).unwrap_or_else(|| "NULL".into());
+                return refuse(format!("the default of column '{column}' can't change from {was}"));
             }
         }
         for c in &new.columns {
             let known = self.columns.iter().any(|(n, _)| *n == c.name);
-            if !known && !c.nullable {
-                return refuse(format!("the new column '{}' can't be NOT NULL", c.name));
+            if !known && !c.nullable && c.default.is_none() {
+                return Err(Error::conflict(format!(
+                    "topic '{name}' holds events, so the new column '{}' can't be NOT NULL",
+                    c.name
+                ))
+                .hint("give it a DEFAULT, which the events have that are there already"));
+            }
+            if self.dropped.iter().any(|d| d.eq_ignore_ascii_case(&c.name)) {
+                return refuse(format!("the dropped column '{}' can't come again", c.name));
             }
         }
         if self.partitions > next.partitions {
@@ -120,20 +153,27 @@ impl TopicRecord {
     }
 }
 
+fn is_wider(was: &str, is: &str) -> bool {
+    let types = (formats::types::parse(was), formats::types::parse(is));
+    matches!(types, (Ok(was), Ok(is)) if formats::widen::widens(&was, &is))
+}
+
 impl Meta {
     pub fn new(kv: &Arc<Kv>) -> Result<Meta> {
         Ok(Meta { kv: kv.clone(), keys: kv.keyspace("meta")? })
     }
 
-    /// The id under which a pipeline keeps its state. A changed fingerprint gets a new one, which
-    /// is among `retired` until `commit_pipelines`: a crash before that leaves no waste.
+    /// The id under which a pipeline keeps its state. One with another fingerprint, or that is to
+    /// begin anew, gets a new one, which is among `retired` until `commit_pipelines`: a crash
+    /// before that leaves no waste.
     pub fn prepare_pipeline(
         &self,
         name: &str,
         fingerprint: &str,
+        is_anew: bool,
     ) -> Result<(PipelineId, Option<NewPipeline>)> {
         let old = match self.get::<PipelineRecord>(&pipeline_key(name))? {
-            Some(r) if r.fingerprint == fingerprint => {
+            Some(r) if r.fingerprint == fingerprint && !is_anew => {
                 let id = PipelineId { id: id_of(name, &r), first_epoch: Epoch(r.epochs) };
                 return Ok((id, None));
             }
@@ -169,6 +209,18 @@ impl Meta {
             self.stage(&mut batch, &retired_key(name, &old), &())?;
         }
         batch.commit_durable()
+    }
+
+    /// Names and ids of the pipelines that are defined, each with what its state belongs to.
+    pub fn pipelines(&self) -> Result<Vec<(String, String, String)>> {
+        let mut found = vec![];
+        for name in self.names(&pipeline_key(""))? {
+            let record = self.get::<PipelineRecord>(&pipeline_key(&name))?;
+            if let Some(record) = record.filter(|r| !r.fingerprint.is_empty()) {
+                found.push((name.clone(), id_of(&name, &record), record.fingerprint));
+            }
+        }
+        Ok(found)
     }
 
     /// Ids whose state and rows are to be removed; `removed` ends the matter. Kept, so that a crash

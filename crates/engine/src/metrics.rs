@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use common::Result;
 
+use crate::compute::ENDS;
 use crate::platform::{Platform, blocking};
 
 /// The page as it is written.
@@ -68,12 +69,42 @@ impl Platform {
         }
         let running = self.inner.compute.running();
         page.one(("watershed_queries_running", "gauge", "Queries that run now."), running as f64);
+        let ended = self.inner.compute.ended();
+        page.by(
+            ("watershed_queries_total", "counter", "Queries that have ended, by how."),
+            "end",
+            ENDS.into_iter().zip(ended.queries.map(|n| n as f64)),
+        );
+        let time = ("watershed_query_seconds", "summary", "Time from a statement to its end.");
+        page.family(time);
+        page.labelled("watershed_query_seconds_sum", &[], Some(ended.seconds));
+        let n = ended.queries.iter().sum::<u64>() as f64;
+        page.labelled("watershed_query_seconds_count", &[], Some(n));
+        self.disk_metrics(&mut page);
         self.topic_metrics(&mut page);
         self.inner.log_metrics(&mut page);
         self.view_metrics(&mut page);
         let letters = self.inner.dead_letters.total();
         page.one(("watershed_dead_letters", "gauge", "Dead letters kept."), letters as f64);
+        let name = "watershed_dead_letters_total";
+        page.family((name, "counter", "Dead letters written since the start."));
+        for ((topic, kind), n) in self.inner.dead_letters.counted() {
+            page.labelled(name, &[("topic", &topic), ("kind", &kind)], Some(n as f64));
+        }
+        let problems = self.problems().len() as f64;
+        let family = ("watershed_problems", "gauge", "Faults that /ready and doctor tell of.");
+        page.one(family, problems);
         page
+    }
+
+    /// Where a disk can't say what is left, there is no sample.
+    fn disk_metrics(&self, page: &mut Page) {
+        let name = "watershed_disk_free_bytes";
+        page.family((name, "gauge", "Bytes left on the disk of a store."));
+        for (store, dir) in crate::lock::folders(&self.inner.project) {
+            let free = kv::free_bytes(&dir).map(|n| n as f64);
+            page.labelled(name, &[("store", store)], free);
+        }
     }
 
     fn topic_metrics(&self, page: &mut Page) {
@@ -121,6 +152,9 @@ impl Platform {
         let each = |value: fn(&crate::status::ViewInfo) -> f64| {
             views.iter().map(move |v| (v.name.as_str(), value(v)))
         };
+        let each_of = |value: fn(&crate::status::ViewInfo) -> Option<f64>| {
+            views.iter().filter_map(move |v| Some((v.name.as_str(), value(v)?)))
+        };
         page.by(
             ("watershed_view_epoch", "gauge", "Last committed epoch."),
             "view",
@@ -140,6 +174,20 @@ impl Platform {
             ("watershed_view_state_bytes", "gauge", "Memory of the view's operators."),
             "view",
             each(|v| v.state_bytes as f64),
+        );
+        page.by(
+            (
+                "watershed_view_freshness_seconds",
+                "gauge",
+                "From an event's arrival to its being seen.",
+            ),
+            "view",
+            each_of(|v| v.freshness_ms.map(|ms| ms as f64 / 1e3)),
+        );
+        page.by(
+            ("watershed_view_watermark_seconds", "gauge", "Watermark, in seconds since 1970."),
+            "view",
+            each_of(|v| v.watermark_us.map(|us| us as f64 / 1e6)),
         );
         page.by(
             ("watershed_view_up", "gauge", "1 while the view runs, 0 when it failed."),

@@ -155,7 +155,7 @@ impl Producers {
         batch.put(&self.records, producer.as_bytes(), bytes);
         ctx.dead_letters.stage(&mut batch, letters)?;
         batch.commit_durable()?;
-        ctx.dead_letters.committed(letters.len());
+        ctx.dead_letters.committed(letters);
         Ok(())
     }
 }

@@ -403,7 +403,7 @@ impl Runner {
     /// The one atomic write of an epoch is done: what follows from it.
     pub fn committed(&mut self, prepared: Prepared) {
         let Prepared { sealed, stored, meta, .. } = prepared;
-        self.env.dead_letters.committed(self.letters.len());
+        self.env.dead_letters.committed(&self.letters);
         self.letters.clear();
         self.care.committed(&self.next);
         self.epoch = stored.epoch;
@@ -474,12 +474,7 @@ fn within_log(view: &str, log: &log::PartitionLog, next: Offset) -> Result<()> {
     if next <= end {
         return Ok(());
     }
-    let (topic, partition) = (log.topic(), log.id());
-    Err(Error::corrupt(format!(
-        "view '{view}' has read topic '{topic}' partition {partition} up to offset {next}, \
-         its log ends at {end}"
-    ))
-    .hint("files of the log were lost: restore the data folder from a backup"))
+    Err(crate::check::beyond_log(view, log.topic(), log.id(), next, end))
 }
 
 /// A pipeline with its thread.

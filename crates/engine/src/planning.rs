@@ -160,8 +160,10 @@ fn topic_print(topic: &Topic, columns: &[&str]) -> String {
     let time = topic.watermark.as_ref().map(|w| w.column.as_str());
     let read = |name: &str| time == Some(name) || columns.contains(&name);
     let declared = topic.columns.iter().filter(|c| read(&c.name));
-    let declared =
-        declared.map(|c| format!("{} {}", c.name, formats::types::sql_name(&c.data_type)));
+    let declared = declared.map(|c| {
+        let default = c.default.as_ref().map(|d| format!(" DEFAULT {d}")).unwrap_or_default();
+        format!("{} {}{default}", c.name, formats::types::sql_name(&c.data_type))
+    });
     let declared: Vec<String> = declared.collect();
     format!("{}({}) {} {:?}", topic.name, declared.join(", "), topic.partitions, topic.watermark)
 }

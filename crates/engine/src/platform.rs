@@ -67,6 +67,8 @@ pub struct Inner {
     pub(crate) texts: tokio::sync::Mutex<crate::apply::Texts>,
     pub(crate) rates: Mutex<Rates>,
     pub(crate) archive: crate::archive::Progress,
+    /// Held while a backup is made.
+    pub(crate) backing_up: tokio::sync::Mutex<()>,
     pub(crate) closing: tokio::sync::watch::Sender<bool>,
     pub(crate) closed: AtomicBool,
     /// The project's definitions have been applied since the start, or their faults are known.
@@ -224,7 +226,8 @@ impl Platform {
         for task in tasks {
             let _ = task.await;
         }
-        let (views, mut pipelines, mut deliveries) = (registry.views, vec![], vec![]);
+        let views = (registry.views, registry.serving);
+        let (mut pipelines, mut deliveries) = (vec![], vec![]);
         for (_, sink) in registry.sinks {
             pipelines.push(sink.pipeline);
             deliveries.push(sink.runner);
@@ -276,6 +279,7 @@ impl Inner {
     fn open(project: Project, clock: Arc<dyn Clock>) -> Result<Inner> {
         let config = &project.config;
         let locks = StoreLocks::take(&project)?;
+        crate::backup::remove_stages(&project)?;
         let disk = Arc::new(SystemDisk);
         let log_config = log_config(config);
         let is_external = project.has_external_log();
@@ -329,6 +333,7 @@ impl Inner {
             texts: tokio::sync::Mutex::new(texts),
             rates: Mutex::default(),
             archive: crate::archive::Progress::default(),
+            backing_up: tokio::sync::Mutex::default(),
             closing: tokio::sync::watch::channel(false).0,
             closed: AtomicBool::new(false),
             applied: AtomicBool::new(false),
@@ -356,7 +361,7 @@ impl Inner {
             return Some(Arc::new(DeadLettersProvider(self.dead_letters.clone())));
         }
         let registry = self.registry();
-        if let Some(view) = registry.views.get(name) {
+        if let Some(view) = registry.readable(name) {
             return Some(Arc::new(ViewProvider {
                 name: name.to_string(),
                 store: view.store.clone(),

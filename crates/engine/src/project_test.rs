@@ -3,8 +3,9 @@
 //! and in batch.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -59,6 +60,14 @@ struct Expect {
     dead_letter: Vec<BTreeMap<String, toml::Value>>,
 }
 
+/// How many files with tests there are; or all faults of their grammar.
+pub(crate) fn files_of(project: &Project) -> Result<usize, Vec<Error>> {
+    let paths = files(&project.dir.join("tests"), "toml").map_err(|e| vec![e])?;
+    let read = |path: &PathBuf| read_toml::<File>(path, &project.relative(path)).err();
+    let faults: Vec<Error> = paths.iter().filter_map(read).collect();
+    if faults.is_empty() { Ok(paths.len()) } else { Err(faults) }
+}
+
 /// How a test ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct TestResult {
@@ -67,6 +76,11 @@ pub struct TestResult {
     pub passed: bool,
     /// What differs, one line each.
     pub differences: Vec<String>,
+    /// Why it could not be run to its end, as problem details.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Value>,
+    /// How long it ran.
+    pub seconds: f64,
 }
 
 /// All tests of a project.
@@ -77,28 +91,50 @@ pub struct TestReport {
     pub failed: usize,
 }
 
-/// Runs the tests whose name contains `filter`.
+impl TestReport {
+    fn add(&mut self, file: &str, name: &str, ran: Result<Vec<String>, Vec<Error>>, from: Instant) {
+        let (differences, problems) = match ran {
+            Ok(differences) => (differences, vec![]),
+            Err(faults) => (vec![], faults.iter().map(Error::to_json).collect()),
+        };
+        let passed = differences.is_empty() && problems.is_empty();
+        self.passed += usize::from(passed);
+        self.failed += usize::from(!passed);
+        self.results.push(TestResult {
+            file: file.into(),
+            name: name.into(),
+            passed,
+            differences,
+            problems,
+            seconds: from.elapsed().as_secs_f64(),
+        });
+    }
+}
+
+/// Runs the tests whose name contains `filter`. One that can't be run has failed, and so has a file
+/// that does not parse; the others are run. Only what stands under `sql/` must be without fault.
 pub async fn run(project: &Project, filter: Option<&str>) -> Result<TestReport, Vec<Error>> {
     let texts = project.sql_texts().map_err(|e| vec![e])?;
     let mut report = TestReport::default();
     for path in files(&project.dir.join("tests"), "toml").map_err(|e| vec![e])? {
-        let shown = project.relative(&path);
-        let file: File = read_toml(&path, &shown).map_err(|e| vec![e])?;
+        let (shown, from) = (project.relative(&path), Instant::now());
+        let file: File = match read_toml(&path, &shown) {
+            Ok(file) => file,
+            Err(e) => {
+                report.add(&shown, "(the file)", Err(vec![e]), from);
+                continue;
+            }
+        };
         for test in file.test {
             if filter.is_some_and(|f| !test.name.contains(f)) {
                 continue;
             }
+            let from = Instant::now();
             let folder = Scratch::new().map_err(|e| vec![e])?;
-            let differences = run_test(&folder.0, &texts, &test).await?;
-            let passed = differences.is_empty();
-            report.passed += usize::from(passed);
-            report.failed += usize::from(!passed);
-            report.results.push(TestResult {
-                file: shown.clone(),
-                name: test.name,
-                passed,
-                differences,
-            });
+            let start = test.step.iter().find_map(|s| s.at.as_deref()).and_then(parse_rfc3339);
+            let replay = Replay::open(&folder.0, &texts, start.unwrap_or_default()).await?;
+            let ran = run_test(replay, &test).await.map_err(|e| vec![e]);
+            report.add(&shown, &test.name, ran, from);
         }
     }
     Ok(report)
@@ -124,14 +160,11 @@ impl Drop for Scratch {
     }
 }
 
-async fn run_test(dir: &Path, texts: &[sql::Text], test: &Test) -> Result<Vec<String>, Vec<Error>> {
-    let start = test.step.iter().find_map(|s| s.at.as_deref()).and_then(parse_rfc3339);
-    let mut replay = Replay::open(dir, texts, start.unwrap_or_default()).await?;
-    let one = |e: Error| vec![e.context(format!("test '{}'", test.name))];
+async fn run_test(mut replay: Replay, test: &Test) -> Result<Vec<String>> {
     for step in &test.step {
-        run_step(&mut replay, test, step).await.map_err(one)?;
+        run_step(&mut replay, test, step).await?;
     }
-    compare(&replay, test).await.map_err(one)
+    compare(&replay, test).await
 }
 
 async fn run_step(replay: &mut Replay, test: &Test, step: &Step) -> Result<()> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
-use common::{Error, Place, Result};
+use common::{Error, Kind, Place, Result};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -21,7 +21,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use sql::ExplainWhat;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::compute::{EndOnDrop, Interrupt, ended_early};
+use crate::compute::{End, EndOnDrop, Interrupt, ended_early};
 use crate::interrupt::interruptible;
 use crate::platform::Platform;
 
@@ -211,8 +211,8 @@ impl Platform {
                 let (kind, name) = (definition.object.kind(), definition.object.name());
                 self.create(kind, name, definition.origin.statement(), if_not_exists).await
             }
-            sql::Statement::AlterTopic { name, changes, .. } => {
-                self.alter_topic(&name, &changes).await?;
+            sql::Statement::AlterTopic { name, change, .. } => {
+                self.alter_topic(&name, &change).await?;
                 Ok(Outcome::Message(format!("altered topic '{name}'")))
             }
             sql::Statement::Drop { kind, name, if_exists, .. } => {
@@ -288,8 +288,9 @@ impl Platform {
         let (giving, given) = mpsc::channel(BATCHES_WAITING);
         let work = run(plan, whole.clone(), interrupt.clone(), opening, giving);
         let work = async move {
-            let _counted = counted;
-            work.await;
+            let mut counted = counted;
+            counted.end = work.await;
+            drop(counted);
         };
         let task = self.inner.compute.spawn(work).abort_handle();
         let ends = EndOnDrop { interrupt: Some(interrupt), task };
@@ -326,15 +327,19 @@ async fn run(
     interrupt: Interrupt,
     opening: oneshot::Sender<Result<SchemaRef>>,
     giving: mpsc::Sender<Result<Option<RecordBatch>>>,
-) {
+) -> End {
     let mut batches = match open(plan, &whole, &interrupt).await {
         Ok(batches) => batches,
         // Nobody waits for it any more when this fails.
-        Err(e) => return drop(opening.send(Err(e))),
+        Err(e) => {
+            let end = end_of(&e);
+            let _ = opening.send(Err(e));
+            return end;
+        }
     };
     let schema = batches.schema();
     if opening.send(Ok(schema)).is_err() {
-        return;
+        return End::Cancelled;
     }
     loop {
         let next = match batches.next().await {
@@ -342,11 +347,22 @@ async fn run(
             Some(Err(e)) => Err(sql::error(e, |span| whole.place(span))),
             None => Ok(None),
         };
-        let last = !matches!(next, Ok(Some(_)));
-        if giving.send(next).await.is_err() || last {
-            return;
+        let end = match &next {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(End::Done),
+            Err(e) => Some(end_of(e)),
+        };
+        if giving.send(next).await.is_err() {
+            return end.unwrap_or(End::Cancelled);
+        }
+        if let Some(end) = end {
+            return end;
         }
     }
+}
+
+fn end_of(e: &Error) -> End {
+    if e.kind() == Kind::Cancelled { End::Cancelled } else { End::Failed }
 }
 
 async fn open(

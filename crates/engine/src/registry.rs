@@ -55,6 +55,8 @@ pub struct SourceEntry {
 pub struct Registry {
     pub topics: BTreeMap<String, TopicEntry>,
     pub views: BTreeMap<String, ViewEntry>,
+    /// Views that were replaced and serve until their successors in `views` have caught up.
+    pub serving: BTreeMap<String, ViewEntry>,
     pub sinks: BTreeMap<String, SinkEntry>,
     pub sources: BTreeMap<String, SourceEntry>,
 }

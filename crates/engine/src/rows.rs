@@ -12,6 +12,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use catalog::{Format, Topic};
 use common::{Error, Offset, Partition, Result};
+use datafusion::common::ScalarValue;
 use formats::headers::HeadersBuilder;
 use formats::json::Decoded;
 use formats::{HIDDEN, hidden_fields};
@@ -91,7 +92,7 @@ impl RowDecoder {
             topic.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), true)).collect();
         let columns: Vec<usize> =
             (0..topic.columns.len()).filter(|i| wanted(&topic.columns[*i].name)).collect();
-        let values = Values::new(topic.format, Arc::new(Schema::new(relaxed)), Some(&columns))?;
+        let values = Values::new(topic, Arc::new(Schema::new(relaxed)), Some(&columns))?;
         let full = full_schema(topic);
         let fields = full.fields().iter().filter(|f| wanted(f.name()));
         let fields: Vec<Field> = fields.map(|f| f.as_ref().clone().with_nullable(true)).collect();
@@ -166,6 +167,24 @@ impl RowDecoder {
     }
 }
 
+/// The columns as the archive is told them.
+pub fn declared(topic: &Topic) -> Result<lake::Declared> {
+    let mut declared = lake::Declared::from(topic.schema());
+    if topic.defaults().next().is_some() {
+        let relaxed = |c: &catalog::Column| Field::new(&c.name, c.data_type.clone(), true);
+        let relaxed = topic.columns.iter().map(relaxed).collect::<Vec<_>>();
+        let relaxed = Arc::new(Schema::new(relaxed));
+        let row = Values::new(topic, relaxed, None)?.decode(&[Some(b"{}")])?.batch;
+        for (column, _) in topic.defaults() {
+            let value = row.column_by_name(column).map(|c| ScalarValue::try_from_array(c, 0));
+            let value = value.transpose();
+            let value = value.map_err(|e| Error::internal(format!("a default: {e}")))?;
+            declared.defaults.extend(value.map(|v| (column.to_string(), v)));
+        }
+    }
+    Ok(declared)
+}
+
 /// The offset after a batch.
 pub fn next_offset(batch: &[u8]) -> Result<Offset> {
     log::Header::parse(batch)
@@ -213,16 +232,27 @@ pub fn read_range(
 
 /// Decodes the values of records, by the format of their topic.
 pub enum Values {
-    Json(formats::json::Decoder),
+    Json {
+        decoder: formats::json::Decoder,
+        /// Of a tombstone: NULL in every column, also in those with a default.
+        nothing: Vec<u8>,
+    },
     /// The value is the one column, if that is wanted.
     Raw(SchemaRef),
 }
 
 impl Values {
     /// `schema` is the whole topic; `projection` the columns wanted.
-    pub fn new(format: Format, schema: SchemaRef, projection: Option<&[usize]>) -> Result<Values> {
-        match (format, projection) {
-            (Format::Json, _) => formats::json::Decoder::new(schema, projection).map(Values::Json),
+    pub fn new(topic: &Topic, schema: SchemaRef, projection: Option<&[usize]>) -> Result<Values> {
+        match (topic.format, projection) {
+            (Format::Json, _) => {
+                let decoder = formats::json::Decoder::new(schema, projection)?;
+                let decoder = decoder.with_defaults(topic.defaults());
+                let nulls = topic.defaults().map(|(c, _)| (c.to_string(), serde_json::Value::Null));
+                let nulls: serde_json::Map<_, _> = nulls.collect();
+                let nothing = serde_json::Value::from(nulls).to_string().into_bytes();
+                Ok(Values::Json { decoder, nothing })
+            }
             (Format::Raw, None) => Ok(Values::Raw(schema)),
             (Format::Raw, Some(wanted)) => {
                 let projected = schema.project(wanted);
@@ -235,8 +265,8 @@ impl Values {
     /// One row for each good value, one refusal for each other. A tombstone has no columns.
     pub fn decode(&mut self, values: &[Option<&[u8]>]) -> Result<Decoded> {
         match self {
-            Values::Json(decoder) => {
-                let texts: Vec<&[u8]> = values.iter().map(|v| v.unwrap_or(b"{}")).collect();
+            Values::Json { decoder, nothing } => {
+                let texts: Vec<&[u8]> = values.iter().map(|v| v.unwrap_or(nothing)).collect();
                 decoder.decode(&texts)
             }
             Values::Raw(schema) => {

@@ -165,7 +165,7 @@ fn screen_some(
         inlet.feed.stage(&mut batch, log.id(), &left_out, next);
         ctx.dead_letters.stage(&mut batch, &letters)?;
         batch.commit_durable()?;
-        ctx.dead_letters.committed(letters.len());
+        ctx.dead_letters.committed(&letters);
         inlet.count_refused(letters.len() as u64);
         inlet.feed.saved(log.id(), next, true)?;
     }
@@ -250,7 +250,7 @@ pub(crate) fn misfits(
     if inlet.topic.format == Format::Raw && inlet.checks.is_empty() {
         return Ok(vec![]);
     }
-    let decoded = Values::new(inlet.topic.format, inlet.topic.schema(), None)?.decode(values)?;
+    let decoded = Values::new(&inlet.topic, inlet.topic.schema(), None)?.decode(values)?;
     let (now, future) = (ctx.clock.now_us(), ctx.future_max_us);
     let verdict = rules::check(&inlet.topic, &inlet.checks, &decoded.batch, now, future)?;
     let refused = decoded.refused.into_iter();

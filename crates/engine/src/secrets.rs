@@ -2,6 +2,8 @@
 //! project, the secrets that are moved out of statements before they are stored, and what tells
 //! one connection of a sink or source from another. See `connector::Outside` and `Secrets`.
 
+use std::sync::Arc;
+
 use catalog::{Definition, Object};
 use common::{Error, Result};
 use connector::{Outside, Role, Rules, Secrets, Values};
@@ -44,6 +46,16 @@ pub(crate) fn stored_form(statement: &str) -> String {
     }
 }
 
+/// What a definition may reach by these rules.
+pub(crate) fn outside_of(rules: &Arc<Rules>, definition: &Definition) -> Outside {
+    let outside = Outside::new(rules.clone(), definition.origin.is_of_project());
+    match &definition.object {
+        Object::Source(s) => outside.of(Role::Source, &s.name),
+        Object::Sink(s) => outside.of(Role::Sink, &s.name),
+        _ => outside,
+    }
+}
+
 /// How a source or sink is connected.
 pub(crate) struct Connection {
     values: Values,
@@ -59,12 +71,7 @@ impl Connection {
 impl Inner {
     /// What a definition may reach.
     pub(crate) fn outside(&self, definition: &Definition) -> Outside {
-        let outside = Outside::new(self.rules.clone(), definition.origin.is_of_project());
-        match &definition.object {
-            Object::Source(s) => outside.of(Role::Source, &s.name),
-            Object::Sink(s) => outside.of(Role::Sink, &s.name),
-            _ => outside,
-        }
+        outside_of(&self.rules, definition)
     }
 
     /// The options of a source or sink, with what their references stand for now.

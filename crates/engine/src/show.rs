@@ -221,7 +221,12 @@ impl Platform {
             let Object::Topic(topic) = &entry.definition.object else {
                 return Err(Error::internal(format!("'{name}' is not a topic")));
             };
+            let default = |column: &str| {
+                let declared = topic.columns.iter().find(|c| c.name == column)?;
+                Some(format!("default {}", declared.default.as_ref()?))
+            };
             let comment = |column: &str| match &topic.watermark {
+                _ if default(column).is_some() => default(column).unwrap_or_default(),
                 _ if topic.key.as_deref() == Some(column) => "record key".to_string(),
                 Some(w) if w.column == column => {
                     format!("event time, watermark {} ms behind", w.delay_us / 1_000)

@@ -1,7 +1,7 @@
 //! Runs sinks: delivers the epochs that a sink's pipeline put into its outbox, in order, and
 //! keeps the delivery that was chosen (see `connectors::delivery`).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct SinkRunner {
 pub struct SinkShared {
     pub rows: AtomicU64,
     pub error: Mutex<Option<serde_json::Value>>,
+    /// It has given up: `retry_attempts_max` is used up.
+    pub stopped: AtomicBool,
     pub health: Arc<Health>,
 }
 
@@ -69,6 +71,7 @@ impl SinkRunner {
         let made = connectors::sink(&sink.connector, &sink.options, context)?;
         let run = Run {
             name: sink.name.clone(),
+            gives_up: sink.options.contains_key("retry_attempts_max"),
             schema,
             outbox,
             shared: Arc::new(SinkShared { health, ..SinkShared::default() }),
@@ -96,6 +99,8 @@ impl SinkRunner {
 
 struct Run {
     name: String,
+    /// An error that the connector no longer retries is the end.
+    gives_up: bool,
     schema: SchemaRef,
     outbox: Arc<Outbox>,
     shared: Arc<SinkShared>,
@@ -114,9 +119,13 @@ impl Run {
                     Err(e) => e,
                 },
             };
-            tracing::warn!(sink = self.name, "delivery failed and is tried again: {error}");
             *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(error.to_json());
+            if self.gives_up {
+                tracing::error!(sink = self.name, "the sink has stopped: {error}");
+                return self.shared.stopped.store(true, Ordering::Relaxed);
+            }
+            tracing::warn!(sink = self.name, "delivery failed and is tried again: {error}");
             tokio::select! {
                 _ = stopped.wait_for(|s| *s) => return,
                 () = tokio::time::sleep(pause) => {}

@@ -1,7 +1,7 @@
 //! Runs sources: takes batches from a connector, casts them to the topic's columns and ingests
 //! them; a source with positions goes on exactly where its last durable batch ended.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,7 +33,9 @@ pub struct SourceRunner {
 pub struct SourceShared {
     pub events: AtomicU64,
     pub error: Mutex<Option<serde_json::Value>>,
-    pub finished: std::sync::atomic::AtomicBool,
+    pub finished: AtomicBool,
+    /// It has given up: `retry_attempts_max` is used up.
+    pub stopped: AtomicBool,
     pub health: Arc<Health>,
 }
 
@@ -69,6 +71,7 @@ impl SourceRunner {
         let made = connectors::source(&source.connector, &source.options, context)?;
         let run = Run {
             name: source.name.clone(),
+            gives_up: source.options.contains_key("retry_attempts_max"),
             inlet,
             ingest: inner.ingest.clone(),
             producers: inner.producers.clone(),
@@ -103,6 +106,8 @@ pub fn producer(source: &str) -> String {
 
 struct Run {
     name: String,
+    /// An error that the connector no longer retries is the end.
+    gives_up: bool,
     inlet: Arc<Inlet>,
     ingest: Arc<IngestContext>,
     producers: Arc<Producers>,
@@ -123,9 +128,13 @@ impl Run {
                     Err(e) => e,
                 },
             };
-            tracing::warn!(source = self.name, "the source failed and is tried again: {error}");
             *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(error.to_json());
+            if self.gives_up {
+                tracing::error!(source = self.name, "the source has stopped: {error}");
+                return self.shared.stopped.store(true, Ordering::Relaxed);
+            }
+            tracing::warn!(source = self.name, "the source failed and is tried again: {error}");
             tokio::select! {
                 _ = stopped.wait_for(|s| *s) => return,
                 () = tokio::time::sleep(pause) => {}

@@ -61,6 +61,9 @@ pub struct ViewInfo {
     pub text: Option<ViewText>,
     pub key: Vec<String>,
     pub state: String,
+    /// It is made anew, and readers get the rows of before until it has caught up.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub serves_previous: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
     pub epoch: u64,
@@ -70,6 +73,8 @@ pub struct ViewInfo {
     pub events_per_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
+    #[serde(skip)]
+    pub watermark_us: Option<i64>,
     pub state_bytes: u64,
     pub depends_on: Vec<String>,
     pub file: Option<String>,
@@ -249,6 +254,7 @@ impl Platform {
                 text: None,
                 key,
                 state: status.state.to_string(),
+                serves_previous: registry.previous(name).is_some(),
                 error: status.error,
                 epoch: meta.map_or(status.epoch, |m| m.epoch.0),
                 rows: meta.map_or(status.rows, |m| m.rows),
@@ -256,6 +262,7 @@ impl Platform {
                 freshness_ms: status.freshness_ms,
                 events_per_second: self.rate(&format!("view {name}")),
                 watermark: status.watermark.map(rfc3339),
+                watermark_us: status.watermark,
                 state_bytes: status.state_bytes,
                 depends_on: entry.definition.depends_on.iter().map(|(n, _)| n.clone()).collect(),
                 file: entry.definition.origin.file.clone(),
@@ -292,6 +299,7 @@ impl Platform {
                 _ => (String::new(), String::new()),
             };
             let state = match &error {
+                Some(_) if shared.stopped.load(Ordering::Relaxed) => "failed",
                 Some(_) => "failing",
                 None if shared.finished.load(Ordering::Relaxed) => "finished",
                 None => "running",
@@ -322,7 +330,11 @@ impl Platform {
             SinkInfo {
                 name: name.clone(),
                 connector,
-                state: if error.is_some() { "failing" } else { status.state },
+                state: match &error {
+                    Some(_) if shared.stopped.load(Ordering::Relaxed) => "failed",
+                    Some(_) => "failing",
+                    None => status.state,
+                },
                 error: error.or(status.error),
                 rows_total: shared.rows.load(Ordering::Relaxed),
                 delivery: entry.runner.delivery.to_string(),

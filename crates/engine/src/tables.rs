@@ -55,7 +55,8 @@ impl TopicProvider {
         let mut before = None;
         for _ in 0..ATTEMPTS {
             // Archive first: an offset archived in between is then read from the log, never twice.
-            let snapshot = self.lake.snapshot(&self.topic.name, &self.topic.schema()).await?;
+            let declared = crate::rows::declared(&self.topic)?;
+            let snapshot = self.lake.snapshot(&self.topic.name, &declared).await?;
             let archived = snapshot.as_ref().map(|s| s.archived.clone()).unwrap_or_default();
             // What no newer version has was gone before it could be archived.
             let settled = before.as_ref() == Some(&archived);

@@ -55,7 +55,7 @@ impl Platform {
     /// The rows of a view, and why it stands still if it does.
     fn store(&self, view: &str) -> Result<(Arc<ViewStore>, Option<String>)> {
         let registry = self.inner.registry();
-        match registry.views.get(view) {
+        match registry.readable(view) {
             Some(v) => {
                 let status = v.pipeline.status();
                 status.check_readable(view, self.inner.project.config.query_stopped_views)?;
@@ -106,7 +106,7 @@ impl Platform {
     pub fn subscribe(&self, view: &str, after: Option<Epoch>) -> Result<Subscription> {
         self.store(view)?;
         let registry = self.inner.registry();
-        match registry.views.get(view) {
+        match registry.readable(view) {
             Some(v) => {
                 let rows_max = u64::from(self.inner.project.config.query_rows_max);
                 Ok(v.publisher.subscribe(v.store.clone(), after, rows_max))

@@ -26,6 +26,8 @@ pub(crate) struct Column {
     pub name: String,
     pub data_type: DataType,
     pub nullable: bool,
+    /// What a record has that lacks it, as JSON.
+    pub default: Option<Box<[u8]>>,
     /// Its length is the column's length; values may run ahead within an unfinished row.
     pub nulls: NullBufferBuilder,
     pub values: Values,
@@ -143,6 +145,7 @@ impl Column {
             name: field.name().clone(),
             data_type: field.data_type().clone(),
             nullable: field.is_nullable(),
+            default: None,
             nulls: NullBufferBuilder::new(0),
             values: Values::new(field.data_type())?,
         })

@@ -15,6 +15,7 @@ pub mod schema;
 mod text;
 mod time;
 pub mod types;
+pub mod widen;
 
 pub use fault::{BadLine, Refused, RefusedKind};
 pub use hidden::{HIDDEN, hidden_fields};

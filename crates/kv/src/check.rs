@@ -5,6 +5,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use common::{Error, Result};
 
@@ -19,10 +20,15 @@ pub struct Checked {
 
 /// Reads all pairs of the store in `dir` from a copy at `scratch`, which must not exist and is
 /// removed. An error names `dir`.
-pub fn check(dir: &Path, scratch: &Path) -> Result<Checked> {
+/// `look` may look at the copy.
+pub fn check(
+    dir: &Path,
+    scratch: &Path,
+    look: &mut dyn FnMut(&Arc<Kv>) -> Result<()>,
+) -> Result<Checked> {
     let copied = copy(dir, scratch)
         .map_err(|e| Error::io(format!("copying '{}' to look at it", dir.display()), e));
-    let checked = copied.and_then(|()| read_all(scratch));
+    let checked = copied.and_then(|()| read_all(scratch, look));
     let removed = fs::remove_dir_all(scratch);
     let checked = checked.map_err(|e| {
         let own = e.message().replace(&*scratch.to_string_lossy(), &dir.to_string_lossy());
@@ -36,7 +42,7 @@ pub fn check(dir: &Path, scratch: &Path) -> Result<Checked> {
     Ok(checked)
 }
 
-fn read_all(dir: &Path) -> Result<Checked> {
+fn read_all(dir: &Path, look: &mut dyn FnMut(&Arc<Kv>) -> Result<()>) -> Result<Checked> {
     // It stands for a moment only: room for background work is not asked for.
     let store = Kv::open(dir, Options { reserve_bytes: 0, ..Options::default() })?;
     let mut checked = Checked::default();
@@ -47,6 +53,7 @@ fn read_all(dir: &Path) -> Result<Checked> {
             checked.pairs += 1;
         }
     }
+    look(&store)?;
     Ok(checked)
 }
 

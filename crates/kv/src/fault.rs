@@ -69,20 +69,19 @@ fn from_io(dir: &Path, doing: &str, e: io::Error) -> Error {
     }
 }
 
+/// Bytes left on the disk of a folder; none where it cannot say, as some network file systems.
+pub fn free_bytes(dir: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(dir).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 /// Refuses while the disk has less room than `needed`.
 ///
 /// fjall stops for good after a failed write; asking first keeps it from ever getting there by
 /// our own doing, and leaves its flushes and compactions the room to finish.
 pub(crate) fn ensure_room(dir: &Path, needed: u64) -> Result<()> {
-    let stat = match rustix::fs::statvfs(dir) {
-        Ok(stat) => stat,
-        // Some network file systems cannot say; the write itself will.
-        Err(_) => return Ok(()),
-    };
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if free >= needed {
-        return Ok(());
-    }
+    // Where it is not known, the write itself will say.
+    let Some(free) = free_bytes(dir).filter(|free| *free < needed) else { return Ok(()) };
     let (free, needed) = (free >> 10, needed >> 10);
     let text =
         format!("the disk of '{}' is full: {free} KiB free, {needed} KiB needed", dir.display());

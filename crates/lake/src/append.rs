@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use common::{Error, Result};
+use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Add, StructField, Transaction};
@@ -14,13 +15,12 @@ use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::state::DeltaTableState;
 use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
-use deltalake_core::{DeltaTable, DeltaTableError};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use crate::lake::{Opened, Table, blocking};
 use crate::ranges::{Plan, Range};
-use crate::{Appended, Lake, columns, fault, files};
+use crate::{Appended, Declared, Lake, columns, fault, files};
 
 /// Commits between two checkpoints of a table's log.
 const CHECKPOINT_INTERVAL: u64 = 50;
@@ -38,18 +38,18 @@ impl Lake {
     /// Archives the rows of these offset ranges in one commit; what is archived already is left
     /// out. Rows must have `_partition` and `_offset` and lie within the ranges.
     ///
-    /// `schema` names the topic's columns (hidden ones may be among them): the table is created
-    /// with them, new ones are added. After an error the same call may be repeated.
+    /// The table is created with the declared columns (hidden ones may be among them); new ones are
+    /// added, and wider types taken over. After an error the same call may be repeated.
     pub async fn append(
         &self,
         topic: &str,
-        schema: &SchemaRef,
+        declared: &Declared,
         batches: Vec<RecordBatch>,
         ranges: &[Range],
     ) -> Result<Appended> {
         let table = self.table(topic)?;
         let _one = table.appending.lock().await;
-        let stored = columns::stored(schema)?;
+        let stored = columns::stored(&declared.schema)?;
         let opened = match table.refresh().await? {
             Some(opened) => opened,
             None => table.create(&stored).await?,
@@ -58,7 +58,7 @@ impl Lake {
         if plan.next.is_empty() {
             return Ok(Appended::default());
         }
-        let opened = table.evolve(opened, &stored).await?;
+        let opened = table.evolve(opened, declared, &stored, &self.session).await?;
         let arrow = table.arrow_schema(&opened.state)?;
         let mut new = vec![];
         for batch in &batches {
@@ -97,63 +97,35 @@ impl Table {
         self.keep(state, Default::default())
     }
 
-    /// Adds the columns that the table lacks. A commit of its own: new columns alone change no row.
-    async fn evolve(&self, opened: Arc<Opened>, stored: &SchemaRef) -> Result<Arc<Opened>> {
-        let bad = |e| fault::error(&self.dir, "add columns to", e);
-        let schema = opened.state.schema();
-        let arrow = self.arrow_schema(&opened.state)?;
-        let headers_as_text = columns::is_headers_as_text;
-        let mut missing = vec![];
-        for field in kernel_fields(stored).map_err(bad)? {
-            let known = schema.fields().find(|f| f.name().eq_ignore_ascii_case(field.name()));
-            match known {
-                None => missing.push(field),
-                Some(known) if known.name() != field.name() => {
-                    return Err(changed(self, field.name(), "is written in another case")
-                        .hint("keep the old spelling, or drop the topic with its archive"));
-                }
-                Some(_) if arrow.field_with_name(field.name()).is_ok_and(headers_as_text) => {}
-                Some(known) if known.data_type() != field.data_type() => {
-                    let how = format!("is {} there, {} now", known.data_type(), field.data_type());
-                    return Err(changed(self, field.name(), &how).hint(
-                        "give the new column another name, or drop the topic with its archive",
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        if missing.is_empty() {
-            return Ok(opened);
-        }
-        let table = DeltaTable::new(self.log.clone());
-        table.add_columns().with_fields(missing).await.map_err(bad)?;
-        let refreshed = self.refresh().await?;
-        if let Some(opened) = &refreshed {
-            self.sync_log(opened.state.version()).await?;
-        }
-        refreshed.ok_or_else(|| fault::corrupt(&self.dir, "its '_delta_log' is gone"))
-    }
-
     async fn write(&self, schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<Add>> {
         if batches.is_empty() {
             return Ok(vec![]);
         }
         let bad = |e| fault::error(&self.dir, "write to", e);
-        let zstd = ZstdLevel::try_new(1).map_err(|e| bad(DeltaTableError::from(e)))?;
-        let properties =
-            WriterProperties::builder().set_compression(Compression::ZSTD(zstd)).build();
-        let mut writer = RecordBatchWriter::try_new(&self.url, schema.clone(), None, None)
-            .map_err(bad)?
-            .with_writer_properties(properties)
-            .with_target_file_size(FILE_BYTES);
+        let mut writer = self.writer(schema)?;
         for batch in batches {
             writer.write(batch).await.map_err(bad)?;
         }
         let adds = writer.flush().await.map_err(bad)?;
+        self.sync_data(&adds).await?;
+        Ok(adds)
+    }
+
+    pub(crate) fn writer(&self, schema: &SchemaRef) -> Result<RecordBatchWriter> {
+        let bad = |e| fault::error(&self.dir, "write to", e);
+        let zstd = ZstdLevel::try_new(1).map_err(|e| bad(DeltaTableError::from(e)))?;
+        let properties =
+            WriterProperties::builder().set_compression(Compression::ZSTD(zstd)).build();
+        let writer = RecordBatchWriter::try_new(&self.url, schema.clone(), None, None);
+        let writer = writer.map_err(bad)?.with_writer_properties(properties);
+        Ok(writer.with_target_file_size(FILE_BYTES))
+    }
+
+    /// Data files are on disk before a commit names them.
+    pub(crate) async fn sync_data(&self, adds: &[Add]) -> Result<()> {
         let (dir, names) = (self.dir.clone(), adds.iter().map(|a| a.path.clone()));
         let names: Vec<String> = names.collect();
-        blocking(move || files::sync(&dir, names.iter().map(String::as_str))).await?;
-        Ok(adds)
+        blocking(move || files::sync(&dir, names.iter().map(String::as_str))).await
     }
 
     async fn commit(&self, opened: &Opened, adds: Vec<Add>, plan: &Plan) -> Result<u64> {
@@ -192,7 +164,7 @@ impl Table {
 
 impl Table {
     /// A commit stands once its entry is on disk, and its name in the folder.
-    async fn sync_log(&self, version: u64) -> Result<()> {
+    pub(crate) async fn sync_log(&self, version: u64) -> Result<()> {
         let log = self.dir.join("_delta_log");
         blocking(move || {
             let names =
@@ -203,12 +175,7 @@ impl Table {
     }
 }
 
-fn kernel_fields(schema: &SchemaRef) -> Result<Vec<StructField>, DeltaTableError> {
+pub(crate) fn kernel_fields(schema: &SchemaRef) -> Result<Vec<StructField>, DeltaTableError> {
     let fields = schema.fields().iter().map(|f| f.as_ref().try_into_kernel());
     Ok(fields.collect::<Result<Vec<StructField>, _>>()?)
-}
-
-fn changed(table: &Table, column: &str, how: &str) -> Error {
-    let topic = &table.topic;
-    Error::invalid(format!("column '{column}' of the archive of topic '{topic}' {how}"))
 }

@@ -2,14 +2,40 @@
 //! it lacks is stored in the nearest type that holds every value, and cast back when read
 //! (`exact.rs`). All columns are nullable, so that a new one can be added at any time.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use common::{Error, Result};
+use datafusion::common::ScalarValue;
 use formats::{HIDDEN, headers, hidden_fields};
+
+/// The columns of a topic.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    pub schema: SchemaRef,
+    /// What rows have that were there before a column, by its name.
+    pub defaults: HashMap<String, ScalarValue>,
+}
+
+impl Declared {
+    /// As the type it is stored as; NULL where there is none.
+    pub(crate) fn default_of(&self, column: &str, stored: &DataType) -> Result<ScalarValue> {
+        let bad = |e| Error::internal(format!("the default of '{column}'")).caused_by(e);
+        match self.defaults.get(column) {
+            Some(value) => value.cast_to(stored).map_err(bad),
+            None => ScalarValue::try_from(stored).map_err(bad),
+        }
+    }
+}
+
+impl From<SchemaRef> for Declared {
+    fn from(schema: SchemaRef) -> Declared {
+        Declared { schema, defaults: HashMap::new() }
+    }
+}
 
 /// The declared columns (hidden ones among them are ignored), then the hidden ones; all nullable.
 pub fn with_hidden(declared: &Schema) -> SchemaRef {

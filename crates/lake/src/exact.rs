@@ -8,7 +8,6 @@ use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarUDF, TableProviderFilterPushDown, TableType, Volatility, create_udf,
@@ -19,18 +18,20 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use formats::headers;
 
-use crate::columns;
+use crate::{Declared, columns};
 
 #[derive(Debug)]
 pub(crate) struct Exact {
     inner: Arc<dyn TableProvider>,
     stored: SchemaRef,
     schema: SchemaRef,
+    declared: Declared,
 }
 
 impl Exact {
-    pub(crate) fn new(inner: Arc<dyn TableProvider>, schema: SchemaRef) -> Self {
-        Self { stored: inner.schema(), inner, schema }
+    pub(crate) fn new(inner: Arc<dyn TableProvider>, declared: &Declared) -> Self {
+        let schema = columns::with_hidden(&declared.schema);
+        Self { stored: inner.schema(), inner, schema, declared: declared.clone() }
     }
 
     fn is_stored_so(&self, name: &str) -> bool {
@@ -82,7 +83,7 @@ impl TableProvider for Exact {
             return Ok(plan);
         }
         let columns = schema.fields().iter().map(|field| {
-            let expr = column(&plan.schema(), field.name(), field.data_type())?;
+            let expr = self.column(&plan.schema(), field.name(), field.data_type())?;
             Ok(ProjectionExpr { expr, alias: field.name().clone() })
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
@@ -104,18 +105,47 @@ fn headers_of_text() -> Arc<ScalarUDF> {
     Arc::new(create_udf("headers_of_text", text, gives, Volatility::Immutable, Arc::new(read)))
 }
 
-fn column(plan: &Schema, name: &str, data_type: &DataType) -> Result<Arc<dyn PhysicalExpr>> {
-    match plan.index_of(name) {
-        Ok(index) if columns::is_headers_as_text(plan.field(index)) => {
-            let text = Arc::new(Column::new(name, index));
-            Ok(Arc::new(ScalarFunctionExpr::try_new(
-                headers_of_text(),
-                vec![text],
-                plan,
-                Arc::default(),
-            )?))
+/// Values of structs, arrays and maps that have become wider since.
+fn widened(from: &DataType, to: &DataType) -> Arc<ScalarUDF> {
+    let gives = to.clone();
+    let read = move |arguments: &[ColumnarValue]| {
+        let values = ColumnarValue::values_to_arrays(arguments)?;
+        let wide = formats::widen::widen(&values[0], &gives);
+        let wide = wide.map_err(|e| DataFusionError::External(Box::new(e)))?;
+        Ok(ColumnarValue::Array(wide))
+    };
+    let takes = vec![from.clone()];
+    Arc::new(create_udf("widened", takes, to.clone(), Volatility::Immutable, Arc::new(read)))
+}
+
+fn call(
+    function: Arc<ScalarUDF>,
+    column: Arc<Column>,
+    plan: &Schema,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let call = ScalarFunctionExpr::try_new(function, vec![column], plan, Arc::default())?;
+    Ok(Arc::new(call))
+}
+
+impl Exact {
+    fn column(
+        &self,
+        plan: &Schema,
+        name: &str,
+        data_type: &DataType,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        let Ok(index) = plan.index_of(name) else {
+            let default = self.declared.default_of(name, data_type);
+            let default = default.map_err(|e| DataFusionError::External(Box::new(e)))?;
+            return Ok(Arc::new(Literal::new(default)));
+        };
+        let (field, column) = (plan.field(index), Arc::new(Column::new(name, index)));
+        if columns::is_headers_as_text(field) {
+            return call(headers_of_text(), column, plan);
         }
-        Ok(index) => cast(Arc::new(Column::new(name, index)), plan, data_type.clone()),
-        Err(_) => Ok(Arc::new(Literal::new(ScalarValue::try_from(data_type)?))),
+        match data_type.is_nested() && field.data_type() != data_type {
+            true => call(widened(field.data_type(), data_type), column, plan),
+            false => cast(column, plan, data_type.clone()),
+        }
     }
 }

@@ -21,14 +21,14 @@ use url::Url;
 
 use crate::exact::Exact;
 use crate::ranges::Gap;
-use crate::{fault, files};
+use crate::{Declared, fault, files};
 
 /// The tables of all topics. Needs a tokio runtime of several threads.
 pub struct Lake {
     root: PathBuf,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     /// Only for its options, which decide the types a scan gives.
-    session: Arc<SessionState>,
+    pub(crate) session: Arc<SessionState>,
 }
 
 /// A topic's archive at one version of its table.
@@ -84,9 +84,9 @@ impl Lake {
 
     /// The table as of now, with the offsets of the same version; none without a table.
     ///
-    /// The provider has the columns of `schema` and the hidden ones, of exactly these types: a
-    /// column that the table does not have is null.
-    pub async fn snapshot(&self, topic: &str, schema: &Schema) -> Result<Option<LakeSnapshot>> {
+    /// The provider has the declared columns and the hidden ones, of exactly these types: a column
+    /// that the table does not have has its default.
+    pub async fn snapshot(&self, topic: &str, declared: &Declared) -> Result<Option<LakeSnapshot>> {
         let table = self.table(topic)?;
         let Some(opened) = table.refresh().await? else { return Ok(None) };
         let scan = DeltaScanNext::builder()
@@ -97,7 +97,7 @@ impl Lake {
             .await
             .map_err(|e| fault::corrupt(&table.dir, &e).caused_by(e))?;
         Ok(Some(LakeSnapshot {
-            provider: Arc::new(Exact::new(Arc::new(scan), crate::with_hidden(schema))),
+            provider: Arc::new(Exact::new(Arc::new(scan), declared)),
             archived: opened.archived.next.clone(),
             whole_from: opened.archived.whole_from.clone(),
             version: opened.state.version(),

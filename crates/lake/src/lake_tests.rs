@@ -14,6 +14,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, TimeUnit};
 use arrow::util::pretty::pretty_format_batches;
 use common::Kind;
+use datafusion::common::ScalarValue;
 use datafusion::prelude::SessionContext;
 use formats::HIDDEN;
 use formats::headers::HeadersBuilder;
@@ -52,11 +53,11 @@ fn rows(partition: i32, from: i64, to: i64) -> RecordBatch {
 
 async fn append(lake: &Lake, ranges: &[Range]) -> Appended {
     let batches = ranges.iter().map(|(p, from, to)| rows(p.0, from.0, to.0)).collect();
-    lake.append("plays", &declared(), batches, ranges).await.unwrap()
+    lake.append("plays", &declared().into(), batches, ranges).await.unwrap()
 }
 
 async fn sql(lake: &Lake, schema: &Schema, query: &str) -> Vec<RecordBatch> {
-    let snapshot = lake.snapshot("plays", schema).await.unwrap().unwrap();
+    let snapshot = lake.snapshot("plays", &Arc::new(schema.clone()).into()).await.unwrap().unwrap();
     let ctx = SessionContext::new();
     ctx.register_table("plays", snapshot.provider).unwrap();
     ctx.sql(query).await.unwrap().collect().await.unwrap()
@@ -74,7 +75,7 @@ async fn offsets(lake: &Lake, partition: i32) -> Vec<i64> {
 async fn each_offset_is_there_once() {
     let dir = tempfile::tempdir().unwrap();
     let first = lake(dir.path());
-    assert!(first.snapshot("plays", &declared()).await.unwrap().is_none());
+    assert!(first.snapshot("plays", &declared().into()).await.unwrap().is_none());
     assert!(first.archived("plays").await.unwrap().is_empty());
     let done = append(&first, &[range(0, 0, 5), range(2, 7, 9)]).await;
     let missing = Gap { partition: Partition(2), from: Offset(0), to: Offset(7) };
@@ -95,17 +96,17 @@ async fn each_offset_is_there_once() {
         let archived: Vec<_> = archived.iter().map(|(p, o)| (p.0, o.0)).collect();
         assert_eq!(archived, [(0, 9), (1, 2), (2, 9)]);
     }
-    let snapshot = next.snapshot("plays", &declared()).await.unwrap().unwrap();
+    let snapshot = next.snapshot("plays", &declared().into()).await.unwrap().unwrap();
     assert_eq!((snapshot.version, snapshot.files), (3, 3));
     assert!(snapshot.bytes > 100);
     assert_eq!(snapshot.whole_from, [(Partition(2), Offset(7))].into());
     let gap = append(&next, &[range(1, 5, 6)]).await.gaps;
     assert_eq!(gap, [Gap { partition: Partition(1), from: Offset(2), to: Offset(5) }]);
     let whole_from =
-        lake(dir.path()).snapshot("plays", &declared()).await.unwrap().unwrap().whole_from;
+        lake(dir.path()).snapshot("plays", &declared().into()).await.unwrap().unwrap().whole_from;
     assert_eq!(whole_from, [(Partition(1), Offset(5)), (Partition(2), Offset(7))].into());
     // A row outside the ranges would not be known as archived.
-    let e = next.append("plays", &declared(), vec![rows(1, 6, 9)], &[range(1, 6, 8)]).await;
+    let e = next.append("plays", &declared().into(), vec![rows(1, 6, 9)], &[range(1, 6, 8)]).await;
     assert_eq!(e.unwrap_err().kind(), Kind::Internal);
 }
 
@@ -134,7 +135,7 @@ async fn readers_see_whole_appends() {
     append(&lake, &[range(0, 0, 10), range(1, 0, 10)]).await;
     let reader = |lake: Arc<Lake>| async move {
         for _ in 0..15 {
-            let snapshot = lake.snapshot("plays", &declared()).await.unwrap().unwrap();
+            let snapshot = lake.snapshot("plays", &declared().into()).await.unwrap().unwrap();
             let expected: i64 = snapshot.archived.values().map(|o| o.0).sum();
             let ctx = SessionContext::new();
             ctx.register_table("plays", snapshot.provider).unwrap();
@@ -170,7 +171,7 @@ async fn columns_come_and_go() {
         columns.push((field.name().clone(), column.clone()));
     }
     let batch = RecordBatch::try_from_iter(columns).unwrap();
-    lake.append("plays", &wider, vec![batch], &[range(0, 2, 4)]).await.unwrap();
+    lake.append("plays", &wider.clone().into(), vec![batch], &[range(0, 2, 4)]).await.unwrap();
     // A column that is no longer declared is null from then on.
     append(&lake, &[range(0, 4, 5)]).await;
     let query = "SELECT n, x, t, _offset FROM plays ORDER BY _offset";
@@ -192,14 +193,16 @@ async fn columns_come_and_go() {
     assert_eq!(sql(&lake, &newer, query).await.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
 
     for (name, data_type, text) in [
-        ("x", DataType::Utf8, "column 'x' of the archive of topic 'plays' is double there"),
+        ("x", DataType::Utf8, "column 'x' of the archive of topic 'plays' is DOUBLE there"),
         ("X", DataType::Float64, "another case"),
         ("a b", DataType::Int32, "cannot have a column named 'a b'"),
         ("N", DataType::Int32, "two columns named"),
         ("d", DataType::Duration(TimeUnit::Second), "has no Delta type"),
     ] {
         let schema = with(name, data_type);
-        let e = lake.append("plays", &schema, vec![rows(0, 5, 6)], &[range(0, 5, 6)]).await;
+        let e = lake
+            .append("plays", &schema.clone().into(), vec![rows(0, 5, 6)], &[range(0, 5, 6)])
+            .await;
         let e = e.unwrap_err();
         assert!(e.to_string().contains(text), "{e}");
         assert!(e.hint_text().is_some(), "{e}");
@@ -243,7 +246,9 @@ async fn types_come_back_as_declared() {
         columns.iter().cloned().chain(hidden).map(|(n, c)| (n, c, true)),
     );
     let batch = batch.unwrap();
-    lake.append("plays", &schema, vec![batch.clone()], &[range(0, 0, 3)]).await.unwrap();
+    lake.append("plays", &schema.clone().into(), vec![batch.clone()], &[range(0, 0, 3)])
+        .await
+        .unwrap();
 
     // Any Delta reader since the first opens it, and skips files by offset.
     let commit = |n: u32| {
@@ -255,7 +260,7 @@ async fn types_come_back_as_declared() {
     assert!(commit(1).contains(r#"\"_offset\":2"#), "{}", commit(1));
     assert!(commit(1).contains(r#""appId":"watershed/plays/0","version":2"#));
 
-    let provider = lake.snapshot("plays", &schema).await.unwrap().unwrap().provider;
+    let provider = lake.snapshot("plays", &schema.clone().into()).await.unwrap().unwrap().provider;
     let names: Vec<_> = provider.schema().fields().iter().map(|f| f.name().clone()).collect();
     assert_eq!(names[10..], HIDDEN);
     let read = sql(&lake, &schema, "SELECT * FROM plays ORDER BY _offset").await;
@@ -320,15 +325,18 @@ async fn headers_keep_their_order_and_bytes_in_old_tables_too() {
     let rows = RecordBatch::try_from_iter_with_nullable(
         names.into_iter().zip(columns).map(|(n, c)| (n, c, true)),
     );
-    lake.append("old", &schema, vec![rows.unwrap()], &[range(0, 0, 2)]).await.unwrap();
+    lake.append("old", &schema.clone().into(), vec![rows.unwrap()], &[range(0, 0, 2)])
+        .await
+        .unwrap();
 
     let query = "SELECT _offset, _headers FROM plays ORDER BY _offset";
     for (topic, from) in [("new", 0), ("old", 2)] {
         let (rows, range) = (rows_with_headers(from), range(0, from, from + 2));
-        lake.append(topic, &schema, vec![rows], &[range]).await.unwrap();
+        lake.append(topic, &schema.clone().into(), vec![rows], &[range]).await.unwrap();
         // What is written and read in one process, and what another one finds.
         for lake in [&lake, &Lake::open("file:lake", dir.path()).unwrap()] {
-            let provider = lake.snapshot(topic, &schema).await.unwrap().unwrap().provider;
+            let provider =
+                lake.snapshot(topic, &schema.clone().into()).await.unwrap().unwrap().provider;
             let ctx = SessionContext::new();
             ctx.register_table("plays", provider).unwrap();
             let read = ctx.sql(query).await.unwrap().collect().await.unwrap();
@@ -396,12 +404,13 @@ async fn damage_is_named() {
             _ => fs::remove_dir_all(folder.join("_delta_log")).unwrap(),
         }
         let bad = lake(dir.path());
-        let e = bad.snapshot("plays", &declared()).await.err();
+        let e = bad.snapshot("plays", &declared().into()).await.err();
         let e = e.unwrap_or_else(|| panic!("'{fault}' passed unseen"));
         assert_eq!(e.kind(), Kind::Corrupt, "{fault}: {e}");
         assert!(e.to_string().contains("lake/plays"), "{e}");
         assert!(e.hint_text().unwrap().contains("backup"), "{e}");
-        let e = bad.append("plays", &declared(), vec![rows(0, 4, 5)], &[range(0, 4, 5)]).await;
+        let e =
+            bad.append("plays", &declared().into(), vec![rows(0, 4, 5)], &[range(0, 4, 5)]).await;
         assert_eq!(e.unwrap_err().kind(), Kind::Corrupt);
         // Moved away, the archive begins anew.
         fs::rename(&folder, dir.path().join("moved")).unwrap();
@@ -417,7 +426,7 @@ async fn a_dropped_table_is_gone() {
     for _ in 0..2 {
         append(&lake, &[range(0, 0, 5)]).await;
         lake.drop_table("plays").await.unwrap();
-        assert!(lake.snapshot("plays", &declared()).await.unwrap().is_none());
+        assert!(lake.snapshot("plays", &declared().into()).await.unwrap().is_none());
         assert_eq!(fs::read_dir(dir.path().join("lake")).unwrap().count(), 0);
     }
 }
@@ -452,17 +461,68 @@ async fn a_full_and_a_read_only_disk_say_so() {
         assert!(full.is_err());
         let file = fs::File::options().write(true).open(&filler).unwrap();
         file.set_len(file.metadata().unwrap().len().saturating_sub(free)).unwrap();
-        let e = lake.append("plays", &declared(), vec![rows(0, 5, 900)], &[range(0, 5, 900)]).await;
+        let e = lake
+            .append("plays", &declared().into(), vec![rows(0, 5, 900)], &[range(0, 5, 900)])
+            .await;
         let e = e.unwrap_err();
         assert_eq!(e.kind(), Kind::Exhausted, "{e}");
         assert_eq!(offsets(&lake, 0).await.len(), 5);
         fs::remove_file(&filler).unwrap();
     }
     remount("ro");
-    let e = lake.append("plays", &declared(), vec![rows(0, 5, 9)], &[range(0, 5, 9)]).await;
+    let e = lake.append("plays", &declared().into(), vec![rows(0, 5, 9)], &[range(0, 5, 9)]).await;
     assert_eq!(e.unwrap_err().kind(), Kind::Denied);
     assert_eq!(offsets(&lake, 0).await.len(), 5);
     remount("rw");
     assert_eq!(append(&lake, &[range(0, 0, 9)]).await.rows, 4);
     assert_eq!(offsets(&lake, 0).await, (0..9).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_written_anew_keeps_its_offsets() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = lake(dir.path());
+    append(&first, &[range(0, 0, 5), range(2, 7, 9)]).await;
+    append(&first, &[range(0, 5, 7)]).await;
+    let fields = [
+        Field::new("n", DataType::Decimal128(22, 1), true),
+        Field::new("t", DataType::Utf8, true),
+        Field::new("more", DataType::Int32, true),
+    ];
+    let mut wide = crate::Declared::from(Arc::new(Schema::new(fields.to_vec())));
+    wide.defaults.insert("more".into(), ScalarValue::Int32(Some(3)));
+    // What is archived already changes nothing, not even the columns.
+    let again = first.append("plays", &wide, vec![rows(0, 2, 4)], &[range(0, 2, 4)]).await;
+    assert_eq!(again.unwrap(), Appended::default());
+    let read = |lake: Lake| {
+        let wide = wide.clone();
+        async move {
+            let snapshot = lake.snapshot("plays", &wide).await.unwrap().unwrap();
+            let (archived, version) = (snapshot.archived.clone(), snapshot.version);
+            let ctx = SessionContext::new();
+            ctx.register_table("plays", snapshot.provider).unwrap();
+            let query = "SELECT count(*) AS rows, sum(n) AS n, sum(more) AS more FROM plays";
+            let rows = ctx.sql(query).await.unwrap().collect().await.unwrap();
+            (archived, version, pretty_format_batches(&rows).unwrap().to_string())
+        }
+    };
+    let (archived, version, before) = read(lake(dir.path())).await;
+    assert!(before.contains("| 9    | 360.0 | 27   |"), "{before}");
+    let old = sql(&first, &declared(), "SELECT n FROM plays WHERE _offset = 8").await;
+    // One commit with the new columns and all rows, then the one of the append.
+    let mut new = rows(0, 7, 8);
+    let n = arrow::compute::cast(new.column(0), fields[0].data_type()).unwrap();
+    let mut columns = new.columns().to_vec();
+    columns[0] = n;
+    let mut names: Vec<_> = new.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
+    names[0] = fields[0].clone();
+    new = RecordBatch::try_new(Arc::new(Schema::new(names)), columns).unwrap();
+    first.append("plays", &wide, vec![new], &[range(0, 7, 8)]).await.unwrap();
+    let (after, then, text) = read(lake(dir.path())).await;
+    assert_eq!(then, version + 2);
+    assert!(text.contains("| 10   | 430.0 | 27   |"), "{text}");
+    let mut grown = archived;
+    grown.insert(Partition(0), Offset(8));
+    assert_eq!(after, grown);
+    assert_eq!(old[0].column(0).as_primitive::<Int64Type>().value(0), 80);
 }

@@ -5,6 +5,7 @@
 mod append;
 mod check;
 mod columns;
+mod evolve;
 mod exact;
 mod fault;
 mod files;
@@ -12,6 +13,6 @@ mod lake;
 mod ranges;
 
 pub use check::Checked;
-pub use columns::{check_columns, with_hidden};
+pub use columns::{Declared, check_columns, with_hidden};
 pub use lake::{Appended, Lake, LakeSnapshot};
 pub use ranges::{Gap, Range};

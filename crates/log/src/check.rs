@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use common::{Disk, DiskFile, Error, Partition, Result};
+use common::{Disk, DiskFile, Error, Offset, Partition, Result};
 
+use crate::backup::BACKUP_STAGE;
 use crate::batch::{self, HEADER_LEN, Header};
 use crate::checkpoint::Checkpoint;
 use crate::read::read_stretch;
@@ -27,7 +28,17 @@ pub struct Checked {
     pub segments: usize,
     pub batches: u64,
     pub bytes: u64,
+    pub ends: Vec<PartitionEnd>,
     pub faults: Vec<Error>,
+}
+
+/// Where a partition ends that was found whole.
+#[derive(Debug)]
+pub struct PartitionEnd {
+    pub topic: String,
+    pub topic_id: String,
+    pub partition: Partition,
+    pub end: Offset,
 }
 
 /// Checks all topics in `dir`, which need not exist.
@@ -95,6 +106,7 @@ impl Checked {
         let bases = segments.iter().map(|s| s.base).chain(missing.iter().map(|m| m.base.0));
         let bases: BTreeSet<i64> = bases.collect();
         let durable = Checkpoint::load(disk, &Checkpoint::path(&dir));
+        let (mut reached, mut is_whole) = (start, missing.is_empty());
         for name in segments {
             self.segments += 1;
             let next = bases.range(name.base + 1..).next().copied();
@@ -106,11 +118,26 @@ impl Checked {
                 }
                 _ => None,
             };
-            let walked = Walk::of(disk, &dir, name, end).and_then(|mut w| w.run(synced, self));
-            if let Err(e) = walked {
-                let place = format!("topic '{}' partition {p}", meta.name);
-                self.faults.push(e.context(place));
+            let walked = Walk::of(disk, &dir, name, end).and_then(|mut w| {
+                w.run(synced, self)?;
+                Ok(w.next.max(end.unwrap_or(w.next)))
+            });
+            match walked {
+                Ok(next) => reached = reached.max(next),
+                Err(e) => {
+                    is_whole = false;
+                    let place = format!("topic '{}' partition {p}", meta.name);
+                    self.faults.push(e.context(place));
+                }
             }
+        }
+        if is_whole {
+            self.ends.push(PartitionEnd {
+                topic: meta.name.clone(),
+                topic_id: meta.id.clone(),
+                partition: id,
+                end: Offset(reached),
+            });
         }
         Ok(())
     }
@@ -118,7 +145,8 @@ impl Checked {
     fn strangers(&mut self, disk: &dyn Disk, dir: &Path, known: &BTreeSet<PathBuf>) {
         for (name, is_dir) in disk.list(dir).unwrap_or_default() {
             let path = dir.join(name);
-            if is_dir && !known.contains(&path) {
+            let is_stage = name_of(&path).starts_with(BACKUP_STAGE);
+            if is_dir && !known.contains(&path) && !is_stage {
                 let text = format!("the folder '{}' belongs to no topic", path.display());
                 self.faults.push(Error::corrupt(text).hint(
                     "the description of its topic is gone from 'topics': restore that from a \
@@ -127,6 +155,10 @@ impl Checked {
             }
         }
     }
+}
+
+fn name_of(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
 }
 
 /// The way through one segment.

@@ -26,6 +26,10 @@ impl Checkpoint {
     }
 
     pub fn store(&self, disk: &dyn Disk, path: &Path) -> io::Result<()> {
+        disk.open(path, true)?.write_at(&self.encode(), 0)
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(LEN);
         bytes.extend(MAGIC);
         bytes.extend(self.base.to_be_bytes());
@@ -33,7 +37,7 @@ impl Checkpoint {
         bytes.extend(self.durable.next_offset.to_be_bytes());
         bytes.extend(self.durable.max_timestamp_ms.to_be_bytes());
         bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
-        disk.open(path, true)?.write_at(&bytes, 0)
+        bytes
     }
 
     /// Nothing if the file is missing or torn: then no more is known than the scan will tell.

@@ -7,6 +7,7 @@
 //! Bytes on disk: `docs/formats/log.md`. Read `log.rs` first, then `partition.rs`. Groups and
 //! transactions (`groups`, `transactions`) stand beside it on a small keyed store of their own.
 
+mod backup;
 mod batch;
 mod buffers;
 mod builder;
@@ -50,9 +51,10 @@ mod topic;
 pub mod transactions;
 mod varint;
 
+pub use backup::{BACKUP_STAGE, Cut, CutFile};
 pub use batch::{Compression, HEADER_LEN, Header};
 pub use builder::BatchBuilder;
-pub use check::{Checked, check};
+pub use check::{Checked, PartitionEnd, check};
 pub use commits::Commits;
 pub use committed::Committed;
 pub use compaction::Compaction;

@@ -22,11 +22,11 @@ use crate::topic::{Meta, Topic, check_folders_free, finish_drop, partition_dir};
 
 /// A folder of topics.
 pub struct Log {
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     shared: Arc<Shared>,
     topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// Held while topics come and go. Within: topics whose folders could not be removed yet.
-    half_dropped: Mutex<Vec<Meta>>,
+    pub(crate) half_dropped: Mutex<Vec<Meta>>,
 }
 
 impl Log {

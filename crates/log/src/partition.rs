@@ -63,7 +63,7 @@ pub struct PartitionLog {
     pub(crate) shared: Arc<Shared>,
     pub(crate) segments: RwLock<BTreeMap<i64, Arc<Segment>>>,
     /// The file with the segments' bases. Written under the writer's lock.
-    list: PathBuf,
+    pub(crate) list: PathBuf,
     /// Segments that should be there, as found at the opening; a lock that is held for a look only.
     pub(crate) missing: RwLock<Vec<MissingSegment>>,
     pub(crate) start: AtomicI64,
@@ -80,7 +80,7 @@ pub struct PartitionLog {
     pub(crate) durability: Durability,
     end: AtomicI64,
     pub(crate) is_dirty: AtomicBool,
-    sync: Mutex<()>,
+    pub(crate) sync: Mutex<()>,
     writer: Mutex<Writer>,
 }
 

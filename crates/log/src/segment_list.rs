@@ -23,10 +23,15 @@ pub(crate) fn path(log_dir: &Path, id: &str, partition: u32) -> PathBuf {
 
 /// Writes and syncs the list. A crash midway leaves a torn one, which counts as none.
 pub(crate) fn store(disk: &dyn Disk, path: &Path, bases: &[i64]) -> io::Result<()> {
+    snapshot::store(disk, path, encode(bases))
+}
+
+/// The list's bytes, without their checksum.
+pub(crate) fn encode(bases: &[i64]) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend((bases.len() as u32).to_be_bytes());
     bases.iter().for_each(|base| bytes.extend(base.to_be_bytes()));
-    snapshot::store(disk, path, bytes)
+    bytes
 }
 
 /// Nothing if the file is missing or torn; folders of earlier releases have none.

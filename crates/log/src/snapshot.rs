@@ -102,9 +102,15 @@ pub(crate) fn producers_path(dir: &Path, offset: i64) -> PathBuf {
     dir.join(format!("{offset:020}.producers"))
 }
 
-/// Writes and syncs a file, its checksum behind its bytes.
-pub(crate) fn store(disk: &dyn Disk, path: &Path, mut bytes: Vec<u8>) -> io::Result<()> {
+/// The bytes of such a file.
+pub(crate) fn with_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.extend(crc32c::crc32c(&bytes).to_be_bytes());
+    bytes
+}
+
+/// Writes and syncs a file, its checksum behind its bytes.
+pub(crate) fn store(disk: &dyn Disk, path: &Path, bytes: Vec<u8>) -> io::Result<()> {
+    let bytes = with_checksum(bytes);
     let file = disk.open(path, true)?;
     file.set_len(0)?;
     file.write_at(&bytes, 0)?;

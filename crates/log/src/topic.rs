@@ -79,11 +79,16 @@ impl Meta {
 
     pub fn store(&self, shared: &Shared, dir: &Path) -> Result<()> {
         let path = self.path(dir);
-        let bytes = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::internal(format!("describe topic '{}'", self.name)).caused_by(e))?;
-        let bytes = sealed(bytes);
+        let bytes = self.encode()?;
         disk::write_atomically(&*shared.disk, &path, &bytes)
             .map_err(|e| Error::io(format!("write '{}'", path.display()), e))
+    }
+
+    /// The description's bytes, with their checksum.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let bytes = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::internal(format!("describe topic '{}'", self.name)).caused_by(e))?;
+        Ok(sealed(bytes))
     }
 
     pub fn load(disk: &dyn Disk, path: &Path) -> Result<Self> {

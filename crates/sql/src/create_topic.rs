@@ -113,23 +113,74 @@ fn column(cursor: &mut Cursor, parts: &mut Parts, faults: &mut Vec<Error>) -> Re
             DataType::Utf8
         }
     };
-    let nullable = if cursor.words(&["NOT", "NULL"]) {
-        false
-    } else {
-        cursor.word("NULL");
-        true
-    };
+    let (mut nullable, mut default) = (true, None);
+    loop {
+        if cursor.words(&["NOT", "NULL"]) {
+            nullable = false;
+        } else if cursor.word("DEFAULT") {
+            default = default_value(cursor, &data_type, faults)?;
+        } else if !cursor.word("NULL") {
+            break;
+        }
+    }
     // Names that differ in case only could not both be written without quotes.
     if parts.columns.iter().any(|(c, _)| c.name.eq_ignore_ascii_case(&name)) {
         let e = Error::invalid(format!("column '{name}' is declared twice"));
         faults.push(cursor.error(e, span.clone()));
         return Ok(());
     }
-    parts.columns.push((Column { name, data_type, nullable }, span));
+    parts.columns.push((Column { name, data_type, nullable, default }, span));
     Ok(())
 }
 
-/// The bytes of a type: up to a comma, a closing parenthesis, NOT or NULL outside of `<…>`, `(…)`.
+/// A literal as JSON. NULL is what a column has without a default.
+fn default_value(
+    cursor: &mut Cursor,
+    data_type: &DataType,
+    faults: &mut Vec<Error>,
+) -> Result<Option<String>, Error> {
+    let start = cursor.span().start;
+    let is_typed = ["TIMESTAMP", "DATE"].iter().any(|w| cursor.peek_word(0, w));
+    if is_typed {
+        cursor.advance();
+    }
+    let is_nested =
+        matches!(data_type, DataType::List(_) | DataType::Struct(_) | DataType::Map(..));
+    let json = if let Some((text, _)) = cursor.string() {
+        // Of an array, struct or map it is the JSON itself.
+        if is_nested { text } else { serde_json::Value::from(text).to_string() }
+    } else if !is_typed && cursor.word("NULL") {
+        return Ok(None);
+    } else if !is_typed && cursor.word("TRUE") {
+        "true".to_string()
+    } else if !is_typed && cursor.word("FALSE") {
+        "false".to_string()
+    } else {
+        let sign = if cursor.symbol(&Token::Minus) { "-" } else { "" };
+        match cursor.peek().map(|t| &t.inner.token) {
+            Some(Token::Number(n, _)) if !is_typed => {
+                let json = format!("{sign}{n}");
+                cursor.advance();
+                json
+            }
+            _ => {
+                let e = cursor.expected("a literal");
+                return Err(e.hint("a default is a number, a text in quotes, TRUE or FALSE"));
+            }
+        }
+    };
+    if let Err(reason) = formats::json::check_value(data_type, &json) {
+        let e = Error::invalid(format!("the default does not fit: {reason}"));
+        faults.push(cursor.error(e, start..cursor.end()));
+    }
+    Ok(Some(json))
+}
+
+/// What may follow a type.
+pub(crate) const AFTER_TYPE: [&str; 3] = ["NOT", "NULL", "DEFAULT"];
+
+/// The bytes of a type: up to a comma, a closing parenthesis or one of these words outside of
+/// `<…>`, `(…)`.
 fn type_span(cursor: &mut Cursor) -> Result<Range<usize>, Error> {
     let span = cursor.span();
     let mut depth = 0;
@@ -139,7 +190,7 @@ fn type_span(cursor: &mut Cursor) -> Result<Range<usize>, Error> {
             Token::RParen | Token::Comma if depth == 0 => break,
             Token::RParen | Token::Gt | Token::RBracket => depth -= 1,
             Token::ShiftRight => depth -= 2,
-            _ if depth == 0 && (token.is_word("NOT") || token.is_word("NULL")) => break,
+            _ if depth == 0 && AFTER_TYPE.iter().any(|word| token.is_word(word)) => break,
             _ => {}
         }
         cursor.advance();

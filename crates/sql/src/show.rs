@@ -5,34 +5,24 @@ use common::Error;
 use crate::statement::{ObjectKind, Show, Statement};
 use crate::tokens::Cursor;
 
-const KNOWN: [&str; 10] = [
-    "TOPICS",
-    "SOURCES",
-    "VIEWS",
-    "MATERIALIZED VIEWS",
-    "SINKS",
-    "TABLES",
-    "PIPELINES",
-    "FUNCTIONS",
-    "USERS",
-    "CREATE",
+/// What can be shown, by its words.
+const LISTS: [(&str, Show); 9] = [
+    ("TOPICS", Show::Topics),
+    ("SOURCES", Show::Sources),
+    ("VIEWS", Show::Views),
+    ("MATERIALIZED VIEWS", Show::Views),
+    ("SINKS", Show::Sinks),
+    ("TABLES", Show::Tables),
+    ("PIPELINES", Show::Pipelines),
+    ("FUNCTIONS", Show::Functions),
+    ("USERS", Show::Users),
 ];
 
 pub(crate) fn parse(cursor: &mut Cursor) -> Result<Statement, Error> {
     let span = cursor.span();
-    let simple = [
-        (&["TOPICS"][..], Show::Topics),
-        (&["SOURCES"], Show::Sources),
-        (&["MATERIALIZED", "VIEWS"], Show::Views),
-        (&["VIEWS"], Show::Views),
-        (&["SINKS"], Show::Sinks),
-        (&["TABLES"], Show::Tables),
-        (&["PIPELINES"], Show::Pipelines),
-        (&["FUNCTIONS"], Show::Functions),
-        (&["USERS"], Show::Users),
-    ];
-    for (words, what) in simple {
-        if cursor.words(words) {
+    for (words, what) in LISTS {
+        let words: Vec<&str> = words.split(' ').collect();
+        if cursor.words(&words) {
             cursor.expect_end()?;
             return Ok(Statement::Show(what));
         }
@@ -45,9 +35,10 @@ pub(crate) fn parse(cursor: &mut Cursor) -> Result<Statement, Error> {
     }
     let e = cursor.expected("what to show");
     let word = cursor.slice(span).to_uppercase();
-    Err(match common::nearest(&word, KNOWN) {
+    let known: Vec<&str> = LISTS.iter().map(|(words, _)| *words).chain(["CREATE"]).collect();
+    Err(match common::nearest(&word, known.iter().copied()) {
         Some(near) => e.hint(format!("did you mean 'SHOW {near}'?")),
-        None => e.hint(format!("known are: {}", KNOWN.join(", "))),
+        None => e.hint(format!("known are: {}", known.join(", "))),
     })
 }
 

@@ -8,6 +8,7 @@ use catalog::{Definition, Origin};
 use common::{Error, Place, Secret};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use crate::alter_topic::TopicChange;
 use crate::tokens::{self, Cursor, Tok};
 use crate::{
     alter_topic, create_sink, create_source, create_topic, create_view, drop, explain, nesting,
@@ -83,10 +84,9 @@ pub enum Statement {
         if_exists: bool,
         span: Range<usize>,
     },
-    /// Options of a topic with their new values; those without one are taken away.
     AlterTopic {
         name: String,
-        changes: Vec<(String, Option<String>)>,
+        change: TopicChange,
         span: Range<usize>,
     },
     CreateUser {

@@ -5,7 +5,7 @@ use catalog::{Definition, Object, Storage};
 use datafusion::arrow::datatypes::DataType;
 
 use crate::testing::{rendered, topic};
-use crate::{ExplainWhat, ObjectKind, Show, Statement, Text, order, parse, with_options};
+use crate::{ExplainWhat, ObjectKind, Show, Statement, Text, altered, order, parse};
 
 fn one(sql: &str) -> Statement {
     match parse(&Text::new(None, sql)) {
@@ -104,24 +104,85 @@ fn a_topic_says_how_its_records_are_kept() {
 #[test]
 fn options_of_a_topic_are_altered() {
     let changes = |sql: &str| match one(sql) {
-        Statement::AlterTopic { name, changes, .. } => (name, changes),
+        Statement::AlterTopic { name, change, .. } => (name, change),
         other => panic!("{other:?}"),
     };
     let (name, set) = changes("ALTER TOPIC t SET (retention = '1 day', archive = false)");
     assert_eq!(name, "t");
     let (_, reset) = changes("alter topic t reset (partitions)");
     let statement = "CREATE TOPIC t (a TEXT) -- with\n WITH (partitions = 3, retention = '2 days')";
-    let altered = with_options(statement, &set).unwrap();
+    let changed = altered(statement, &set).unwrap();
     let expected = "CREATE TOPIC t (a TEXT) -- with\nWITH (archive = 'false', partitions = '3', \
          retention = '1 day')";
-    assert_eq!(altered, expected);
-    assert_eq!(topic(&altered).storage.retention_us, Some(86_400_000_000));
+    assert_eq!(changed, expected);
+    assert_eq!(topic(&changed).storage.retention_us, Some(86_400_000_000));
     let (_, rest) = changes("ALTER TOPIC t RESET (archive, retention)");
-    let without = with_options(&with_options(&altered, &reset).unwrap(), &rest).unwrap();
+    let without = altered(&altered(&changed, &reset).unwrap(), &rest).unwrap();
     assert_eq!(without.lines().next(), Some("CREATE TOPIC t (a TEXT) -- with"));
     assert_eq!(topic(&without).partitions, 1);
-    for wrong in ["ALTER VIEW v SET (a = 1)", "ALTER TOPIC t DROP x", "ALTER TOPIC t SET ()x"] {
+    for wrong in ["ALTER VIEW v SET (a = 1)", "ALTER TOPIC t DROP x y", "ALTER TOPIC t SET ()x"] {
         assert_eq!(faults(wrong), 1, "{wrong}");
+    }
+}
+
+#[test]
+fn columns_of_a_topic_are_altered() {
+    let statement = "CREATE TOPIC t (a TEXT, -- the first, (with <signs>
+      b ARRAY<STRUCT<x: INT, y: INT>> NOT NULL, check INT DEFAULT 1,
+      CHECK (a < 'x' AND b > 1), WATERMARK FOR c AS c - INTERVAL '5 seconds',
+      c TIMESTAMP -- the last
+    ) WITH (partitions = 3)";
+    let alter = |statement: &str, how: &str| match one(&format!("ALTER TOPIC t {how}")) {
+        Statement::AlterTopic { change, .. } => altered(statement, &change),
+        other => panic!("{other:?}"),
+    };
+    let columns = |statement: &str| -> Vec<String> {
+        let column = |c: &catalog::Column| {
+            let not_null = if c.nullable { "" } else { " NOT NULL" };
+            let default = c.default.as_ref().map(|d| format!(" DEFAULT {d}")).unwrap_or_default();
+            format!("{} {}{not_null}{default}", c.name, formats::types::sql_name(&c.data_type))
+        };
+        topic(statement).columns.iter().map(column).collect()
+    };
+    let before = columns(statement);
+    for (how, other) in [
+        ("ADD COLUMN d DECIMAL(9,2) NOT NULL DEFAULT -1.5", "d DECIMAL(9,2) NOT NULL DEFAULT -1.5"),
+        ("ADD d TEXT DEFAULT 'it''s'", "d TEXT DEFAULT \"it's\""),
+        ("ADD d ARRAY<STRUCT<x: INT>> DEFAULT '[]'", "d ARRAY<STRUCT<x: INT>> DEFAULT []"),
+        (
+            "ADD d TIMESTAMP DEFAULT TIMESTAMP '2026-01-01T00:00:00Z'",
+            "d TIMESTAMP DEFAULT \"2026-01-01T00:00:00Z\"",
+        ),
+    ] {
+        let changed = alter(statement, how).unwrap();
+        assert_eq!(columns(&changed), [&before[..], &[other.to_string()]].concat());
+        assert_eq!(topic(&changed).partitions, 3);
+        assert_eq!(topic(&changed).checks, topic(statement).checks);
+        let back = alter(&changed, "DROP COLUMN D").unwrap();
+        assert_eq!(topic(&back), topic(statement));
+    }
+    let without = ["a", "b", "check"].map(|c| alter(statement, &format!("DROP {c}")).unwrap());
+    for (i, changed) in without.iter().enumerate() {
+        let mut left = before.clone();
+        left.remove(i);
+        assert_eq!(columns(changed), left);
+    }
+    let typed = alter(statement, "ALTER COLUMN b TYPE ARRAY<STRUCT<x: BIGINT, y: INT>>").unwrap();
+    assert_eq!(columns(&typed)[1], "b ARRAY<STRUCT<x: BIGINT, y: INT>> NOT NULL");
+    let typed = alter(statement, "ALTER check SET DATA TYPE BIGINT").unwrap();
+    assert_eq!(columns(&typed)[2], "check BIGINT DEFAULT 1");
+    let unknown = alter(statement, "DROP COLUMN chek").unwrap_err();
+    assert!(unknown.hint_text().unwrap_or_default().contains("'check'"), "{unknown}");
+    for wrong in [
+        "a INT DEFAULT 'x'",
+        "a INT DEFAULT 1.5",
+        "a TEXT DEFAULT 5 + 5",
+        "a INT DEFAULT now()",
+        "a TINYINT DEFAULT 500",
+        "a DATE DEFAULT 'soon'",
+        "a ARRAY<INT> DEFAULT '{}'",
+    ] {
+        assert!(faults(&format!("CREATE TOPIC t ({wrong})")) > 0, "{wrong}");
     }
 }
 

@@ -105,7 +105,7 @@ fn note_path(arguments: &Arguments, file: &Path) -> Result<PathBuf> {
     })?;
     let identity = identity(file)?;
     let mut hasher = DefaultHasher::new();
-    (identity, &arguments.into, arguments.target.url.trim_end_matches('/')).hash(&mut hasher);
+    (identity, &arguments.into, arguments.target.url().trim_end_matches('/')).hash(&mut hasher);
     Ok(dir.join("imports").join(format!("{:016x}.json", hasher.finish())))
 }
 

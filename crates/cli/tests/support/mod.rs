@@ -61,7 +61,7 @@ impl Project {
         project
     }
 
-    fn empty() -> Project {
+    pub fn empty() -> Project {
         let (dir, state) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         Project { dir, state, variables: vec![] }
     }
@@ -230,7 +230,9 @@ impl Server {
     pub fn settle(&self) {
         self.wait_until("caught up", |s| {
             let views = s.get("/api/views").json();
-            let done = |v: &Value| v["state"] == "running" && v["lag_events"] == 0;
+            let done = |v: &Value| {
+                v["state"] == "running" && v["lag_events"] == 0 && v["serves_previous"].is_null()
+            };
             views.as_array().is_some_and(|v| v.iter().all(done))
         });
     }

@@ -75,10 +75,7 @@ fn a_crash_repeats_no_file() {
 
 #[test]
 fn a_target_that_fails_is_tried_again() {
-    let quick = OUT.replace(
-        "'out')",
-        "'out', retry_delay_min = '1 ms', retry_delay_max = '5 ms', retry_attempts_max = 2)",
-    );
+    let quick = OUT.replace("'out')", "'out', retry_delay_min = '1 ms', retry_delay_max = '5 ms')");
     let bench = Bench::new(&format!("{EVENTS}{TOTALS}{quick}"));
     bench.send("events", &events(0..10));
     until_delivered(&bench);
@@ -96,6 +93,27 @@ fn a_target_that_fails_is_tried_again() {
     std::fs::rename(&aside, &out).unwrap();
     until_delivered(&bench);
     bench.wait("healthy", |b| b.platform.status().sinks[0].error.is_none());
+}
+
+#[test]
+fn a_target_that_fails_too_often_is_given_up_until_the_next_start() {
+    let few = OUT.replace("'out')", "'out', retry_delay_min = '1 ms', retry_attempts_max = 2)");
+    let bench = Bench::new(&format!("{EVENTS}{TOTALS}{few}"));
+    let out = bench.place.path().join("out");
+    std::fs::remove_dir_all(&out).ok();
+    std::fs::write(&out, "").unwrap();
+    bench.send("events", &events(0..10));
+    bench.wait("it is given up", |b| b.platform.status().sinks[0].state == "failed");
+    let why = bench.platform.status().sinks[0].error.clone().unwrap()["detail"].to_string();
+    assert!(why.contains("gave up after 2 attempts"), "{why}");
+    std::fs::remove_file(&out).unwrap();
+    bench.send("events", &events(10..20));
+    bench.until_equal();
+    let sink = bench.platform.status().sinks[0].clone();
+    assert!(sink.state == "failed" && sink.waiting_epochs > 0, "{sink:?}");
+    // Nothing is lost by it.
+    let bench = bench.reopen();
+    until_delivered(&bench);
 }
 
 /// An HTTP server that answers with a status of the test's choice.
@@ -163,7 +181,7 @@ fn an_http_target_that_is_down_gets_all_in_order() {
     let target = Target::start();
     let sink = format!(
         "CREATE SINK out FROM (SELECT k, id FROM events WHERE v >= 0) WITH (connector = 'http',
-         url = '{}', retry_delay_min = '1 ms', retry_delay_max = '5 ms', retry_attempts_max = 3);\n",
+         url = '{}', retry_delay_min = '1 ms', retry_delay_max = '5 ms');\n",
         target.url
     );
     let bench = Bench::new(&format!("{EVENTS}{sink}"));

@@ -218,6 +218,13 @@ impl Bench {
         self.try_send(topic, body).unwrap()
     }
 
+    pub fn csv(&self, topic: &str, body: &str) -> Ingested {
+        let (platform, topic, body) = (self.platform.clone(), topic.to_string(), body.to_string());
+        let taken =
+            self.on(async move { platform.ingest(&topic, body.into(), BodyKind::Csv).await });
+        taken.unwrap()
+    }
+
     pub fn import(&self, topic: &str, sequence: u64, body: &str) -> Result<Ingested> {
         let (platform, topic, body) = (self.platform.clone(), topic.to_string(), body.to_string());
         self.on(async move {

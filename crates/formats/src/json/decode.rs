@@ -2,7 +2,8 @@
 //! straight into the columns and taken back when their record turns out bad. Rules:
 //!
 //! - Member names match columns exactly, else without regard to ASCII case if only one column does.
-//!   Unknown members are ignored; of a repeated member the last counts; a missing one is NULL.
+//!   Unknown members are ignored; of a repeated member the last counts; a missing one is the
+//!   column's default, or NULL.
 //! - Texts are never read as numbers or booleans. TEXT takes what is no text as it is written in
 //!   JSON, as Spark's `from_json` does. TIMESTAMP: RFC 3339 with any offset, without one
 //!   as UTC, or a number since 1970: seconds, milliseconds, microseconds or nanoseconds, as its
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use arrow::array::RecordBatch;
 use arrow::array::RecordBatchOptions;
-use arrow::datatypes::{Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use common::{Error, Result};
 
 use super::Cursor;
@@ -60,6 +61,20 @@ impl Decoder {
             }
         };
         Ok(Self { schema, root, faults: vec![] })
+    }
+
+    /// What a record has that lacks a column, as JSON: by the column's name.
+    pub fn with_defaults<'a>(
+        mut self,
+        defaults: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        for (name, json) in defaults {
+            // Those that are not wanted need none.
+            if let Some(column) = self.root.columns.iter_mut().find(|c| c.name == name) {
+                column.default = Some(json.as_bytes().into());
+            }
+        }
+        self
     }
 
     /// The schema of the batches.
@@ -114,6 +129,17 @@ impl Decoder {
             true => self.root.fill(row),
             false => Err(self.faults.swap_remove(0).1),
         }
+    }
+}
+
+/// Why a value in JSON is none of the type, if it is none.
+pub fn check_value(data_type: &DataType, json: &str) -> std::result::Result<(), String> {
+    let schema = Arc::new(Schema::new(vec![Field::new("value", data_type.clone(), false)]));
+    let record = format!("{{\"value\":{json}}}");
+    let decoded = Decoder::new(schema, None).and_then(|mut d| d.decode(&[record.as_bytes()]));
+    match decoded {
+        Ok(decoded) => decoded.refused.into_iter().next().map_or(Ok(()), |r| Err(r.reason)),
+        Err(e) => Err(e.message().to_string()),
     }
 }
 
@@ -268,15 +294,22 @@ impl Object {
         }
     }
 
-    /// Gives NULL to the columns that no member has set.
+    /// Gives the columns that no member has set their default, or NULL.
     #[inline]
     fn fill(&mut self, row: usize) -> Result<(), Fault> {
         for column in &mut self.columns {
-            if column.len() == row
-                && let Err(fault) = column.push_missing(false)
-            {
-                return Err(fault.inside(&column.name));
+            if column.len() != row {
+                continue;
             }
+            let filled = match column.default.take() {
+                None => column.push_missing(false),
+                Some(json) => {
+                    let filled = push(column, &mut Cursor::new(&json));
+                    column.default = Some(json);
+                    filled
+                }
+            };
+            filled.map_err(|fault| fault.inside(&column.name))?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ mod decode;
 mod encode;
 mod split;
 
-pub use decode::{Decoded, Decoder};
+pub use decode::{Decoded, Decoder, check_value};
 pub use encode::{Encoded, Shape, encode, write_rows};
 pub use split::{ContentKind, Record, Split, split};
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use common::{Error, Kind, Result};
+use engine::TopicChange;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::alter_configs_response as altered;
 use kafka_protocol::messages::describe_configs_response as described;
@@ -411,7 +412,8 @@ async fn alter(
     if validate_only || changes.is_empty() {
         return Ok(());
     }
-    app.platform.alter_topic(name, &changes).await.map_err(refused)
+    let change = TopicChange::Options(changes);
+    app.platform.alter_topic(name, &change).await.map_err(refused)
 }
 
 fn change(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::{Kind, Offset, Partition, Result};
-use engine::Platform;
+use engine::{Platform, TopicChange};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::delete_records_response::{
@@ -71,7 +71,8 @@ async fn grow(
             return Ok(());
         }
         let change = ("partitions".to_string(), Some(count.to_string()));
-        return app.platform.alter_topic(name, &[change]).await.map_err(configs::refused);
+        let change = TopicChange::Options(vec![change]);
+        return app.platform.alter_topic(name, &change).await.map_err(configs::refused);
     }
     let why = format!("topic '{name}' has {now} partitions, and can only get more");
     Err(Fault::new(ResponseError::InvalidPartitions, why))

@@ -1,6 +1,7 @@
 //! The REST door: one table of all routes, one file per resource. The router and the OpenAPI
 //! document are both made from the table, so that neither can know a route the other does not.
 
+mod backup;
 mod changes;
 mod dashboards;
 mod dead_letters;
@@ -73,6 +74,18 @@ const fn read(
 
 /// All routes but the console's files, by path.
 pub const ROUTES: &[Route] = &[
+    Route {
+        method: "POST",
+        takes: &[JSON],
+        ..read(
+            "/api/backup",
+            "backup",
+            "Copies the project with all its data, as of one moment, into the folder `to`, which \
+             must be missing or empty and lie where `files.allowed` lets statements write",
+            "Backup",
+            || post(backup::make),
+        )
+    },
     read("/api/dashboards", "listDashboards", "Dashboards of the project", "Dashboards", || {
         get(dashboards::list)
     }),
@@ -278,6 +291,17 @@ pub const ROUTES: &[Route] = &[
             "A snapshot, then the changes of each epoch",
             "Changes",
             || get(changes::follow),
+        )
+    },
+    Route {
+        method: "POST",
+        ..read(
+            "/api/views/{view}/rebuild",
+            "rebuildView",
+            "Computes a view anew from all events; the old rows serve until it has caught up",
+            "Rebuilt",
+            // A key may have this name, too.
+            || post(views::rebuild).get(views::by_key_rebuild),
         )
     },
     Route {

@@ -166,6 +166,11 @@ fn letter_schemas() -> Value {
             ("accepted", number()), ("refused", number()),
             ("left", json!({ "type": "object", "additionalProperties": text() })),
         ]),
+        "Backup": object(&[
+            ("to", text()), ("at", text()), ("records", number()), ("files", number()),
+            ("bytes", number()),
+        ]),
+        "Rebuilt": object(&[("rebuilt", text())]),
     })
 }
 

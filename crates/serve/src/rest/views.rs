@@ -52,6 +52,31 @@ pub async fn by_key(
     Ok(Json(page(app.platform.view_key(&view, &key, query).await?)?))
 }
 
+/// What was asked to begin anew.
+#[derive(serde::Serialize)]
+pub struct Rebuilt {
+    rebuilt: String,
+}
+
+pub async fn rebuild(
+    State(app): State<App>,
+    Segments(view): Segments<String>,
+    parameters: Parameters,
+) -> Answer<Json<Rebuilt>> {
+    parameters.finish(&[])?;
+    app.platform.rebuild_view(&view).await?;
+    Ok(Json(Rebuilt { rebuilt: view }))
+}
+
+/// The rows of the key that has this route's name.
+pub async fn by_key_rebuild(
+    state: State<App>,
+    Segments(view): Segments<String>,
+    parameters: Parameters,
+) -> Answer<Json<Rows>> {
+    by_key(state, Segments((view, "rebuild".to_string())), parameters).await
+}
+
 fn page(page: ViewPage) -> Result<Rows> {
     Ok(Rows {
         columns: rows::columns(&page.schema),
