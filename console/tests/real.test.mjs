@@ -45,6 +45,23 @@ const lines = () => page.locator('[aria-label="Dead letters"] tbody tr:not(.edit
 const line = (text) => lines().filter({ hasText: text });
 const state = (name) => page.getByLabel('state', { exact: true }).selectOption(name);
 
+test('the sample event of a topic is accepted', async () => {
+  const types = ['TEXT', 'BIGINT', 'TINYINT', 'FLOAT', 'DECIMAL(9,2)', 'BOOLEAN', 'DATE', 'BINARY'];
+  types.push('TIMESTAMP', 'TIMESTAMP_NTZ', 'ARRAY<INT>', 'MAP<TEXT, INT>', 'STRUCT<a: DATE>');
+  types.push('ARRAY<STRUCT<t: TIMESTAMP>>');
+  const columns = types.map((t, i) => `c${i} ${t} NOT NULL`);
+  await sql(`CREATE TOPIC console_sample (${columns.join(', ')})`);
+  try {
+    await open('/topics/console_sample');
+    const line = await page.getByText('--data-binary').first().textContent();
+    const event = /--data-binary '(.*)'/.exec(line)[1];
+    const answer = await ask('POST', '/api/topics/console_sample', event);
+    assert.equal(JSON.parse(answer.text).accepted, 1, answer.text);
+  } finally {
+    await sql('DROP TOPIC console_sample');
+  }
+});
+
 test('a refused event is edited, sent again and gone from the open ones', async () => {
   await ask('POST', `/api/topics/${TOPIC}`, '{"id": "one hundred", "note": "first"}');
   await open(`/dead-letters?topic=${TOPIC}`);

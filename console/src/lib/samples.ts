@@ -10,11 +10,15 @@ export function sampleEvent(columns: Column[], now = new Date()): string {
   const out: Record<string, unknown> = {};
   for (const c of columns.filter((c) => !c.name.startsWith('_'))) {
     const t = c.type.toLowerCase();
-    if (/^(timestamp|date)/.test(t)) out[c.name] = now.toISOString().replace(/\.\d+Z/, 'Z');
+    // Nested ones first: ARRAY<INT> is no INT.
+    if (/^(array|list)/.test(t)) out[c.name] = [];
+    else if (/^(struct|map)/.test(t)) out[c.name] = {};
+    else if (/^date/.test(t)) out[c.name] = now.toISOString().slice(0, 10);
+    else if (/^timestamp/.test(t)) out[c.name] = now.toISOString().replace(/\.\d+Z/, 'Z');
+    else if (/^binary/.test(t)) out[c.name] = 'YQ==';
     else if (/^(double|float|real|decimal|numeric)/.test(t)) out[c.name] = 21.5;
     else if (/int|long/.test(t)) out[c.name] = 1;
     else if (/^bool/.test(t)) out[c.name] = true;
-    else if (/^(struct|map|array|list)/.test(t)) out[c.name] = null;
     else out[c.name] = 'a';
   }
   return JSON.stringify(out);

@@ -138,10 +138,14 @@ describe('text', () => {
       { name: 'celsius', type: 'DOUBLE' },
       { name: 'n', type: 'BIGINT' },
       { name: 'at', type: 'TIMESTAMP' },
+      { name: 'tags', type: 'ARRAY<INT>' },
+      { name: 'place', type: 'STRUCT<at: DATE>' },
+      { name: 'day', type: 'DATE' },
       { name: '_offset', type: 'BIGINT' },
     ];
     expect(sampleEvent(columns, new Date('2026-11-22T10:00:00.5Z'))).toBe(
-      '{"sensor":"a","celsius":21.5,"n":1,"at":"2026-11-22T10:00:00Z"}',
+      '{"sensor":"a","celsius":21.5,"n":1,"at":"2026-11-22T10:00:00Z","tags":[],"place":{},' +
+        '"day":"2026-11-22"}',
     );
   });
 });

@@ -34,6 +34,7 @@ mod pgwire_prepared;
 mod pgwire_values;
 mod process;
 mod queries;
+mod readme;
 mod secrets;
 mod shell;
 mod slow_clients;

@@ -142,3 +142,29 @@ fn spans_of_time_have_days_and_hours() {
         assert_eq!(first_column(&got), [span], "{query}: {got:?}");
     }
 }
+
+#[test]
+fn arrays_come_as_texts_too() {
+    let (_server, port) = server();
+    let (mut client, _) = Client::connect(port);
+    for (query, answer) in [
+        ("SELECT array_element('{1,2, 3}'::int[], 2)", "2"),
+        ("SELECT cardinality('{}'::int[])", "0"),
+        ("SELECT array_element('{NULL, 5}'::bigint[], 2)", "5"),
+        ("SELECT array_element('{NULL, 5}'::bigint[], 1) IS NULL", "t"),
+        ("SELECT array_element('{\"a,b\", \"\\\"}\", c}'::text[], 1)", "a,b"),
+        ("SELECT array_element('{\"a,b\", \"\\\"}\", c}'::text[], 2)", "\"}"),
+        ("SELECT array_element('{\"NULL\", x y}'::text[], 1)", "NULL"),
+        ("SELECT array_element('{\"NULL\", x y}'::text[], 2)", "x y"),
+        ("SELECT array_element(array_element('{{1,2},{3,4}}'::int[][], 2), 1)", "3"),
+        ("SELECT 'plain' = ANY('{other,plain}'::text[])", "t"),
+        ("SELECT id FROM t WHERE id = ANY('{1,7}'::int[])", "1"),
+    ] {
+        let got = client.query(query);
+        assert_eq!(first_column(&got), [answer], "{query}: {:?}", error_field(&got, b'M'));
+    }
+    for wrong in ["'{1,two}'::int[]", "'{1,2'::int[]", "'{1,,2}'::int[]"] {
+        let got = client.query(&format!("SELECT {wrong}"));
+        assert!(error_field(&got, b'M').is_some(), "{wrong}: {got:?}");
+    }
+}

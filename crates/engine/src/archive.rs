@@ -99,7 +99,7 @@ pub async fn archive_all(platform: &Platform) -> Result<()> {
     failure.map_or(Ok(()), Err)
 }
 
-async fn archive_topic(platform: &Platform, inlet: &Arc<Inlet>) -> Result<()> {
+pub(crate) async fn archive_topic(platform: &Platform, inlet: &Arc<Inlet>) -> Result<()> {
     while platform.check_open().is_ok() && archive_some(platform, inlet).await? {}
     Ok(())
 }

@@ -57,7 +57,7 @@ impl Platform {
                     ("lag_events", numbers(views.iter().map(|v| v.lag_events))),
                     (
                         "freshness_ms",
-                        options(views.iter().map(|v| v.freshness_ms.map(|n| n.to_string()))),
+                        Arc::new(views.iter().map(|v| v.freshness_ms).collect::<Int64Array>()),
                     ),
                     ("watermark", options(views.iter().map(|v| v.watermark.clone()))),
                 ])

@@ -134,8 +134,16 @@ pub struct Status {
     pub archive: Vec<ArchiveInfo>,
     pub dead_letters: u64,
     pub problems: Vec<Value>,
+    pub ports: Ports,
     pub memory_bytes: Option<u64>,
     pub disk_bytes: u64,
+}
+
+/// Where the other doors listen, if they do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ports {
+    pub pg: Option<u16>,
+    pub kafka: Option<u16>,
 }
 
 fn columns(schema: &arrow::datatypes::Schema) -> Vec<ColumnInfo> {
@@ -360,6 +368,14 @@ impl Platform {
         registry.topics.iter().filter_map(info).collect()
     }
 
+    fn ports(&self) -> Ports {
+        let project = &self.inner.project;
+        let is_open = |port: &u16| *port != 0;
+        // With a log elsewhere its clients talk to that.
+        let kafka = Some(project.config.kafka_port).filter(|_| !project.has_external_log());
+        Ports { pg: Some(project.config.pg_port).filter(is_open), kafka: kafka.filter(is_open) }
+    }
+
     pub fn status(&self) -> Status {
         let topics = self.inner.topic_stats();
         let events = |t: &crate::registry::TopicEntry| t.inlet.events.load(Ordering::Relaxed);
@@ -376,6 +392,7 @@ impl Platform {
             sources: self.sources(),
             sinks: self.sinks(),
             archive: self.archive(),
+            ports: self.ports(),
             dead_letters: self.inner.dead_letters.total(),
             problems: self.problems(),
             memory_bytes: resident_bytes(),

@@ -28,6 +28,7 @@ pub async fn run(platform: Platform) {
 
 /// Drops old segments that are archived (or need not be) and old dead letters.
 pub async fn retention(platform: &Platform) -> Result<()> {
+    archive_compacted(platform).await;
     let inner = platform.inner.clone();
     blocking(move || {
         for topic in inner.log.topics() {
@@ -44,6 +45,23 @@ pub async fn retention(platform: &Platform) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Compaction takes what a later record of its key replaces, so the archive gets it first: now, and
+/// not when its own turn comes. If that fails it says so itself, and compaction waits.
+async fn archive_compacted(platform: &Platform) {
+    let is_compacted = |t: &&crate::registry::TopicEntry| {
+        t.inlet.topic.archive && t.inlet.log.config().cleanup_policy.compacts()
+    };
+    let topics: Vec<_> = {
+        let registry = platform.inner.registry();
+        registry.topics.values().filter(is_compacted).map(|t| t.inlet.clone()).collect()
+    };
+    for inlet in topics {
+        if let Err(e) = crate::archive::archive_topic(platform, &inlet).await {
+            tracing::debug!(topic = inlet.topic.name, "it is not compacted yet: {e}");
+        }
+    }
 }
 
 /// What is to be archived stays in the log until it is; so does a topic without definition.

@@ -60,6 +60,11 @@ impl Dialect for WatershedDialect {
         true
     }
 
+    // `x::int[]`, as Postgres' drivers write it.
+    fn supports_array_typedef_with_brackets(&self) -> bool {
+        true
+    }
+
     fn supports_long_type_as_bigint(&self) -> bool {
         true
     }

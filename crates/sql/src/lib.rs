@@ -9,6 +9,7 @@ pub mod window;
 mod alter_topic;
 mod ansi;
 mod arithmetic;
+mod array_text;
 mod check;
 mod create_sink;
 mod create_source;

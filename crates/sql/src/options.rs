@@ -70,6 +70,10 @@ impl OptionList {
     pub fn refuse_rest(self, cursor: &Cursor, known: &[&str], faults: &mut Vec<Error>) {
         for (name, entry) in self.entries {
             let e = Error::unknown("option", &name, known.iter().copied());
+            let e = match e.hint_text() {
+                Some(_) => e,
+                None => e.hint(format!("known are: {}", known.join(", "))),
+            };
             faults.push(cursor.error(e, entry.name_span));
         }
     }

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 use crate::functions::time_zones::AT_TIME_ZONE;
 use crate::plan::Source;
 use crate::references::ident;
-use crate::{intervals, spark_names};
+use crate::{array_text, intervals, spark_names};
 
 /// What the parser takes and nothing here can do.
 pub(crate) fn refuse(query: &Query, source: &Source) -> Result<(), Error> {
@@ -90,6 +90,7 @@ pub(crate) fn expressions<T: VisitMut>(node: &mut T) {
     date_parts(node);
     doubles(node);
     zones(node);
+    array_text::spell_out(node);
     intervals::spell_out(node);
 }
 

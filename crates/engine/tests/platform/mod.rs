@@ -11,6 +11,7 @@ mod locks;
 mod once;
 mod other_producers;
 mod power_cuts;
+mod replaced;
 mod retention;
 mod sinks;
 mod subscriptions;

@@ -95,3 +95,30 @@ fn a_view_of_a_topic_without_archive_starts_at_what_is_there() {
     bench.until_equal();
     assert_eq!(bench.sql("SELECT sum(n) FROM totals"), ["10"]);
 }
+
+#[test]
+fn compaction_does_not_wait_for_the_turn_of_the_archive() {
+    let topic =
+        "CREATE TOPIC events (id BIGINT NOT NULL, k TEXT NOT NULL, v BIGINT) WITH (partitions = 1,
+        key = 'k', cleanup_policy = 'compact', segment_bytes = 2000,
+        min_cleanable_dirty_ratio = 0);\n";
+    let rarely = [("lake.archive_interval", "1 days"), ("lake.archive_bytes", "1024 MiB")];
+    let bench = Place::new(topic, &rarely).start();
+    for i in 0..40 {
+        bench.send("events", &events(i * 5..(i + 1) * 5));
+    }
+    let in_log = |bench: &Bench| {
+        let platform = bench.platform.clone();
+        let from = [(common::Partition(0), common::Offset(0))].into();
+        let read = async move { platform.read_topic("events", from, 1_000).await };
+        bench.on(read).unwrap().len()
+    };
+    assert_eq!(in_log(&bench), 200);
+    bench.retention();
+    assert!(in_log(&bench) < 100, "{}", in_log(&bench));
+    // All that there was is in the history.
+    let all = "SELECT count(*), count(DISTINCT id), max(_offset) FROM events";
+    assert_eq!(bench.sql(all), ["200|200|199"]);
+    bench.send("events", &events(200..205));
+    assert_eq!(bench.sql(all), ["205|205|204"]);
+}

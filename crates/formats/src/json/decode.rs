@@ -363,6 +363,7 @@ fn mismatch(column: &Column, value: &Cursor<'_>, note: &str) -> Fault {
         Values::Timestamp { .. } => " (RFC 3339 text, or a number since 1970)",
         Values::Date(_) => " (text as YYYY-MM-DD)",
         Values::Binary(_) => " (base64 text)",
+        Values::Decimal { .. } if got.starts_with("the text") => " (a number, without quotes)",
         _ => "",
     };
     Fault::new(RefusedKind::Type, format!("expected {wanted}{means}, got {got}{note}"))
