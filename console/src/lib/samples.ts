@@ -14,6 +14,7 @@ export function sampleEvent(columns: Column[], now = new Date()): string {
     if (/^(array|list)/.test(t)) out[c.name] = [];
     else if (/^(struct|map)/.test(t)) out[c.name] = {};
     else if (/^date/.test(t)) out[c.name] = now.toISOString().slice(0, 10);
+    else if (t === 'timestamp_ntz') out[c.name] = now.toISOString().slice(0, 19);
     else if (/^timestamp/.test(t)) out[c.name] = now.toISOString().replace(/\.\d+Z/, 'Z');
     else if (/^binary/.test(t)) out[c.name] = 'YQ==';
     else if (/^(double|float|real|decimal|numeric)/.test(t)) out[c.name] = 21.5;
