@@ -98,10 +98,11 @@ fn a_target_that_fails_is_tried_again() {
 #[test]
 fn a_target_that_fails_too_often_is_given_up_until_the_next_start() {
     let few = OUT.replace("'out')", "'out', retry_delay_min = '1 ms', retry_attempts_max = 2)");
-    let bench = Bench::new(&format!("{EVENTS}{TOTALS}{few}"));
-    let out = bench.place.path().join("out");
-    std::fs::remove_dir_all(&out).ok();
+    let place = Place::new(&format!("{EVENTS}{TOTALS}{few}"), &[]);
+    // Before anybody looks there.
+    let out = place.path().join("out");
     std::fs::write(&out, "").unwrap();
+    let bench = place.start();
     bench.send("events", &events(0..10));
     bench.wait("it is given up", |b| b.platform.status().sinks[0].state == "failed");
     let why = bench.platform.status().sinks[0].error.clone().unwrap()["detail"].to_string();
