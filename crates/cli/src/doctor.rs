@@ -106,7 +106,7 @@ fn deep(project: engine::Project) -> Result<Vec<Finding>, Faults> {
 
 /// A platform that does not run is no fault: `doctor` is for before the start too.
 fn running(target: &Target) -> (bool, Vec<Finding>) {
-    let check = "running";
+    let (check, url) = ("running", target.url());
     let status = target.connect().and_then(|p| p.get::<Value>("/api/status"));
     let ours = env!("CARGO_PKG_VERSION");
     match status {
@@ -114,9 +114,9 @@ fn running(target: &Target) -> (bool, Vec<Finding>) {
             let theirs = status["version"].as_str().unwrap_or("unknown");
             let good = theirs == ours;
             let says = if good {
-                format!("{} answers, version {theirs}", target.url())
+                format!("{url} answers, version {theirs}")
             } else {
-                format!("{} runs version {theirs}, this is {ours}: use the same", target.url())
+                format!("{url} runs version {theirs}, this is {ours}: use the same")
             };
             let mut findings = vec![Finding::new(check, good, says)];
             findings.extend(status["problems"].as_array().into_iter().flatten().map(problem));
@@ -124,7 +124,7 @@ fn running(target: &Target) -> (bool, Vec<Finding>) {
             (true, findings)
         }
         Err(_) => {
-            let says = format!("nothing answers at {}", target.url());
+            let says = format!("nothing answers at {url}");
             (false, vec![Finding::new(check, true, says)])
         }
     }

@@ -307,7 +307,7 @@ pub(crate) fn log_config(topic: &catalog::Topic) -> TopicConfig {
 }
 
 /// Typed statements without those that a file now has in the same words: the file takes them over.
-pub(crate) fn taken_over(files: &[sql::Text], typed: &[String]) -> Vec<String> {
+fn taken_over(files: &[sql::Text], typed: &[String]) -> Vec<String> {
     let in_files = parse_all(files).unwrap_or_default();
     let is_in_file = |statement: &String| {
         let text = sql::Text { file: None, text: statement.as_str().into() };

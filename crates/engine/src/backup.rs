@@ -43,6 +43,19 @@ pub struct Manifest {
     pub files: Vec<BackupFile>,
 }
 
+impl Manifest {
+    /// What is told of a copy that stands in `to`.
+    pub(crate) fn info(self, to: PathBuf) -> BackupInfo {
+        BackupInfo {
+            to,
+            at: self.at,
+            records: self.records,
+            files: self.files.len(),
+            bytes: self.files.iter().map(|f| f.bytes).sum(),
+        }
+    }
+}
+
 /// A file of a backup.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BackupFile {
@@ -397,13 +410,7 @@ impl Writer {
         let path = self.dir.join(MANIFEST);
         common::disk::write_atomically(&disk, &path, &bytes)
             .map_err(|e| Error::io(format!("writing '{}'", path.display()), e))?;
-        Ok(BackupInfo {
-            to: self.dir,
-            at: manifest.at,
-            records,
-            files: manifest.files.len(),
-            bytes: manifest.files.iter().map(|f| f.bytes).sum(),
-        })
+        Ok(manifest.info(self.dir))
     }
 }
 

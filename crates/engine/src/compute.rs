@@ -141,7 +141,13 @@ pub struct Counted {
     number: u64,
     began: Instant,
     /// Cancelled, if nobody says otherwise.
-    pub end: End,
+    end: End,
+}
+
+impl Counted {
+    pub fn ended(mut self, end: End) {
+        self.end = end;
+    }
 }
 
 impl Drop for Counted {

@@ -288,9 +288,7 @@ impl Platform {
         let (giving, given) = mpsc::channel(BATCHES_WAITING);
         let work = run(plan, whole.clone(), interrupt.clone(), opening, giving);
         let work = async move {
-            let mut counted = counted;
-            counted.end = work.await;
-            drop(counted);
+            counted.ended(work.await);
         };
         let task = self.inner.compute.spawn(work).abort_handle();
         let ends = EndOnDrop { interrupt: Some(interrupt), task };

@@ -63,7 +63,7 @@ impl Platform {
 }
 
 /// Whether readers can be given what it has: its rows, or why there are none.
-pub(crate) fn is_done(pipeline: &Pipeline) -> bool {
+fn is_done(pipeline: &Pipeline) -> bool {
     let status = pipeline.status();
     status.caught_up || status.stopped().is_some()
 }

@@ -30,13 +30,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<BackupInfo, Vec<Error>> {
         let target = place(&project, &file.path);
         copy(&from.join(&file.path), &target).map_err(one)?;
     }
-    Ok(BackupInfo {
-        to: to.to_path_buf(),
-        at: manifest.at,
-        records: manifest.records,
-        files: manifest.files.len(),
-        bytes: manifest.files.iter().map(|f| f.bytes).sum(),
-    })
+    Ok(manifest.info(to.to_path_buf()))
 }
 
 fn load(from: &Path) -> Result<Manifest> {

@@ -27,6 +27,13 @@ pub fn full_schema(topic: &Topic) -> SchemaRef {
     Arc::new(Schema::new(declared.chain(hidden).collect::<Vec<_>>()))
 }
 
+/// The declared columns as stored events are read: what was acknowledged was checked then; a column
+/// made NOT NULL later must not hide it.
+fn relaxed(topic: &Topic) -> SchemaRef {
+    let field = |c: &catalog::Column| Field::new(&c.name, c.data_type.clone(), true);
+    Arc::new(Schema::new(topic.columns.iter().map(field).collect::<Vec<_>>()))
+}
+
 /// Turns stored record batches of one topic into rows.
 pub struct RowDecoder {
     schema: SchemaRef,
@@ -87,12 +94,9 @@ impl RowDecoder {
     }
 
     fn make(topic: &Topic, wanted: impl Fn(&str) -> bool) -> Result<RowDecoder> {
-        // What was acknowledged was checked then; a column made NOT NULL later must not hide it.
-        let relaxed: Vec<Field> =
-            topic.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), true)).collect();
         let columns: Vec<usize> =
             (0..topic.columns.len()).filter(|i| wanted(&topic.columns[*i].name)).collect();
-        let values = Values::new(topic, Arc::new(Schema::new(relaxed)), Some(&columns))?;
+        let values = Values::new(topic, relaxed(topic), Some(&columns))?;
         let full = full_schema(topic);
         let fields = full.fields().iter().filter(|f| wanted(f.name()));
         let fields: Vec<Field> = fields.map(|f| f.as_ref().clone().with_nullable(true)).collect();
@@ -171,10 +175,7 @@ impl RowDecoder {
 pub fn declared(topic: &Topic) -> Result<lake::Declared> {
     let mut declared = lake::Declared::from(topic.schema());
     if topic.defaults().next().is_some() {
-        let relaxed = |c: &catalog::Column| Field::new(&c.name, c.data_type.clone(), true);
-        let relaxed = topic.columns.iter().map(relaxed).collect::<Vec<_>>();
-        let relaxed = Arc::new(Schema::new(relaxed));
-        let row = Values::new(topic, relaxed, None)?.decode(&[Some(b"{}")])?.batch;
+        let row = Values::new(topic, relaxed(topic), None)?.decode(&[Some(b"{}")])?.batch;
         for (column, _) in topic.defaults() {
             let value = row.column_by_name(column).map(|c| ScalarValue::try_from_array(c, 0));
             let value = value.transpose();

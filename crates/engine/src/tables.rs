@@ -52,10 +52,10 @@ impl TopicProvider {
     /// meanwhile: when the log has lost what this version of the archive does not have yet, a newer
     /// version has it.
     async fn read(&self) -> Result<(Option<LakeSnapshot>, Tail)> {
+        let declared = crate::rows::declared(&self.topic)?;
         let mut before = None;
         for _ in 0..ATTEMPTS {
             // Archive first: an offset archived in between is then read from the log, never twice.
-            let declared = crate::rows::declared(&self.topic)?;
             let snapshot = self.lake.snapshot(&self.topic.name, &declared).await?;
             let archived = snapshot.as_ref().map(|s| s.archived.clone()).unwrap_or_default();
             // What no newer version has was gone before it could be archived.

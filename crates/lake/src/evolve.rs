@@ -8,10 +8,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use common::{Error, Result};
-use datafusion::catalog::TableProvider;
 use datafusion::execution::SessionState;
 use datafusion::physical_plan::execute_stream;
-use deltalake_core::delta_datafusion::DeltaScanNext;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Add, MetadataExt, StructType};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -128,13 +126,7 @@ impl Table {
     ) -> Result<Vec<Add>> {
         let bad = |e| fault::error(&self.dir, "change columns of", e);
         let read = |e: datafusion::error::DataFusionError| bad(DeltaTableError::from(e));
-        let scan = DeltaScanNext::builder()
-            .with_log_store(self.log.clone())
-            .with_eager_snapshot(opened.state.snapshot().clone())
-            .with_session(session.clone())
-            .build()
-            .await
-            .map_err(read)?;
+        let scan = self.scan(opened, session).await?;
         let plan = scan.scan(&**session, None, &[], None).await.map_err(read)?;
         let mut rows = execute_stream(plan, session.task_ctx()).map_err(read)?;
         let mut writer = self.writer(schema)?;

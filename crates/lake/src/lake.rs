@@ -89,15 +89,9 @@ impl Lake {
     pub async fn snapshot(&self, topic: &str, declared: &Declared) -> Result<Option<LakeSnapshot>> {
         let table = self.table(topic)?;
         let Some(opened) = table.refresh().await? else { return Ok(None) };
-        let scan = DeltaScanNext::builder()
-            .with_log_store(table.log.clone())
-            .with_eager_snapshot(opened.state.snapshot().clone())
-            .with_session(self.session.clone())
-            .build()
-            .await
-            .map_err(|e| fault::corrupt(&table.dir, &e).caused_by(e))?;
+        let scan = table.scan(&opened, &self.session).await?;
         Ok(Some(LakeSnapshot {
-            provider: Arc::new(Exact::new(Arc::new(scan), declared)),
+            provider: Arc::new(Exact::new(scan, declared)),
             archived: opened.archived.next.clone(),
             whole_from: opened.archived.whole_from.clone(),
             version: opened.state.version(),
@@ -204,6 +198,22 @@ impl Table {
         };
         let archived = self.read_archived(&state).await.map_err(bad)?;
         self.keep(state, archived).map(Some)
+    }
+
+    /// All rows of a version as they are stored.
+    pub(crate) async fn scan(
+        &self,
+        opened: &Opened,
+        session: &Arc<SessionState>,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let scan = DeltaScanNext::builder()
+            .with_log_store(self.log.clone())
+            .with_eager_snapshot(opened.state.snapshot().clone())
+            .with_session(session.clone())
+            .build()
+            .await
+            .map_err(|e| fault::corrupt(&self.dir, &e).caused_by(e))?;
+        Ok(Arc::new(scan))
     }
 
     /// Makes a version the cached one, unless a newer one is there already.
