@@ -103,7 +103,7 @@ pub struct Topic {
     /// Column whose value is the record key and decides the partition.
     pub key: Option<String>,
     pub partitions: i32,
-    pub storage: Storage,
+    pub storage: Box<Storage>,
     pub archive: bool,
 }
 

@@ -19,6 +19,11 @@ pub struct Storage {
     pub min_cleanable_dirty_ratio: f64,
     pub delete_retention_us: i64,
     pub min_compaction_lag_us: i64,
+    /// None: as long as too few are dirty.
+    pub max_compaction_lag_us: Option<i64>,
+    /// How far before the clock a producer's timestamps may be, and how far ahead. None: no limit.
+    pub timestamp_before_max_us: Option<i64>,
+    pub timestamp_after_max_us: Option<i64>,
     /// Records bear the time of their arrival, not the producer's.
     pub log_append_time: bool,
     /// Acknowledged when written, not when synced to disk.
@@ -40,6 +45,9 @@ impl Default for Storage {
             min_cleanable_dirty_ratio: 0.5,
             delete_retention_us: 24 * 3_600_000_000,
             min_compaction_lag_us: 0,
+            max_compaction_lag_us: None,
+            timestamp_before_max_us: None,
+            timestamp_after_max_us: Some(3_600_000_000),
             log_append_time: false,
             page_cache: false,
             kafka_configs: BTreeMap::new(),

@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError::{
-    ElectionNotNeeded, InvalidConfig, InvalidRecord, InvalidReplicaAssignment, LogDirNotFound,
-    NoReassignmentInProgress, SecurityDisabled, TopicAlreadyExists, UnknownTopicOrPartition,
+    ElectionNotNeeded, InvalidConfig, InvalidRecord, InvalidReplicaAssignment, InvalidTimestamp,
+    LogDirNotFound, NoReassignmentInProgress, SecurityDisabled, TopicAlreadyExists,
+    UnknownTopicOrPartition,
 };
 use kafka_protocol::messages::alter_partition_reassignments_request as moved;
 use kafka_protocol::messages::alter_replica_log_dirs_request as dirs;
@@ -159,6 +160,38 @@ fn configurations_without_a_meaning_are_kept() {
         assert!(all.iter().any(|(name, value)| name == config && !value.is_empty()), "{all:?}");
     }
     assert!(described(&mut socket, 16, "").is_empty());
+}
+
+#[test]
+fn times_of_a_topic_are_what_a_client_set() {
+    let broker = Broker::start("", &[]);
+    let mut socket = broker.connect();
+    let unlimited = i64::MAX.to_string();
+    let set = [
+        ("max.compaction.lag.ms", "5000"),
+        ("message.timestamp.before.max.ms", "86400000"),
+        ("message.timestamp.after.max.ms", &unlimited),
+    ];
+    assert_eq!(create(&mut socket, "t", &set), (0, None));
+    let all = described(&mut socket, 2, "t");
+    for (name, value) in set {
+        assert!(all.contains(&(name.into(), value.into())), "{name}: {all:?}");
+    }
+    let old = send(&mut socket, "t", 1, batch(&[None, None]));
+    assert_eq!(old.error_code, InvalidTimestamp.code(), "of more than a day ago");
+    assert_eq!(old.record_errors.len(), 2);
+    let both = [("min.compaction.lag.ms", "5000"), ("max.compaction.lag.ms", "4000")];
+    assert_eq!(create(&mut socket, "bad", &both).0, InvalidConfig.code());
+    let defaults = [
+        ("max.compaction.lag.ms", unlimited.as_str()),
+        ("message.timestamp.before.max.ms", &unlimited),
+        ("message.timestamp.after.max.ms", "3600000"),
+    ];
+    assert_eq!(create(&mut socket, "plain", &defaults), (0, None));
+    let all = described(&mut socket, 2, "plain");
+    for (name, value) in defaults {
+        assert!(all.contains(&(name.into(), value.into())), "{name}: {all:?}");
+    }
 }
 
 fn send(socket: &mut TcpStream, topic: &str, acks: i16, batch: Bytes) -> PartitionProduceResponse {

@@ -144,20 +144,40 @@ impl Platform {
     pub async fn alter_topic(&self, name: &str, change: &TopicChange) -> Result<()> {
         let mut now = self.inner.texts.lock().await;
         self.check_open()?;
-        let is_it = |statement: &String| defines(statement).as_deref() == Some(name);
-        let Some(at) = now.typed.iter().position(is_it) else {
-            // Refuses what is no topic.
-            self.inlet(name)?;
-            let definition = self.inner.registry().definition(name).cloned();
-            let file = definition.and_then(|d| d.origin.file).unwrap_or_default();
-            return Err(Error::conflict(format!("topic '{name}' is defined in {file}"))
-                .hint(format!("change it in {file} and apply that")));
-        };
+        // Refuses what is no topic.
+        self.inlet(name)?;
+        let at = self.typed_at(&now, name)?;
         let mut wanted = now.clone();
         wanted.typed[at] = sql::altered(&now.typed[at], change)?;
         self.apply_texts(&wanted, None).await.map_err(first)?;
         *now = wanted;
         Ok(())
+    }
+
+    /// Puts a statement in the place of the one that made `name` at run time. What it makes takes
+    /// over without a gap: a view's readers get the old rows until it has caught up.
+    pub(crate) async fn replace_typed(&self, name: &str, statement: &str) -> Result<()> {
+        let mut now = self.inner.texts.lock().await;
+        self.check_open()?;
+        let at = self.typed_at(&now, name)?;
+        let mut wanted = now.clone();
+        wanted.typed[at] = statement.to_string();
+        self.apply_texts(&wanted, None).await.map_err(first)?;
+        wanted.typed[at] = crate::secrets::stored_form(statement);
+        *now = wanted;
+        Ok(())
+    }
+
+    /// Where the statement is that made `name` at run time.
+    fn typed_at(&self, texts: &Texts, name: &str) -> Result<usize> {
+        let is_it = |statement: &String| defines(statement).as_deref() == Some(name);
+        texts.typed.iter().position(is_it).ok_or_else(|| {
+            let definition = self.inner.registry().definition(name).cloned();
+            let kind = definition.as_ref().map_or("object", |d| d.object.kind()).to_lowercase();
+            let file = definition.and_then(|d| d.origin.file).unwrap_or_default();
+            Error::conflict(format!("{kind} '{name}' is defined in {file}"))
+                .hint(format!("change it in {file} and apply that"))
+        })
     }
 
     /// Also computes the view `rebuild` anew.
@@ -299,6 +319,9 @@ pub(crate) fn log_config(topic: &catalog::Topic) -> TopicConfig {
         min_cleanable_dirty_ratio: storage.min_cleanable_dirty_ratio,
         delete_retention_us: storage.delete_retention_us,
         min_compaction_lag_us: storage.min_compaction_lag_us,
+        max_compaction_lag_us: storage.max_compaction_lag_us,
+        timestamp_before_max_us: storage.timestamp_before_max_us,
+        timestamp_after_max_us: storage.timestamp_after_max_us,
         durability: match storage.page_cache {
             true => TopicDurability::PageCache,
             false => TopicDurability::Synced,

@@ -207,16 +207,10 @@ impl Platform {
 
     fn prepare_source(&self, definition: Definition, to: &mut Prepared) -> Result<bool> {
         let Object::Source(source) = definition.object.clone() else { return Ok(false) };
-        let registry = self.inner.registry();
-        let inlet = match to.topics.get(&source.into) {
-            Some(new) => new.inlet.clone(),
-            None => match registry.topics.get(&source.into) {
-                Some(running) => running.inlet.clone(),
-                None => {
-                    let text = format!("source '{}' has no topic", source.name);
-                    return Err(Error::internal(text));
-                }
-            },
+        let running = || self.inner.registry().topics.get(&source.into).map(|t| t.inlet.clone());
+        let inlet = to.topics.get(&source.into).map(|new| new.inlet.clone()).or_else(running);
+        let Some(inlet) = inlet else {
+            return Err(Error::internal(format!("source '{}' has no topic", source.name)));
         };
         let connection = self.inner.connection(&definition)?;
         let is_same = |e: &SourceEntry| {
@@ -224,7 +218,7 @@ impl Platform {
                 && e.runner.inlet_ptr() == Arc::as_ptr(&inlet)
                 && e.connection.is_same(&connection)
         };
-        if registry.sources.get(&source.name).is_some_and(is_same) {
+        if self.inner.registry().sources.get(&source.name).is_some_and(is_same) {
             to.kept.push(Kept { definition, plan: None });
             return Ok(false);
         }

@@ -377,13 +377,18 @@ impl Runner {
     pub fn prepare(&self, sealed: Sealed) -> Result<Prepared> {
         let epoch = self.epoch.next();
         let mut batch = self.env.kv.batch();
+        let mut kept = self.stored.stored.clone();
+        if sealed.renumbered {
+            state::remove(&mut batch, &self.spec.id)?;
+            kept = Default::default();
+        }
         let checkpoint = Checkpoint {
             epoch,
             fingerprint: self.spec.fingerprint.clone(),
             offsets: sealed.offsets.clone(),
             watermarks: sealed.watermarks.clone(),
             watermark: sealed.watermark,
-            stored: self.stored.stored.clone(),
+            stored: kept,
             ..Checkpoint::default()
         };
         let stored = state::stage(&mut batch, &self.spec.id, &checkpoint, &sealed.deltas)?;

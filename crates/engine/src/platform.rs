@@ -29,7 +29,7 @@ use crate::once::Producers;
 use crate::pipeline::Env;
 use crate::project::{Dashboard, Project};
 use crate::rates::Rates;
-use crate::registry::Registry;
+use crate::registry::{Registry, TopicEntry};
 use crate::screen::Screening;
 use crate::state_budget::StateBudget;
 use crate::tables::{DeadLettersProvider, PlatformSchema, TopicProvider, ViewProvider};
@@ -379,11 +379,10 @@ impl Inner {
 
     /// Figures of each topic.
     pub(crate) fn topic_stats(&self) -> BTreeMap<String, TopicStats> {
-        self.registry()
-            .topics
-            .iter()
-            .map(|(name, entry)| (name.clone(), TopicStats::of(&entry.inlet.log)))
-            .collect()
+        let log = |(name, entry): (&String, &TopicEntry)| (name.clone(), entry.inlet.log.clone());
+        // Looking at the logs may wait for the disk: not under the registry's lock.
+        let logs: Vec<_> = self.registry().topics.iter().map(log).collect();
+        logs.into_iter().map(|(name, log)| (name, TopicStats::of(&log))).collect()
     }
 }
 

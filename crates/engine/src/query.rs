@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use catalog::Definition;
 use common::{Error, Kind, Place, Result};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SessionState;
@@ -18,7 +19,7 @@ use datafusion::scalar::ScalarValue;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use sql::ExplainWhat;
+use sql::{Existing, ExplainWhat};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::compute::{End, EndOnDrop, Interrupt, ended_early};
@@ -207,9 +208,8 @@ impl Platform {
     /// Every statement but a query.
     async fn direct(&self, statement: sql::Statement) -> Result<Outcome> {
         match statement {
-            sql::Statement::Create { definition, if_not_exists, .. } => {
-                let (kind, name) = (definition.object.kind(), definition.object.name());
-                self.create(kind, name, definition.origin.statement(), if_not_exists).await
+            sql::Statement::Create { definition, existing } => {
+                self.create(&definition, existing).await
             }
             sql::Statement::AlterTopic { name, change, .. } => {
                 self.alter_topic(&name, &change).await?;
@@ -238,30 +238,30 @@ impl Platform {
         }
     }
 
-    async fn create(
-        &self,
-        kind: &str,
-        name: &str,
-        statement: &str,
-        if_not_exists: bool,
-    ) -> Result<Outcome> {
-        let existing = self.inner.registry().definition(name).map(|d| d.object.kind());
+    async fn create(&self, wanted: &Definition, existing: Existing) -> Result<Outcome> {
+        let (kind, name) = (wanted.object.kind(), wanted.object.name());
+        let statement = wanted.origin.statement();
         let shown = kind.to_lowercase();
-        match existing {
-            Some(_) if if_not_exists => {
+        let is = self.inner.registry().definition(name).map(|d| d.object.kind());
+        let done = match (is, existing) {
+            (None, _) => {
+                self.create_typed(&[statement.to_string()]).await?;
+                "created"
+            }
+            (Some(_), Existing::Keep) => {
                 return Ok(Outcome::Message(format!("{shown} '{name}' exists already")));
             }
-            Some(is) => {
-                return Err(Error::already_exists(format!(
-                    "{} '{name}' exists already",
-                    is.to_lowercase()
-                ))
-                .hint(format!("choose another name, or DROP {is} {name} first")));
+            (Some(is), Existing::Replace) if is == kind => {
+                self.replace_typed(name, statement).await?;
+                "replaced"
             }
-            None => {}
-        }
-        self.create_typed(&[statement.to_string()]).await?;
-        Ok(Outcome::Message(format!("created {shown} '{name}'")))
+            (Some(is), _) => {
+                let text = format!("{} '{name}' exists already", is.to_lowercase());
+                return Err(Error::already_exists(text)
+                    .hint(format!("choose another name, or DROP {is} {name} first")));
+            }
+        };
+        Ok(Outcome::Message(format!("{done} {shown} '{name}'")))
     }
 
     async fn drop_object(&self, kind: &str, name: &str, if_exists: bool) -> Result<Outcome> {

@@ -1,7 +1,7 @@
 //! What runs and how well, shaped as `GET /api/status`, `/api/topics` and `/api/views` show it.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use common::Result;
 use log::CleanupPolicy;
@@ -10,9 +10,11 @@ use serde_json::Value;
 
 use crate::ingest::Inlet;
 use crate::partitions::{bytes_counter, records_counter};
+use crate::pipeline::Spec;
 use crate::platform::{Inner, Platform};
-use crate::registry::TopicEntry;
+use crate::registry::{Registry, SinkEntry, SourceEntry, TopicEntry, ViewEntry};
 use crate::text::rfc3339;
+use crate::view_store::ViewStore;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct ColumnInfo {
@@ -147,7 +149,7 @@ pub struct Ports {
 }
 
 fn columns(schema: &arrow::datatypes::Schema) -> Vec<ColumnInfo> {
-    let info = |f: &std::sync::Arc<arrow::datatypes::Field>| ColumnInfo {
+    let info = |f: &Arc<arrow::datatypes::Field>| ColumnInfo {
         name: f.name().clone(),
         data_type: formats::types::sql_name(f.data_type()),
         nullable: f.is_nullable(),
@@ -245,12 +247,8 @@ impl Platform {
     }
 
     fn view_figures(&self) -> Vec<ViewInfo> {
-        let registry = self.inner.registry();
-        let info = |(name, entry): (&String, &crate::registry::ViewEntry)| {
-            // First what is committed: an event that comes in between is then counted as lag.
-            let lag_events = self.lag(&entry.pipeline.spec);
+        let info = |(name, entry): (&String, &ViewEntry), registry: &Registry| {
             let status = entry.pipeline.status();
-            let meta = entry.store.kv().snapshot().and_then(|s| entry.store.meta(&s)).ok();
             let key = match entry.store.key() {
                 stream::OutputKey::Columns(c) => {
                     c.iter().map(|c| entry.schema.field(*c).name().clone()).collect()
@@ -264,9 +262,9 @@ impl Platform {
                 state: status.state.to_string(),
                 serves_previous: registry.previous(name).is_some(),
                 error: status.error,
-                epoch: meta.map_or(status.epoch, |m| m.epoch.0),
-                rows: meta.map_or(status.rows, |m| m.rows),
-                lag_events,
+                epoch: status.epoch,
+                rows: status.rows,
+                lag_events: 0,
                 freshness_ms: status.freshness_ms,
                 events_per_second: self.rate(&format!("view {name}")),
                 watermark: status.watermark.map(rfc3339),
@@ -276,17 +274,33 @@ impl Platform {
                 file: entry.definition.origin.file.clone(),
             }
         };
-        registry.views.iter().map(info).collect()
+        let known: Vec<_> = {
+            let registry = self.inner.registry();
+            let one = |view: (&String, &ViewEntry)| {
+                let (spec, store) = (view.1.pipeline.spec.clone(), view.1.store.clone());
+                (info(view, &registry), spec, store)
+            };
+            registry.views.iter().map(one).collect()
+        };
+        let with_stored = |(mut info, spec, store): (ViewInfo, Arc<Spec>, Arc<ViewStore>)| {
+            // First what is committed: an event that comes in between is then counted as lag.
+            info.lag_events = self.lag(&spec);
+            if let Ok(meta) = store.kv().snapshot().and_then(|s| store.meta(&s)) {
+                (info.epoch, info.rows) = (meta.epoch.0, meta.rows);
+            }
+            info
+        };
+        known.into_iter().map(with_stored).collect()
     }
 
     /// Durable events that no committed epoch has, whatever the pipeline is doing: one that is
     /// still starting is behind by all that came since it stopped.
-    fn lag(&self, spec: &crate::pipeline::Spec) -> u64 {
+    fn lag(&self, spec: &Spec) -> u64 {
         let stored = state::load_checkpoint(&self.inner.kv, &spec.id).ok().flatten();
         let stored = stored.filter(|c| c.fingerprint == spec.fingerprint).unwrap_or_default();
         let logs =
             spec.topics.keys().filter_map(|name| Some((name, self.inner.log.topic(name).ok()?)));
-        let behind = |(name, log): (&String, std::sync::Arc<log::Topic>)| -> u64 {
+        let behind = |(name, log): (&String, Arc<log::Topic>)| -> u64 {
             let partitions = log.partitions();
             let behind = partitions.iter().map(|p| {
                 let taken = stored.offsets.get(&(name.clone(), p.id())).map_or(0, |o| o.0);
@@ -299,7 +313,7 @@ impl Platform {
 
     fn sources(&self) -> Vec<SourceInfo> {
         let registry = self.inner.registry();
-        let info = |(name, entry): (&String, &crate::registry::SourceEntry)| {
+        let info = |(name, entry): (&String, &SourceEntry)| {
             let shared = &entry.runner.shared;
             let error = shared.error();
             let (connector, into) = match &entry.definition.object {
@@ -326,8 +340,7 @@ impl Platform {
     }
 
     fn sinks(&self) -> Vec<SinkInfo> {
-        let registry = self.inner.registry();
-        let info = |(name, entry): (&String, &crate::registry::SinkEntry)| {
+        let info = |(name, entry): (&String, &SinkEntry)| {
             let shared = &entry.runner.shared;
             let error = shared.error();
             let status = entry.pipeline.status();
@@ -335,7 +348,7 @@ impl Platform {
                 catalog::Object::Sink(s) => s.connector.clone(),
                 _ => String::new(),
             };
-            SinkInfo {
+            let info = SinkInfo {
                 name: name.clone(),
                 connector,
                 state: match &error {
@@ -346,16 +359,21 @@ impl Platform {
                 error: error.or(status.error),
                 rows_total: shared.rows.load(Ordering::Relaxed),
                 delivery: entry.runner.delivery.to_string(),
-                lag_events: self.lag(&entry.pipeline.spec),
+                lag_events: 0,
                 waiting_epochs: entry.runner.outbox.waiting(),
-            }
+            };
+            (info, entry.pipeline.spec.clone())
         };
-        registry.sinks.iter().map(info).collect()
+        let known: Vec<_> = self.inner.registry().sinks.iter().map(info).collect();
+        let with_lag = |(info, spec): (SinkInfo, Arc<Spec>)| {
+            let lag_events = self.lag(&spec);
+            SinkInfo { lag_events, ..info }
+        };
+        known.into_iter().map(with_lag).collect()
     }
 
     fn archive(&self) -> Vec<ArchiveInfo> {
-        let registry = self.inner.registry();
-        let info = |(name, entry): (&String, &crate::registry::TopicEntry)| {
+        let info = |(name, entry): (&String, &TopicEntry)| {
             if !entry.inlet.topic.archive {
                 return None;
             }
@@ -365,7 +383,7 @@ impl Platform {
             let lag_events = (end - sum).max(0) as u64;
             Some(ArchiveInfo { topic: name.clone(), archived_offset_sum: sum, lag_events })
         };
-        registry.topics.iter().filter_map(info).collect()
+        self.inner.registry().topics.iter().filter_map(info).collect()
     }
 
     fn ports(&self) -> Ports {
@@ -378,7 +396,7 @@ impl Platform {
 
     pub fn status(&self) -> Status {
         let topics = self.inner.topic_stats();
-        let events = |t: &crate::registry::TopicEntry| t.inlet.events.load(Ordering::Relaxed);
+        let events = |t: &TopicEntry| t.inlet.events.load(Ordering::Relaxed);
         let events_total = self.inner.registry().topics.values().map(events).sum();
         Status {
             version: env!("CARGO_PKG_VERSION"),

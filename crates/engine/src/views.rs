@@ -105,14 +105,15 @@ impl Platform {
     /// Live changes of a view, after an epoch when it is still known.
     pub fn subscribe(&self, view: &str, after: Option<Epoch>) -> Result<Subscription> {
         self.store(view)?;
-        let registry = self.inner.registry();
-        match registry.readable(view) {
-            Some(v) => {
-                let rows_max = u64::from(self.inner.project.config.query_rows_max);
-                Ok(v.publisher.subscribe(v.store.clone(), after, rows_max))
+        let (publisher, store) = {
+            let registry = self.inner.registry();
+            match registry.readable(view) {
+                Some(v) => (v.publisher.clone(), v.store.clone()),
+                None => return Err(unknown_view(view, registry.views.keys().map(String::as_str))),
             }
-            None => Err(unknown_view(view, registry.views.keys().map(String::as_str))),
-        }
+        };
+        let rows_max = u64::from(self.inner.project.config.query_rows_max);
+        Ok(publisher.subscribe(store, after, rows_max))
     }
 
     /// Takes in a body; returns once all of it is durable, in the log or in the dead letters.

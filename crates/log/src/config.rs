@@ -139,6 +139,17 @@ pub struct TopicConfig {
     /// `min.compaction.lag.ms`, KIP-58).
     #[serde(default)]
     pub min_compaction_lag_us: i64,
+    /// Records wait no longer than this, in microseconds, until they can be compacted, however few
+    /// they are (Kafka's `max.compaction.lag.ms`, KIP-354). None: as long as too few are dirty.
+    #[serde(default)]
+    pub max_compaction_lag_us: Option<i64>,
+    /// A producer's records may be so many microseconds older than the clock (Kafka's
+    /// `message.timestamp.before.max.ms`, KIP-937). None: of any age.
+    #[serde(default)]
+    pub timestamp_before_max_us: Option<i64>,
+    /// And so many ahead of it (`message.timestamp.after.max.ms`, by default an hour).
+    #[serde(default = "timestamp_after_max_us")]
+    pub timestamp_after_max_us: Option<i64>,
     #[serde(default)]
     pub durability: TopicDurability,
 }
@@ -157,6 +168,9 @@ impl Default for TopicConfig {
             min_cleanable_dirty_ratio: dirty_ratio(),
             delete_retention_us: delete_retention_us(),
             min_compaction_lag_us: 0,
+            max_compaction_lag_us: None,
+            timestamp_before_max_us: None,
+            timestamp_after_max_us: timestamp_after_max_us(),
             durability: TopicDurability::default(),
         }
     }
@@ -170,6 +184,10 @@ fn delete_retention_us() -> i64 {
     86_400_000_000
 }
 
+fn timestamp_after_max_us() -> Option<i64> {
+    Some(3_600_000_000)
+}
+
 impl TopicConfig {
     pub(crate) fn check(&self) -> Result<()> {
         if !(1..=PARTITIONS_MAX).contains(&self.partitions) {
@@ -180,6 +198,8 @@ impl TopicConfig {
             ("retention time", self.retention_us),
             ("delete retention", Some(self.delete_retention_us)),
             ("compaction lag", Some(self.min_compaction_lag_us)),
+            ("distance of timestamps", self.timestamp_before_max_us),
+            ("distance of timestamps", self.timestamp_after_max_us),
         ];
         for (name, us) in times {
             if us.is_some_and(|us| us < 0) {
@@ -188,6 +208,10 @@ impl TopicConfig {
         }
         if self.segment_us.is_some_and(|us| us < 1) {
             return Err(Error::invalid("a segment time below a microsecond is not possible"));
+        }
+        if self.max_compaction_lag_us.is_some_and(|us| us < self.min_compaction_lag_us.max(1)) {
+            return Err(Error::invalid("the largest compaction lag is below the smallest")
+                .hint("max_compaction_lag is above 0 and not below min_compaction_lag"));
         }
         if self.segment_bytes_max == Some(0) {
             return Err(Error::invalid("a segment size of 0 is not possible"));
@@ -198,6 +222,12 @@ impl TopicConfig {
                 .hint("choose one from 0 to 1"));
         }
         Ok(())
+    }
+
+    /// When a segment is closed by time: what is to be compacted must not wait in an active one.
+    pub(crate) fn roll_us(&self) -> Option<i64> {
+        let lag_us = self.max_compaction_lag_us.filter(|_| self.cleanup_policy.compacts());
+        self.segment_us.into_iter().chain(lag_us).min()
     }
 
     /// The largest batch this topic takes from producers.

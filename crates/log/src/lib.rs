@@ -47,6 +47,7 @@ mod segment_time;
 mod settings;
 mod snapshot;
 mod times;
+mod timestamps;
 mod topic;
 pub mod transactions;
 mod varint;

@@ -15,6 +15,7 @@ use crate::keys;
 use crate::lock::lock;
 use crate::partition::PartitionLog;
 use crate::producers::{self, ProducerState};
+use crate::timestamps;
 
 /// Bits of a batch's attributes that a client may set: compression, kind of time, transactional.
 const ATTRIBUTES: i16 = 0x1f;
@@ -74,6 +75,8 @@ impl PartitionLog {
             batch::stamp(&mut bytes, now_ms);
             batch = bytes.freeze();
             log_append_time_ms = Some(now_ms);
+        } else {
+            timestamps::check(&batch, &header, &self.settings, self.shared.clock.now_us())?;
         }
         let stamped = |appended| Appended { log_append_time_ms, ..appended };
         if header.producer_id < 0 {

@@ -12,7 +12,7 @@ use crate::partition::PartitionLog;
 impl PartitionLog {
     /// Where the partition should begin by its topic's retention; none if nothing is to go.
     pub(crate) fn retained_from(&self, config: &TopicConfig, now_us: i64) -> Result<Option<i64>> {
-        if let Some(us) = config.segment_us {
+        if let Some(us) = config.roll_us() {
             self.roll_when_old(now_us.saturating_sub(us).div_euclid(1000))?;
         }
         if !config.cleanup_policy.deletes() {

@@ -48,7 +48,7 @@ fn newest_timestamp(bytes: &[u8]) -> i64 {
     newest
 }
 
-fn first_timestamp(segment: &Arc<Segment>) -> Result<i64> {
+pub(crate) fn first_timestamp(segment: &Arc<Segment>) -> Result<i64> {
     let failed = |e| Error::io(format!("read '{}'", segment.path.display()), e);
     let mut head = [0; HEADER_LEN];
     let n = segment.file().map_err(failed)?.read_at(&mut head, 0).map_err(failed)?;

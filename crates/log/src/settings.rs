@@ -11,6 +11,9 @@ pub(crate) struct Settings {
     message_bytes_max: AtomicU64,
     /// `i64::MAX` when segments are not closed by time.
     segment_us: AtomicI64,
+    /// `i64::MAX` without a bound.
+    timestamp_before_max_us: AtomicI64,
+    timestamp_after_max_us: AtomicI64,
     is_page_cache: AtomicBool,
     is_compacted: AtomicBool,
     is_log_append_time: AtomicBool,
@@ -22,6 +25,8 @@ impl Settings {
             segment_bytes_max: AtomicU64::default(),
             message_bytes_max: AtomicU64::default(),
             segment_us: AtomicI64::default(),
+            timestamp_before_max_us: AtomicI64::default(),
+            timestamp_after_max_us: AtomicI64::default(),
             is_page_cache: AtomicBool::default(),
             is_compacted: AtomicBool::default(),
             is_log_append_time: AtomicBool::default(),
@@ -35,7 +40,11 @@ impl Settings {
         let is_page_cache = topic.durability == TopicDurability::PageCache;
         self.segment_bytes_max.store(topic.segment_bytes(log), Ordering::Relaxed);
         self.message_bytes_max.store(topic.message_bytes(log), Ordering::Relaxed);
-        self.segment_us.store(topic.segment_us.unwrap_or(i64::MAX), Ordering::Relaxed);
+        let or_max = |us: Option<i64>| us.unwrap_or(i64::MAX);
+        self.segment_us.store(or_max(topic.roll_us()), Ordering::Relaxed);
+        let (before, after) = (topic.timestamp_before_max_us, topic.timestamp_after_max_us);
+        self.timestamp_before_max_us.store(or_max(before), Ordering::Relaxed);
+        self.timestamp_after_max_us.store(or_max(after), Ordering::Relaxed);
         self.is_page_cache.store(is_page_cache, Ordering::Release);
         self.is_compacted.store(topic.cleanup_policy.compacts(), Ordering::Relaxed);
         let is_log_append_time = topic.message_timestamp_type == TimestampType::LogAppendTime;
@@ -54,7 +63,12 @@ impl Settings {
 
     /// Microseconds between the first and a later record of a segment.
     pub fn segment_us(&self) -> Option<i64> {
-        Some(self.segment_us.load(Ordering::Relaxed)).filter(|us| *us != i64::MAX)
+        bounded(&self.segment_us)
+    }
+
+    /// How far from the clock a producer's timestamps may be, before it and after.
+    pub fn timestamps_max_us(&self) -> (Option<i64>, Option<i64>) {
+        (bounded(&self.timestamp_before_max_us), bounded(&self.timestamp_after_max_us))
     }
 
     /// Whether an append is acknowledged before it is synced.
@@ -71,4 +85,8 @@ impl Settings {
     pub fn is_compacted(&self) -> bool {
         self.is_compacted.load(Ordering::Relaxed)
     }
+}
+
+fn bounded(us: &AtomicI64) -> Option<i64> {
+    Some(us.load(Ordering::Relaxed)).filter(|us| *us != i64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use catalog::{Check, Column, Definition, Format, Object, Storage, Topic, Watermark};
+use catalog::{Check, Column, Definition, Format, Object, Topic, Watermark};
 use common::{Error, units};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -52,7 +52,7 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
         format: Format::Json,
         key: None,
         partitions: 1,
-        storage: Storage::default(),
+        storage: Box::default(),
         archive: true,
     };
     topic_options::read(cursor, options, &mut topic, faults);

@@ -69,7 +69,7 @@ pub use postgres::{PostgresStatement, from_postgres};
 pub use same_names::shown_schema;
 pub use session::{CATALOG, SCHEMA, SessionOptions, batch_state};
 pub use split::{Split, split};
-pub use statement::{ExplainWhat, ObjectKind, Show, Statement, Text, parse};
+pub use statement::{Existing, ExplainWhat, ObjectKind, Show, Statement, Text, parse};
 pub use time_windows::WINDOW_COLUMN;
 pub use topic_options::OPTIONS as TOPIC_OPTIONS;
 pub use topic_table::{TopicTable, shown_columns, table_schema};

@@ -75,8 +75,7 @@ impl ObjectKind {
 pub enum Statement {
     Create {
         definition: Box<Definition>,
-        if_not_exists: bool,
-        or_replace: bool,
+        existing: Existing,
     },
     Drop {
         kind: ObjectKind,
@@ -116,6 +115,16 @@ pub enum Statement {
         text: String,
         start: usize,
     },
+}
+
+/// What CREATE does with an object of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    Refuse,
+    /// IF NOT EXISTS.
+    Keep,
+    /// OR REPLACE.
+    Replace,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -263,14 +272,23 @@ fn create(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Statement, Err
     let Some(kind) = ObjectKind::parse(cursor) else {
         return Err(unknown_kind(cursor));
     };
-    let if_not_exists = cursor.words(&["IF", "NOT", "EXISTS"]);
+    let at = cursor.span();
+    let existing = match (or_replace, cursor.words(&["IF", "NOT", "EXISTS"])) {
+        (true, true) => {
+            let e = Error::syntax("OR REPLACE and IF NOT EXISTS contradict each other");
+            return Err(cursor.error(e.hint("leave one of them out"), at));
+        }
+        (true, false) => Existing::Replace,
+        (false, true) => Existing::Keep,
+        (false, false) => Existing::Refuse,
+    };
     let definition = Box::new(match kind {
         ObjectKind::Topic => create_topic::parse(cursor, faults)?,
         ObjectKind::Source => create_source::parse(cursor)?,
         ObjectKind::View => create_view::parse(cursor, faults)?,
         ObjectKind::Sink => create_sink::parse(cursor, faults)?,
     });
-    Ok(Statement::Create { definition, if_not_exists, or_replace })
+    Ok(Statement::Create { definition, existing })
 }
 
 fn unknown_kind(cursor: &Cursor) -> Error {

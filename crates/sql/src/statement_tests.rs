@@ -67,6 +67,8 @@ fn a_topic_says_how_its_records_are_kept() {
            max_message_bytes = 1048588, message_timestamp_type = 'LogAppendTime',
            min_cleanable_dirty_ratio = 0.1, delete_retention = '2 days',
            min_compaction_lag = '1 minute', retention = 'forever',
+           max_compaction_lag = '1 hour', message_timestamp_before_max = '1 day',
+           message_timestamp_after_max = 'any',
            kafka_configs = '{\"flush.ms\": \"9\"}')",
     );
     let wanted = Storage {
@@ -80,11 +82,14 @@ fn a_topic_says_how_its_records_are_kept() {
         min_cleanable_dirty_ratio: 0.1,
         delete_retention_us: 172_800_000_000,
         min_compaction_lag_us: 60_000_000,
+        max_compaction_lag_us: Some(3_600_000_000),
+        timestamp_before_max_us: Some(86_400_000_000),
+        timestamp_after_max_us: None,
         log_append_time: true,
         page_cache: true,
         kafka_configs: [("flush.ms".to_string(), "9".to_string())].into(),
     };
-    assert_eq!(t.storage, wanted);
+    assert_eq!(*t.storage, wanted);
     let options = [
         "cleanup_policy = 'compact'",
         "cleanup_policy = 'shrink'",
@@ -94,6 +99,9 @@ fn a_topic_says_how_its_records_are_kept() {
         "segment_bytes = 0",
         "segment_time = '0 seconds'",
         "message_timestamp_type = 'mine'",
+        "message_timestamp_after_max = 'never'",
+        "max_compaction_lag = '0 s'",
+        "min_compaction_lag = '2 s', max_compaction_lag = '1 s'",
     ];
     for option in options {
         let statement = format!("CREATE TOPIC t (a TEXT) WITH ({option})");
@@ -287,7 +295,7 @@ fn other_statements() {
     );
     assert!(matches!(
         one("CREATE OR REPLACE TOPIC t (a INT)"),
-        Statement::Create { or_replace: true, .. }
+        Statement::Create { existing: crate::Existing::Replace, .. }
     ));
     assert!(parse(&Text::new(None, " -- nothing\n ;; /* at all */")).unwrap().is_empty());
 }

@@ -10,7 +10,7 @@ use crate::options::{Entry, OptionList};
 use crate::tokens::Cursor;
 
 /// The options of a topic.
-pub const OPTIONS: [&str; 16] = [
+pub const OPTIONS: [&str; 19] = [
     "format",
     "key",
     "partitions",
@@ -26,6 +26,9 @@ pub const OPTIONS: [&str; 16] = [
     "min_cleanable_dirty_ratio",
     "delete_retention",
     "min_compaction_lag",
+    "max_compaction_lag",
+    "message_timestamp_before_max",
+    "message_timestamp_after_max",
     "kafka_configs",
 ];
 
@@ -72,14 +75,7 @@ type Set<'a> = dyn FnMut(&str, &mut dyn FnMut(&Entry) -> Result<()>) + 'a;
 
 fn storage(storage: &mut Storage, keyed: bool, set: &mut Set<'_>) {
     set("retention", &mut |o| {
-        storage.retention_us = match o.value.trim().to_lowercase().as_str() {
-            "forever" => None,
-            _ => Some(above_zero(&o.value).map_err(|e| match e.hint_text() {
-                Some(_) => e.hint("write '7 days', another number and unit, or 'forever'"),
-                None => e,
-            })?),
-        };
-        Ok(())
+        unless(&o.value, "forever", &above_zero).map(|us| storage.retention_us = us)
     });
     set("retention_bytes", &mut |o| bytes(&o.value).map(|n| storage.retention_bytes = Some(n)));
     set("durability", &mut |o| {
@@ -120,6 +116,25 @@ fn storage(storage: &mut Storage, keyed: bool, set: &mut Set<'_>) {
     set("min_compaction_lag", &mut |o| {
         units::parse_duration_us(&o.value).map(|us| storage.min_compaction_lag_us = us)
     });
+    let least_us = storage.min_compaction_lag_us;
+    set("max_compaction_lag", &mut |o| {
+        let us = unless(&o.value, "forever", &above_zero)?;
+        if us.is_some_and(|us| us < least_us) {
+            return Err(Error::invalid("max_compaction_lag is below min_compaction_lag"));
+        }
+        storage.max_compaction_lag_us = us;
+        Ok(())
+    });
+    set("message_timestamp_before_max", &mut |o| {
+        let us = unless(&o.value, "any", &units::parse_duration_us)?;
+        storage.timestamp_before_max_us = us;
+        Ok(())
+    });
+    set("message_timestamp_after_max", &mut |o| {
+        let us = unless(&o.value, "any", &units::parse_duration_us)?;
+        storage.timestamp_after_max_us = us;
+        Ok(())
+    });
     set("kafka_configs", &mut |o| {
         storage.kafka_configs = serde_json::from_str(&o.value).map_err(|e| {
             Error::invalid(format!("no configurations of Kafka: {e}"))
@@ -127,6 +142,17 @@ fn storage(storage: &mut Storage, keyed: bool, set: &mut Set<'_>) {
         })?;
         Ok(())
     });
+}
+
+/// A time, or none for the word that means no limit.
+fn unless(value: &str, word: &str, time: &dyn Fn(&str) -> Result<i64>) -> Result<Option<i64>> {
+    if value.trim().eq_ignore_ascii_case(word) {
+        return Ok(None);
+    }
+    time(value).map(Some).map_err(|e| match e.hint_text() {
+        Some(_) => e.hint(format!("write '7 days', another number and unit, or '{word}'")),
+        None => e,
+    })
 }
 
 /// Raw values are taken as they are: one column holds them, and nothing in them can be a key.

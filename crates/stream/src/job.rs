@@ -12,6 +12,7 @@ use common::{Error, Kind, Offset, Partition, Result};
 use crate::aggregate::AggregateOp;
 use crate::calc::CalcOp;
 use crate::change::{Change, consolidate};
+use crate::digest::POSITIONS;
 use crate::error;
 use crate::expand::ExpandOp;
 use crate::explain::title;
@@ -27,7 +28,7 @@ use crate::union::UnionAll;
 use crate::unnest::UnnestOp;
 use crate::watermark::{self, TopicTime};
 
-/// Number under which offsets and watermarks are saved; operators have the number of their node.
+/// Number under which offsets and watermarks are saved; operators have those of their sub-plans.
 pub const TIME_OPERATOR: u32 = u32::MAX;
 
 /// What one epoch may give. More is an error that fewer rows may mend.
@@ -72,6 +73,8 @@ pub struct Sealed {
     pub rows_in: u64,
     pub state_bytes: usize,
     pub operators: Vec<OperatorStats>,
+    /// The deltas are all there is to keep: what is stored under other numbers goes.
+    pub renumbered: bool,
 }
 
 struct Running {
@@ -87,6 +90,10 @@ struct Running {
 
 pub struct Job {
     graph: Graph,
+    /// Under which the nodes save.
+    ids: Vec<u32>,
+    /// It was restored from deltas that have positions for numbers.
+    by_position: bool,
     nodes: Vec<Running>,
     topics: BTreeMap<String, TopicTime>,
     output: Vec<Change>,
@@ -125,10 +132,18 @@ impl Job {
                 time.spec = source.watermark.clone();
             }
         }
-        let graph = graph.clone();
-        let (output, hurry) = Default::default();
-        let (rows_in, output_bytes) = (0, 0);
-        Ok(Job { graph, nodes, topics, output, output_bytes, rows_in, failed: false, hurry })
+        Ok(Job {
+            graph: graph.clone(),
+            ids: graph.operator_ids(),
+            by_position: false,
+            nodes,
+            topics,
+            output: vec![],
+            output_bytes: 0,
+            rows_in: 0,
+            failed: false,
+            hurry: Arc::default(),
+        })
     }
 
     /// The job that gave these deltas. They have to be in the order of their epochs; deltas
@@ -156,8 +171,14 @@ impl Job {
         if delta.operator == TIME_OPERATOR {
             return watermark::load(&mut self.topics, &delta.batch);
         }
-        let at = delta.operator as usize;
-        let Some(node) = self.nodes.get_mut(at).filter(|n| n.operator.is_some()) else {
+        let is_position = delta.operator < POSITIONS;
+        self.by_position |= is_position;
+        let at = match is_position {
+            true => Some(delta.operator as usize),
+            false => self.ids.iter().position(|id| *id == delta.operator),
+        };
+        let node = at.and_then(|at| Some((at, self.nodes.get_mut(at)?)));
+        let Some((at, node)) = node.filter(|(_, n)| n.operator.is_some()) else {
             return Err(damaged("it is of another plan"));
         };
         if delta.full {
@@ -363,6 +384,8 @@ impl Job {
     }
 
     fn end_epoch(&mut self, full: bool) -> Result<Sealed> {
+        let renumbered = std::mem::take(&mut self.by_position);
+        let full = full || renumbered;
         let hurry = self.hurry.clone();
         for node in 0..self.nodes.len() {
             let mut out = Out::new(&hurry);
@@ -380,7 +403,8 @@ impl Job {
                 operator.close(watermark)?;
             }
             let batch = operator.delta(full)?;
-            deltas.extend(batch.map(|b| state::Delta { operator: node as u32, batch: b, full }));
+            let operator = self.ids[node];
+            deltas.extend(batch.map(|batch| state::Delta { operator, batch, full }));
         }
         if full || self.topics.values().any(|t| t.changed) {
             let batch = watermark::save(&self.topics)?;
@@ -398,6 +422,7 @@ impl Job {
             rows_in: std::mem::take(&mut self.rows_in),
             state_bytes: operators.iter().map(|o| o.state_bytes).sum(),
             operators,
+            renumbered,
         })
     }
 
@@ -449,12 +474,12 @@ impl Job {
     }
 
     pub fn stats(&self) -> Vec<OperatorStats> {
-        let stats = self.nodes.iter().zip(&self.graph.nodes).enumerate();
+        let stats = self.nodes.iter().zip(&self.graph.nodes).zip(&self.ids);
         stats
-            .map(|(i, (running, node))| {
+            .map(|((running, node), id)| {
                 let size = running.operator.as_ref().map(|o| o.size()).unwrap_or_default();
                 OperatorStats {
-                    operator: i as u32,
+                    operator: *id,
                     name: title(node),
                     rows_in: running.rows_in,
                     rows_out: running.rows_out,

@@ -71,3 +71,47 @@ fn what_serves_goes_with_its_view() {
     let e = bench.on(async move { unknown.rebuild_view("sums").await }).unwrap_err();
     assert_eq!(e.kind(), common::Kind::NotFound);
 }
+
+#[test]
+fn or_replace_takes_the_place_of_what_was_typed() {
+    let bench = Bench::new(NOTES);
+    let typed = |sql: &str| sql.trim_end().trim_end_matches(';').to_string();
+    let replacing = typed(SLOW).replace("CREATE", "CREATE OR REPLACE");
+    bench.sql(&typed(QUICK));
+    bench.send("notes", &notes(0..5_000));
+    bench.until("SELECT sum(n) FROM sums", &strings([5_000]));
+    assert!(bench.try_sql(&typed(SLOW)).is_err(), "without the words nothing is replaced");
+    assert_eq!(bench.sql(&replacing), ["replaced materialized view 'sums'"]);
+    assert!(is_old(&bench), "it caught up too fast for this test");
+    assert_eq!(counted(&bench), 5_000, "no gap");
+    bench.wait("the replacement", |bench| !is_old(bench));
+    assert_eq!(bench.sql("SELECT count(DISTINCT most) FROM sums"), ["3"]);
+    // What doesn't plan, is of another kind or stands in a file changes nothing.
+    for (statement, why) in [
+        ("CREATE OR REPLACE MATERIALIZED VIEW sums AS SELECT nope FROM notes", "nope"),
+        ("CREATE OR REPLACE TOPIC sums (a INT)", "materialized view 'sums' exists already"),
+        ("CREATE OR REPLACE TOPIC notes (k INT)", "defined in sql/project.sql"),
+        ("CREATE OR REPLACE TOPIC IF NOT EXISTS t (a INT)", "contradict"),
+    ] {
+        let e = bench.try_sql(statement).unwrap_err().to_string();
+        assert!(e.contains(why), "{statement}: {e}");
+    }
+    let new = "CREATE OR REPLACE TOPIC fresh (a INT)";
+    assert_eq!(bench.sql(new), ["created topic 'fresh'"]);
+    bench.send("fresh", "{\"a\":1}\n");
+    assert!(bench.try_sql("CREATE OR REPLACE TOPIC fresh (a TEXT)").is_err(), "it holds events");
+    assert_eq!(bench.sql(&new.replace("INT", "BIGINT")), ["replaced topic 'fresh'"]);
+    bench.send("fresh", "{\"a\":5000000000}\n");
+    // A restart finds the replacement, each change counted.
+    let path = bench.place.path().join("data/catalog.json");
+    let bench = bench.reopen();
+    bench.until("SELECT sum(a) FROM fresh", &strings([5_000_000_001_i64]));
+    bench.until("SELECT count(DISTINCT most) FROM sums", &strings([3]));
+    let catalog: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let version = |name: &str| {
+        let all = catalog["definitions"].as_array().unwrap();
+        all.iter().find(|o| o["name"] == name).unwrap()["version"].clone()
+    };
+    assert_eq!(["sums", "fresh", "notes"].map(version), [2, 2, 1]);
+}

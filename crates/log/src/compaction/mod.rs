@@ -23,6 +23,7 @@ use crate::config::TopicConfig;
 use crate::lock::{lock, read};
 use crate::partition::PartitionLog;
 use crate::segment::Segment;
+use crate::segment_time::first_timestamp;
 use clean::Group;
 use key_map::KeyMap;
 use walk::Batches;
@@ -104,7 +105,9 @@ impl PartitionLog {
         let Some(end) = segments.last().map(|s| s.end()) else {
             return Ok(done);
         };
-        if !is_dirty_enough(&segments, clean_to, config.min_cleanable_dirty_ratio)? {
+        if !is_dirty_enough(&segments, clean_to, config.min_cleanable_dirty_ratio)?
+            && !has_waited(&segments, clean_to, config, now_us)?
+        {
             return Ok(done);
         }
         done.partitions = 1;
@@ -257,6 +260,21 @@ fn is_dirty_enough(segments: &[Arc<Segment>], clean_to: i64, ratio: f64) -> Resu
         dirty += if segment.end() > clean_to { len } else { 0 };
     }
     Ok(dirty > 0 && dirty as f64 / all as f64 > ratio)
+}
+
+/// Whether something dirty is older than the topic lets it become.
+fn has_waited(
+    segments: &[Arc<Segment>],
+    clean_to: i64,
+    config: &TopicConfig,
+    now_us: i64,
+) -> Result<bool> {
+    let Some(lag_us) = config.max_compaction_lag_us else { return Ok(false) };
+    let old_ms = now_us.saturating_sub(lag_us).div_euclid(1000);
+    match segments.iter().find(|segment| segment.end() > clean_to) {
+        Some(oldest) => Ok(first_timestamp(oldest)? <= old_ms),
+        None => Ok(false),
+    }
 }
 
 /// Aborted transactions by producer: their first offsets and those of their markers.

@@ -129,6 +129,28 @@ fn only_what_is_sealed_old_enough_and_not_needed_is_compacted_when_enough_is_dir
 }
 
 #[test]
+fn what_has_waited_long_enough_is_compacted_however_little_it_is() {
+    let disk = SimDisk::new(1);
+    let clock = VirtualClock::new(T0);
+    let log = at(&disk, &clock, no_threads(1 << 20));
+    let lag = TopicConfig {
+        min_cleanable_dirty_ratio: 1.0,
+        max_compaction_lag_us: Some(HOUR),
+        ..compacted()
+    };
+    let p = create(&log, lag);
+    put(&p, keyed(0, &[("key", Some("old")), ("key", Some("new"))]));
+    clock.set(T0 + HOUR - 1_000);
+    log.apply_retention().unwrap();
+    assert_eq!(log.apply_compaction().unwrap(), Compaction::default());
+    clock.set(T0 + HOUR + 1_000);
+    log.apply_retention().unwrap();
+    assert_eq!(log.apply_compaction().unwrap().records_removed, 1, "nobody appended");
+    assert_eq!(log.apply_compaction().unwrap(), Compaction::default(), "once");
+    assert_eq!(records(&p).len(), 1);
+}
+
+#[test]
 fn a_tombstone_stays_for_the_delete_retention_and_then_goes() {
     let disk = SimDisk::new(1);
     let clock = VirtualClock::new(T0);

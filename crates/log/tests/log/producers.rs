@@ -161,6 +161,30 @@ fn records_may_bear_the_time_of_their_arrival() {
 }
 
 #[test]
+fn timestamps_too_far_from_the_clock_are_refused_and_named() {
+    let (log, _) = open(&SimDisk::new(1), no_threads(1 << 20));
+    let p = topic(&log, "t");
+    let hour = 3_600_000_000;
+    let refused = |at_us: i64| {
+        let refusal = p.append_produced(super::batch_at(at_us, &["a", "b"])).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::InvalidTimestamp);
+        refusal.records.into_iter().map(|(i, _)| i).collect::<Vec<_>>()
+    };
+    assert_eq!(send(&p, super::batch_at(super::T0 - 1_000 * hour, &["of old"])), Ok(0));
+    assert_eq!(send(&p, super::batch_at(super::T0 + hour, &["ahead"])), Ok(1));
+    assert_eq!(refused(super::T0 + hour + 1_000), [0, 1]);
+    let near = TopicConfig {
+        timestamp_before_max_us: Some(hour),
+        timestamp_after_max_us: None,
+        ..TopicConfig::default()
+    };
+    log.alter("t", near).unwrap();
+    assert_eq!(refused(super::T0 - hour - 1_000), [0, 1]);
+    assert_eq!(send(&p, super::batch_at(super::T0 - hour, &["old"])), Ok(2));
+    assert_eq!(send(&p, super::batch_at(super::T0 + 1_000 * hour, &["far ahead"])), Ok(3));
+}
+
+#[test]
 fn only_committed_records_are_seen() {
     let (log, _) = open(&SimDisk::new(1), no_threads(1 << 20));
     let p = topic(&log, "t");

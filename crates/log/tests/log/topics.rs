@@ -25,6 +25,9 @@ fn settings_are_kept_and_what_an_old_description_does_not_name_has_its_default()
         min_cleanable_dirty_ratio: 0.25,
         delete_retention_us: 6,
         min_compaction_lag_us: 7,
+        max_compaction_lag_us: Some(8),
+        timestamp_before_max_us: Some(9),
+        timestamp_after_max_us: None,
         durability: TopicDurability::PageCache,
     };
     log.create_topic("all", TopicConfig { partitions: 2, ..TopicConfig::default() }).unwrap();
@@ -81,6 +84,8 @@ fn settings_that_make_no_sense_are_refused() {
         (TopicConfig { min_cleanable_dirty_ratio: f64::NAN, ..default() }, "dirty ratio"),
         (TopicConfig { delete_retention_us: -1, ..default() }, "delete retention"),
         (TopicConfig { min_compaction_lag_us: -1, ..default() }, "compaction lag"),
+        (TopicConfig { max_compaction_lag_us: Some(0), ..default() }, "compaction lag"),
+        (TopicConfig { timestamp_after_max_us: Some(-1), ..default() }, "timestamps"),
         (TopicConfig { segment_us: Some(0), ..default() }, "segment time"),
     ] {
         let e = log.create_topic("t", config).unwrap_err();

@@ -94,7 +94,10 @@ struct Run {
 }
 
 fn topic_config(name: &str, partitions: i32, rng: &mut SmallRng) -> TopicConfig {
-    let config = TopicConfig { partitions: partitions as u32, ..TopicConfig::default() };
+    // The clock jumps back by more than the default: what was sent before is "ahead" then.
+    let timestamp_after_max_us = None;
+    let partitions = partitions as u32;
+    let config = TopicConfig { partitions, timestamp_after_max_us, ..TopicConfig::default() };
     match name {
         "c" => TopicConfig {
             cleanup_policy: CleanupPolicy::Compact,

@@ -75,7 +75,7 @@ const fn config(
     Config { name, option, kind, unit, show }
 }
 
-const CONFIGS: [Config; 11] = [
+const CONFIGS: [Config; 14] = [
     config("cleanup.policy", "cleanup_policy", LIST, Unit::Plain, |c| {
         match c.cleanup_policy {
             CleanupPolicy::Delete => "delete",
@@ -94,9 +94,26 @@ const CONFIGS: [Config; 11] = [
         }
         .into()
     }),
+    config("max.compaction.lag.ms", "max_compaction_lag", LONG, Unit::Milliseconds, |c| {
+        ms(c.max_compaction_lag_us)
+    }),
     config("max.message.bytes", "max_message_bytes", INT, Unit::Bytes, |c| {
         c.max_message_bytes.unwrap_or(log::LogConfig::default().message_bytes_max).to_string()
     }),
+    config(
+        "message.timestamp.after.max.ms",
+        "message_timestamp_after_max",
+        LONG,
+        Unit::Milliseconds,
+        |c| ms(c.timestamp_after_max_us),
+    ),
+    config(
+        "message.timestamp.before.max.ms",
+        "message_timestamp_before_max",
+        LONG,
+        Unit::Milliseconds,
+        |c| ms(c.timestamp_before_max_us),
+    ),
     config("message.timestamp.type", "message_timestamp_type", STRING, Unit::Plain, |c| {
         match c.message_timestamp_type {
             TimestampType::CreateTime => "CreateTime",
@@ -124,15 +141,13 @@ const CONFIGS: [Config; 11] = [
 ];
 
 /// Configurations with one value.
-const FIXED: [(&str, i8, &str); 4] = [
-    ("max.compaction.lag.ms", LONG, "9223372036854775807"),
-    ("message.timestamp.after.max.ms", LONG, "3600000"),
-    ("message.timestamp.before.max.ms", LONG, "9223372036854775807"),
-    ("remote.storage.enable", BOOLEAN, "false"),
-];
+const FIXED: [(&str, i8, &str); 1] = [("remote.storage.enable", BOOLEAN, "false")];
 
 /// The option that has `kept_configs`.
 const KEPT_OPTION: &str = "kafka_configs";
+
+/// Kafka's number for no limit.
+const UNLIMITED: &str = "9223372036854775807";
 
 fn ms(us: Option<i64>) -> String {
     us.map_or(i64::MAX, |us| us / 1_000).to_string()
@@ -204,7 +219,8 @@ fn option(name: &str, value: &str) -> std::result::Result<Option<Change>, Fault>
     match (name, value.trim()) {
         ("retention.ms", "-1") => set(Some("forever".into())),
         ("retention.bytes", "-1") => set(None),
-        ("segment.ms", "9223372036854775807") => set(None),
+        ("segment.ms" | "max.compaction.lag.ms", UNLIMITED) => set(None),
+        (_, UNLIMITED) if name.starts_with("message.timestamp.") => set(Some("any".into())),
         (_, value) if config.unit == Unit::Plain => set(Some(value.into())),
         (_, value) => match value.parse::<u64>() {
             Ok(n) if config.unit == Unit::Milliseconds => set(Some(format!("{n} ms"))),

@@ -17,8 +17,6 @@ use super::errors::Fault;
 use super::text;
 use crate::app::App;
 
-/// A record's time may be so far ahead of the clock (`message.timestamp.after.max.ms`).
-const AHEAD_MAX_MS: i64 = 3_600_000;
 /// The first version that says which records are at fault.
 const NAMED_SINCE: i16 = 8;
 /// `acks=all`.
@@ -100,7 +98,9 @@ fn append(
     let records = records
         .filter(|r| !r.is_empty())
         .ok_or_else(|| Fault::new(ResponseError::InvalidRecord, "there is no record batch"))?;
-    let header = check(app, &records)?;
+    let header = Header::parse(&records).ok_or_else(|| {
+        Fault::new(ResponseError::CorruptMessage, "the batch is shorter than its header")
+    })?;
     if !header.is_transactional() {
         let appended = partition.append_produced(records).map_err(refused)?;
         return Ok((partition, appended));
@@ -118,19 +118,6 @@ fn append(
     let appended = appended.map_err(|code| Fault::from(code.for_client(false)))?;
     let appended = appended.map_err(refused)?;
     Ok((partition, appended))
-}
-
-/// What the log can't judge: the clock's part.
-fn check(app: &App, records: &Bytes) -> std::result::Result<Header, Fault> {
-    let header = Header::parse(records).ok_or_else(|| {
-        Fault::new(ResponseError::CorruptMessage, "the batch is shorter than its header")
-    })?;
-    let now_ms = app.platform.now_us() / 1_000;
-    if header.max_timestamp_ms > now_ms + AHEAD_MAX_MS {
-        let why = "a record's time is more than an hour ahead of the clock here";
-        return Err(Fault::new(ResponseError::InvalidTimestamp, why));
-    }
-    Ok(header)
 }
 
 async fn settle(index: i32, outcome: Outcome, acks: i16, version: i16) -> PartitionProduceResponse {

@@ -128,8 +128,8 @@ impl Visitor for Tables {
 
 /// `CREATE TOPIC`, as the command tag of a statement without rows.
 pub fn tag(statement: &str) -> String {
-    let words: Vec<String> =
-        statement.split_ascii_whitespace().take(3).map(str::to_ascii_uppercase).collect();
+    let words = statement.split_ascii_whitespace().map(str::to_ascii_uppercase);
+    let words: Vec<String> = words.filter(|w| w != "OR" && w != "REPLACE").take(3).collect();
     match words.get(1).map(String::as_str) {
         Some("MATERIALIZED") => words.join(" "),
         Some(_) => words[..2].join(" "),
@@ -178,6 +178,10 @@ mod tests {
         }
         assert!(Sent::all("").unwrap().is_empty());
         assert_eq!(tag("create topic t (a int)"), "CREATE TOPIC");
+        assert_eq!(
+            tag("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT 1"),
+            "CREATE MATERIALIZED VIEW"
+        );
         assert_eq!(tag("DROP MATERIALIZED VIEW v"), "DROP MATERIALIZED VIEW");
     }
 }

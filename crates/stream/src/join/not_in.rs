@@ -163,6 +163,10 @@ impl Operator for NotInOp {
                 touched.push(group);
             });
         }
+        if full {
+            // The emptied ones are not among what was saved.
+            touched = self.index.groups().collect();
+        }
         for group in touched {
             self.forget_if_empty(group);
         }
