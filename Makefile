@@ -74,17 +74,17 @@ dev-tools:
 	@dev/setup
 
 parity:
-	cargo test --locked -q --workspace --test parity
+	cargo test --locked -q --workspace --test platform parity -- --nocapture
 
 bless:
 	BLESS=1 cargo test --locked --workspace --test main golden
-	BLESS=1 cargo test --locked --workspace --test parity
+	BLESS=1 cargo test --locked --workspace --test platform parity
 
 crash: build
 	cargo run --locked -q -p xtask -- crash --kills $(KILLS) --binary $(DEBUG)
 
 sim:
-	SEEDS=$(SEEDS) cargo test --locked -q -p watershed-log --test sim -- --nocapture
+	SEEDS=$(SEEDS) cargo test --locked -q --workspace --test log sim -- --nocapture
 
 bench: bench-spine bench-log
 

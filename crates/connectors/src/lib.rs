@@ -39,6 +39,12 @@ const SINKS: &[SinkEntry] = &[
     SinkEntry { spec: &kafka::SPEC, make: kafka::make },
 ];
 
+/// The drivers that are built in. Connectors without one need none.
+pub fn drivers() -> Vec<&'static str> {
+    let all = [("kafka", cfg!(feature = "kafka"))];
+    all.into_iter().filter(|(_, is_in)| *is_in).map(|(name, _)| name).collect()
+}
+
 /// All source connectors by name.
 pub fn sources() -> &'static [SourceEntry] {
     SOURCES

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use catalog::store::{CatalogFile, Stored};
 use catalog::{Definition, Object};
 use common::{Error, Result, SystemDisk, nearest};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use log::{CleanupPolicy, TimestampType, TopicConfig, TopicDurability};
 use serde::Serialize;
 use sql::TopicChange;
@@ -181,7 +183,15 @@ impl Platform {
     }
 
     /// Also computes the view `rebuild` anew.
-    pub(crate) async fn apply_texts(
+    pub(crate) fn apply_texts<'a>(
+        &'a self,
+        wanted: &'a Texts,
+        rebuild: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<ApplyReport, Vec<Error>>> {
+        self.plan_and_apply(wanted, rebuild).boxed()
+    }
+
+    async fn plan_and_apply(
         &self,
         wanted: &Texts,
         rebuild: Option<&str>,

@@ -9,7 +9,8 @@ use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use common::{Error, Kind, Offset, Partition, Result};
 use datafusion::scalar::ScalarValue;
-use stream::{Graph, Job};
+use graph::Graph;
+use stream::Job;
 
 /// An error if no row at all could be computed.
 pub fn check(graph: &Graph) -> Result<()> {

@@ -73,6 +73,7 @@ pub use apply::{ApplyReport, typed_statements};
 pub use backup::{BackupBy, BackupFile, BackupInfo, Manifest};
 pub use browse::{RecordPage, RecordQuery, RecordsFrom};
 pub use catalog::{ScramMechanism, User, Verifier, scram};
+pub use connectors::drivers;
 pub use dead_letters::{Chosen, DeadLetter, DeadLetterPage, DeadLetterQuery, ShownLetter};
 pub use groups::{AssignedTopic, GroupDetail, GroupInfo, GroupMember, GroupPartition};
 pub use ingest::{Ingested, Origin, PartitionRange, RefusedLine};
@@ -86,7 +87,7 @@ pub use resend::{Resend, Resent};
 pub use reset_offsets::{ResetOffsets, ResetPartition, ResetPlan, ResetRefused};
 pub use restore::restore;
 pub use shown_record::{Shown, ShownBatch, ShownHeader, ShownRecord};
-pub use sql::{PostgresStatement, Split, TopicChange, from_postgres, split};
+pub use sql::{PostgresStatement, Split, TopicChange, from_postgres, split, walk};
 pub use status::{
     ArchiveInfo, ColumnInfo, SinkInfo, SourceInfo, Status, TopicInfo, ViewInfo, ViewText,
     resident_bytes,

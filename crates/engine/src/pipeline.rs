@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use arrow::array::AsArray;
 use arrow::datatypes::TimestampMicrosecondType;
 use common::{Clock, Epoch, Error, Kind, Offset, Partition, Result};
+use graph::{Checkpoint, Graph};
 use kv::Kv;
-use state::Checkpoint;
-use stream::{Graph, Job, LateRow, Sealed};
+use stream::{Job, LateRow, Sealed};
 
 use crate::dead_letters::{DeadLetter, DeadLetters};
 use crate::feed::{Feed, Feeds};
@@ -389,7 +389,6 @@ impl Runner {
             watermarks: sealed.watermarks.clone(),
             watermark: sealed.watermark,
             stored: kept,
-            ..Checkpoint::default()
         };
         let stored = state::stage(&mut batch, &self.spec.id, &checkpoint, &sealed.deltas)?;
         let meta = match &self.spec.target {

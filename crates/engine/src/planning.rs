@@ -14,8 +14,8 @@ use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
+use graph::{Graph, NodeKind};
 use sql::stream_plan::SourceInfo;
-use stream::{Graph, NodeKind};
 
 use crate::view_store::ROW_FORMAT;
 
@@ -123,7 +123,7 @@ impl Planning {
                 watermark: t
                     .watermark
                     .as_ref()
-                    .map(|w| stream::Watermark { column: w.column.clone(), delay_us: w.delay_us }),
+                    .map(|w| graph::Watermark { column: w.column.clone(), delay_us: w.delay_us }),
             })
         };
         let graph = sql::stream_plan::plan(&self.state, &plan, &resolve)

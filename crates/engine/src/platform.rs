@@ -13,6 +13,8 @@ use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, TableProvider}
 use datafusion::execution::SessionState;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use kv::Kv;
 use lake::Lake;
 
@@ -83,7 +85,11 @@ pub struct Inner {
 
 impl Platform {
     /// Opens a project's stores and recovers them. Definitions do not run yet: see `apply`.
-    pub async fn open(project: Project, clock: Arc<dyn Clock>) -> Result<Platform> {
+    pub fn open(project: Project, clock: Arc<dyn Clock>) -> BoxFuture<'static, Result<Platform>> {
+        Self::open_all(project, clock).boxed()
+    }
+
+    async fn open_all(project: Project, clock: Arc<dyn Clock>) -> Result<Platform> {
         let opened = tokio::task::spawn_blocking(move || Inner::open(project, clock))
             .await
             .map_err(|e| Error::internal(format!("opening the project: {e}")))??;

@@ -8,6 +8,8 @@ use catalog::{Definition, Object};
 use common::{Error, Result};
 use connector::Outside;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use serde::Serialize;
 
 use crate::apply::{Texts, parse_all, typed_statements, unknown_in};
@@ -26,7 +28,11 @@ pub struct Checked {
 }
 
 /// All faults of a folder, or what is in it. What was defined at run time counts as there.
-pub async fn run(project: &Project) -> Result<Checked, Vec<Error>> {
+pub fn run(project: &Project) -> BoxFuture<'_, Result<Checked, Vec<Error>>> {
+    check(project).boxed()
+}
+
+async fn check(project: &Project) -> Result<Checked, Vec<Error>> {
     let (definitions, mut faults) = match plan(project).await {
         Ok(definitions) => (definitions, vec![]),
         Err(faults) => (vec![], faults),

@@ -83,7 +83,11 @@ impl Whole {
 
 impl Platform {
     /// Runs one statement and gathers its rows, however many.
-    pub async fn execute(&self, query: &str) -> Result<Outcome> {
+    pub fn execute<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<Outcome>> {
+        self.gathered(query).boxed()
+    }
+
+    async fn gathered(&self, query: &str) -> Result<Outcome> {
         match self.start(query, None).await? {
             Answer::Message(message) => Ok(Outcome::Message(message)),
             Answer::Rows(Rows { schema, batches }) => {
@@ -94,7 +98,15 @@ impl Platform {
 
     /// Runs one statement. A query may run for `timeout`, and never longer than `query.timeout`;
     /// what changes something is finished even when nobody waits for it.
-    pub async fn start(&self, query: &str, timeout: Option<Duration>) -> Result<Answer> {
+    pub fn start<'a>(
+        &'a self,
+        query: &'a str,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<'a, Result<Answer>> {
+        self.started(query, timeout).boxed()
+    }
+
+    async fn started(&self, query: &str, timeout: Option<Duration>) -> Result<Answer> {
         let text: Arc<str> = query.into();
         let (what, start, explain) = match self.parse_one(&text).await? {
             sql::Statement::Query { text: what, start } => (what, start, None),
@@ -115,15 +127,23 @@ impl Platform {
 
     async fn plan(&self, query: &str, whole: &Whole, explain: Option<bool>) -> Result<Planned> {
         let state = self.session()?;
-        let plan = sql::plan_query(&state, query, |span| whole.place(span)).await?;
+        let plan = sql::plan_query(&state, query, &|span| whole.place(span)).await?;
         let Some(analyze) = explain else { return Ok((state, plan)) };
         let explained = DataFrame::new(state, plan).explain(false, analyze);
-        let explained = explained.map_err(|e| sql::error(e, |span| whole.place(span)))?;
+        let explained = explained.map_err(|e| sql::error(e, &|span| whole.place(span)))?;
         Ok(explained.into_parts())
     }
 
     /// Plans one statement. `given` are the types of parameters that the client knows.
-    pub async fn prepare(&self, query: &str, given: &[Option<DataType>]) -> Result<Prepared> {
+    pub fn prepare<'a>(
+        &'a self,
+        query: &'a str,
+        given: &'a [Option<DataType>],
+    ) -> BoxFuture<'a, Result<Prepared>> {
+        self.prepared(query, given).boxed()
+    }
+
+    async fn prepared(&self, query: &str, given: &[Option<DataType>]) -> Result<Prepared> {
         let text: Arc<str> = query.into();
         let (schema, parameters) = match self.parse_one(&text).await? {
             sql::Statement::Create { .. }
@@ -137,7 +157,7 @@ impl Platform {
                 let (platform, given) = (self.clone(), given.to_vec());
                 let work = async move {
                     let state = platform.session()?;
-                    sql::prepare(&state, &query, &given, |span| whole.place(span)).await
+                    sql::prepare(&state, &query, &given, &|span| whole.place(span)).await
                 };
                 let planned = self.inner.compute.run(work).await?;
                 (Some(planned.schema), planned.parameters)
@@ -156,7 +176,16 @@ impl Platform {
 
     /// Runs a prepared statement with a value for each parameter; texts are read as the type that
     /// the parameter has. It is planned anew: what it reads may have been made anew, too.
-    pub async fn start_prepared(
+    pub fn start_prepared<'a>(
+        &'a self,
+        prepared: &'a Prepared,
+        values: Vec<ScalarValue>,
+        timeout: Option<Duration>,
+    ) -> BoxFuture<'a, Result<Answer>> {
+        self.with_values(prepared, values, timeout).boxed()
+    }
+
+    async fn with_values(
         &self,
         prepared: &Prepared,
         values: Vec<ScalarValue>,
@@ -183,21 +212,21 @@ impl Platform {
         let plan = async move {
             let given: Vec<_> = values.iter().map(|v| Some(v.data_type())).collect();
             let state = platform.session()?;
-            let planned = sql::prepare(&state, &query, &given, |span| place.place(span)).await?;
+            let planned = sql::prepare(&state, &query, &given, &|span| place.place(span)).await?;
             Ok((state, sql::bind(planned.plan, values)?))
         };
         self.rows(plan.boxed(), whole, timeout).await.map(Answer::Rows)
     }
 
     /// Runs a plan that another session made, as a query of that session.
-    pub async fn start_plan(
+    pub fn start_plan(
         &self,
         state: SessionState,
         plan: LogicalPlan,
         timeout: Duration,
-    ) -> Result<Rows> {
+    ) -> BoxFuture<'_, Result<Rows>> {
         let plan = async move { Ok((state, plan)) };
-        self.rows(plan.boxed(), Whole { text: "".into(), start: 0 }, Some(timeout)).await
+        self.rows(plan.boxed(), Whole { text: "".into(), start: 0 }, Some(timeout)).boxed()
     }
 
     async fn parse_one(&self, text: &Arc<str>) -> Result<sql::Statement> {
@@ -342,7 +371,7 @@ async fn run(
     loop {
         let next = match batches.next().await {
             Some(Ok(batch)) => Ok(Some(batch)),
-            Some(Err(e)) => Err(sql::error(e, |span| whole.place(span))),
+            Some(Err(e)) => Err(sql::error(e, &|span| whole.place(span))),
             None => Ok(None),
         };
         let end = match &next {
@@ -374,7 +403,7 @@ async fn open(
         let plan = state.create_physical_plan(&plan).await?;
         execute_stream(interruptible(plan, interrupt)?, state.task_ctx())
     };
-    run.await.map_err(|e| sql::error(e, |span| whole.place(span)))
+    run.await.map_err(|e| sql::error(e, &|span| whole.place(span)))
 }
 
 impl Outcome {

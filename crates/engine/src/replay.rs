@@ -291,7 +291,7 @@ impl Replay {
                     if v.name == view {
                         let frame = DataFrame::new(state.clone(), plan);
                         let out = Arc::new(frame.schema().as_arrow().clone());
-                        let batches = frame.collect().await.map_err(|e| sql::error(e, place))?;
+                        let batches = frame.collect().await.map_err(|e| sql::error(e, &place))?;
                         // The analyzer may have widened a type since the plan was made.
                         let out = batches.first().map_or(out, RecordBatch::schema);
                         return concat(&out, &batches);

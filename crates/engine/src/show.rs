@@ -180,7 +180,7 @@ impl Platform {
 
 /// From the view down to the topics, each operator in front of those that it reads; and how deep
 /// each one stands.
-fn in_tree_order(graph: &stream::Graph) -> (Vec<stream::ExplainRow>, Vec<u64>) {
+fn in_tree_order(graph: &graph::Graph) -> (Vec<stream::ExplainRow>, Vec<u64>) {
     let mut told: Vec<Option<stream::ExplainRow>> =
         stream::explain(graph).into_iter().map(Some).collect();
     // The view itself is told last, behind all operators.
@@ -239,7 +239,7 @@ impl Platform {
         }
         if let Some(view) = registry.views.get(name) {
             let keys = match view.store.key() {
-                stream::OutputKey::Columns(c) => c.clone(),
+                graph::OutputKey::Columns(c) => c.clone(),
                 _ => vec![],
             };
             let comment = |i| if keys.contains(&i) { "key".to_string() } else { String::new() };

@@ -250,7 +250,7 @@ impl Platform {
         let info = |(name, entry): (&String, &ViewEntry), registry: &Registry| {
             let status = entry.pipeline.status();
             let key = match entry.store.key() {
-                stream::OutputKey::Columns(c) => {
+                graph::OutputKey::Columns(c) => {
                     c.iter().map(|c| entry.schema.field(*c).name().clone()).collect()
                 }
                 _ => vec![],

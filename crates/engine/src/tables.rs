@@ -18,8 +18,8 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
+use graph::OutputKey;
 use lake::{Lake, LakeSnapshot};
-use stream::OutputKey;
 
 use crate::feed::Feed;
 use crate::lazy_scan::lazy;

@@ -11,7 +11,7 @@ use arrow::compute::kernels::cmp;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use common::{Error, Result};
-use stream::floats;
+use graph::floats;
 
 use crate::tables::concat;
 use crate::view_store::{ReadFrom, RowPlace, ViewStore};
@@ -48,7 +48,7 @@ fn check_filters(schema: &SchemaRef, filters: &[(String, String)]) -> Result<()>
 /// A filter on the first key column says where to look.
 fn from_filters(store: &ViewStore, filters: &[(String, String)]) -> Result<ReadFrom> {
     let schema = store.schema();
-    if let stream::OutputKey::Columns(columns) = store.key()
+    if let graph::OutputKey::Columns(columns) = store.key()
         && let Some(first) = columns.first()
         && !schema.field(*first).data_type().is_floating()
         && let Some((name, value)) = filters.iter().find(|(n, _)| n == schema.field(*first).name())

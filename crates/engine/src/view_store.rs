@@ -10,9 +10,10 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use common::{Epoch, Error, Result};
+use graph::OutputKey;
 use hashbrown::HashMap;
 use kv::{Batch, Keyspace, Kv, Snapshot};
-use stream::{Change, OutputKey};
+use stream::Change;
 
 /// Arrow may change its row format between versions: a view stored in another one is rebuilt.
 pub const ROW_FORMAT: &str = "arrow-row-59";

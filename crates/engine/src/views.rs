@@ -85,7 +85,7 @@ impl Platform {
         let (view, key) = (view.to_string(), key.to_string());
         blocking(move || {
             let schema = store.schema();
-            let stream::OutputKey::Columns(columns) = store.key() else {
+            let graph::OutputKey::Columns(columns) = store.key() else {
                 return Err(Error::invalid(format!("view '{view}' has no key"))
                     .hint("its rows have no identity; filter with ?column=value"));
             };

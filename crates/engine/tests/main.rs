@@ -3,4 +3,5 @@
 //! child that ends at a fail point (`common::fail_point`), then opens what the child left.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod parity;
 mod platform;

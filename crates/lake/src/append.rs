@@ -15,6 +15,8 @@ use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::table::state::DeltaTableState;
 use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
@@ -40,7 +42,17 @@ impl Lake {
     ///
     /// The table is created with the declared columns (hidden ones may be among them); new ones are
     /// added, and wider types taken over. After an error the same call may be repeated.
-    pub async fn append(
+    pub fn append<'a>(
+        &'a self,
+        topic: &'a str,
+        declared: &'a Declared,
+        batches: Vec<RecordBatch>,
+        ranges: &'a [Range],
+    ) -> BoxFuture<'a, Result<Appended>> {
+        self.append_once(topic, declared, batches, ranges).boxed()
+    }
+
+    async fn append_once(
         &self,
         topic: &str,
         declared: &Declared,

@@ -7,6 +7,8 @@ use std::io;
 use std::path::Path;
 
 use common::{Error, Result};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::lake::{Lake, Table};
@@ -22,7 +24,11 @@ pub struct Checked {
 
 impl Lake {
     /// Checks the tables in a local folder, which need not exist.
-    pub async fn check(location: &str, base: &Path) -> Result<Checked> {
+    pub fn check<'a>(location: &'a str, base: &'a Path) -> BoxFuture<'a, Result<Checked>> {
+        Self::check_all(location, base).boxed()
+    }
+
+    async fn check_all(location: &str, base: &Path) -> Result<Checked> {
         let mut checked = Checked::default();
         let root = files::folder(location, base)?;
         let failed = |e| Error::io(format!("cannot read '{}'", root.display()), e);

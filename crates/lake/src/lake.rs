@@ -17,6 +17,8 @@ use deltalake_core::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::table::state::DeltaTableState;
 use deltalake_core::{DeltaTableBuilder, DeltaTableError};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use url::Url;
 
 use crate::exact::Exact;
@@ -77,16 +79,33 @@ impl Lake {
     }
 
     /// Next offset of each partition that is not archived yet; empty without a table.
-    pub async fn archived(&self, topic: &str) -> Result<BTreeMap<Partition, Offset>> {
-        let opened = self.table(topic)?.refresh().await?;
-        Ok(opened.map(|o| o.archived.next.clone()).unwrap_or_default())
+    pub fn archived<'a>(
+        &'a self,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<BTreeMap<Partition, Offset>>> {
+        Box::pin(async move {
+            let opened = self.table(topic)?.refresh().await?;
+            Ok(opened.map(|o| o.archived.next.clone()).unwrap_or_default())
+        })
     }
 
     /// The table as of now, with the offsets of the same version; none without a table.
     ///
     /// The provider has the declared columns and the hidden ones, of exactly these types: a column
     /// that the table does not have has its default.
-    pub async fn snapshot(&self, topic: &str, declared: &Declared) -> Result<Option<LakeSnapshot>> {
+    pub fn snapshot<'a>(
+        &'a self,
+        topic: &'a str,
+        declared: &'a Declared,
+    ) -> BoxFuture<'a, Result<Option<LakeSnapshot>>> {
+        self.open_snapshot(topic, declared).boxed()
+    }
+
+    async fn open_snapshot(
+        &self,
+        topic: &str,
+        declared: &Declared,
+    ) -> Result<Option<LakeSnapshot>> {
         let table = self.table(topic)?;
         let Some(opened) = table.refresh().await? else { return Ok(None) };
         let scan = table.scan(&opened, &self.session).await?;
@@ -101,14 +120,16 @@ impl Lake {
     }
 
     /// Removes a topic's table with all its files; succeeds without one.
-    pub async fn drop_table(&self, topic: &str) -> Result<()> {
-        let table = self.table(topic)?;
-        let _one = table.appending.lock().await;
-        lock(&self.tables).remove(topic);
-        let dir = table.dir.clone();
-        let removed = blocking(move || files::remove(&dir)).await;
-        *lock(&table.opened) = None;
-        removed
+    pub fn drop_table<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let table = self.table(topic)?;
+            let _one = table.appending.lock().await;
+            lock(&self.tables).remove(topic);
+            let dir = table.dir.clone();
+            let removed = blocking(move || files::remove(&dir)).await;
+            *lock(&table.opened) = None;
+            removed
+        })
     }
 
     pub(crate) fn table(&self, topic: &str) -> Result<Arc<Table>> {

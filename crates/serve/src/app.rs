@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::Config;
 use engine::Platform;
+pub use kafka::{PERMIT_BYTES as BODY_PERMIT_BYTES, permits, permits_of};
 use tokio::sync::{Mutex as TaskMutex, Semaphore, watch};
 
 use crate::pgwire::Limits as PgLimits;
@@ -15,8 +16,6 @@ use crate::pgwire::Limits as PgLimits;
 const BODIES_TOGETHER: u64 = 8;
 /// hyper takes no smaller limit.
 const HEAD_BYTES_MIN: usize = 8 << 10;
-/// Granularity of that account.
-pub const BODY_PERMIT_BYTES: usize = 64 << 10;
 
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
@@ -46,13 +45,6 @@ pub struct Limits {
     pub answer_bytes_max: usize,
     pub http: HttpLimits,
     pub pg: PgLimits,
-    pub kafka_connections: usize,
-    /// Memory of records that are not taken yet, likewise.
-    pub kafka_answers: Arc<Semaphore>,
-    pub kafka_write_timeout: Duration,
-    pub kafka_request_bytes_max: usize,
-    pub kafka_auto_create: bool,
-    pub kafka_partitions: u32,
 }
 
 /// What a connection of HTTP may take, and how long.
@@ -79,7 +71,7 @@ pub struct Counters {
     pub in_flight: AtomicU64,
     pub streams: AtomicU64,
     pub pg_connections: AtomicU64,
-    pub kafka_connections: AtomicU64,
+    pub kafka_connections: Arc<AtomicU64>,
     pub panics: AtomicU64,
     requests: Mutex<Requests>,
 }
@@ -100,29 +92,10 @@ impl App {
             answer_bytes_max: config.query_answer_bytes_max.0 as usize,
             http: http_limits(config),
             pg: pg_limits(config),
-            kafka_answers: permits(config.kafka_answers_bytes_max.0),
-            kafka_write_timeout: config.kafka_write_timeout.to_std(),
-            kafka_connections: config.kafka_connections_max.max(1) as usize,
-            // A request that could never be granted its memory would wait for ever.
-            kafka_request_bytes_max: (config.kafka_request_bytes_max.0 as usize)
-                .min(bodies * BODY_PERMIT_BYTES),
-            kafka_auto_create: config.kafka_auto_create_topics,
-            kafka_partitions: config.kafka_partitions.max(1),
         };
         let counters = Arc::new(Counters::default());
         App { platform, limits, counters, status: Arc::default(), stopping }
     }
-}
-
-/// An account of so many bytes.
-fn permits(bytes: u64) -> Arc<Semaphore> {
-    let permits = (bytes as usize / BODY_PERMIT_BYTES + 1).min(Semaphore::MAX_PERMITS);
-    Arc::new(Semaphore::new(permits))
-}
-
-/// Permits for so many bytes; none for what is too small to be counted.
-pub fn permits_of(bytes: usize) -> u32 {
-    u32::try_from(bytes / BODY_PERMIT_BYTES).unwrap_or(u32::MAX)
 }
 
 fn http_limits(config: &Config) -> HttpLimits {

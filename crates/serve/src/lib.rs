@@ -7,7 +7,6 @@ mod body;
 mod console;
 mod guard;
 mod http;
-mod kafka;
 mod listeners;
 mod pgwire;
 mod problem;
@@ -40,6 +39,7 @@ pub async fn run(
 ) -> Result<()> {
     let (stop, stopping) = watch::channel(false);
     let app = App::new(platform.clone(), &listeners.config, stopping.clone());
+    let kafka_limits = kafka::Limits::new(&listeners.config, app.limits.bodies.clone());
     let router = rest::router(app.clone());
     let mut http = tokio::spawn(http::serve(app.clone(), listeners.http, router));
     let pg = listeners.pg.map(|socket| {
@@ -47,7 +47,11 @@ pub async fn run(
         tokio::spawn(pgwire::serve(app, socket, stopping.clone()))
     });
     let kafka = listeners.kafka.map(|socket| {
-        let app = app.clone();
+        let app = kafka::App {
+            platform: app.platform.clone(),
+            limits: kafka_limits,
+            connections: app.counters.kafka_connections.clone(),
+        };
         tokio::spawn(kafka::serve(app, socket, listeners.kafka_security, stopping.clone()))
     });
     tokio::select! {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::{Config, Error, Kind, Result};
 use tokio::net::TcpListener;
 
-use crate::kafka::Security;
+use kafka::Security;
 
 /// Open sockets of the doors.
 pub struct Listeners {

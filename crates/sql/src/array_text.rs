@@ -3,18 +3,19 @@
 //! ARRAY with each item cast. Spark has no cast from text to array, so no text loses a meaning.
 
 use std::iter::Peekable;
-use std::ops::ControlFlow;
 use std::str::Chars;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, CastKind, DataType, Expr, Value, VisitMut, visit_expressions_mut,
+    Array, ArrayElemTypeDef, CastKind, DataType, Expr, Value, VisitMut,
 };
+
+use crate::walk;
 
 /// Dimensions of an array that is written as a text; with more it is no array.
 const DEPTH_MAX: usize = 6;
 
 pub(crate) fn spell_out<T: VisitMut>(node: &mut T) {
-    let _ = visit_expressions_mut(node, |e| {
+    walk::each_expression(node, &mut |e| {
         if let Expr::Cast { expr, data_type, .. } = e
             && let Expr::Value(value) = &**expr
             && let Value::SingleQuotedString(text) = &value.value
@@ -22,7 +23,6 @@ pub(crate) fn spell_out<T: VisitMut>(node: &mut T) {
         {
             **expr = array;
         }
-        ControlFlow::<()>::Continue(())
     });
 }
 

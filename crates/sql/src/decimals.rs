@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Datum, Decimal128Array, Int64Array};
 use datafusion::arrow::datatypes::{DataType, Decimal128Type, DecimalType, i256};
 use datafusion::logical_expr::Operator;
-use stream::exact::{decimal_text, divide_half_up};
+use graph::exact::{decimal_text, divide_half_up};
 
 const MAX_PRECISION: i32 = 38;
 /// When digits have to go, this many behind the point stay as long as possible.

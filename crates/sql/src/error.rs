@@ -5,13 +5,13 @@
 use std::error::Error as StdError;
 use std::ops::Range;
 
-use common::{Error, Kind, Place};
+use common::{Error, Kind};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 
 use crate::error_text::{Spot, Told, between, last_part, tell, tidy};
 use crate::functions;
-use crate::plan::Source;
+use crate::plan::{PlaceOf, Source};
 use crate::tokens::Tok;
 
 /// Arrow puts these before its messages.
@@ -20,10 +20,10 @@ const PREFIXED: [&str; 4] =
 
 /// An error of planning or running a query whose text is known. `place(0..0)` tells where the
 /// query begins.
-pub fn error(e: DataFusionError, place: impl Fn(Range<usize>) -> Place + Send + Sync) -> Error {
+pub fn error(e: DataFusionError, place: &PlaceOf<'_>) -> Error {
     let start = place(0..0);
     let rest = start.text.get(start.span.start..).unwrap_or("");
-    let source = Source::new(rest, &place);
+    let source = Source::new(rest, place);
     explain(&e, Some(&source), &[])
 }
 

@@ -18,7 +18,7 @@ use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_na
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature,
 };
-use stream::exact;
+use graph::exact;
 
 /// Of sums on their way; its digits are not looked at.
 const STATE: DataType = DataType::Decimal128(38, 0);

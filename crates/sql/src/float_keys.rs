@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
-use stream::floats;
+use graph::floats;
 
 #[derive(Debug)]
 pub struct FloatKeys;

@@ -8,11 +8,12 @@ use common::Error;
 use datafusion::sql::sqlparser::ast::{
     ExceptSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select,
     SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableFactor, TableWithJoins,
-    VisitMut, VisitorMut, WildcardAdditionalOptions,
+    VisitorMut, WildcardAdditionalOptions,
 };
 
 use crate::plan::Source;
 use crate::references::ident;
+use crate::walk::{self, Flow};
 
 /// What is known of a table in a FROM clause.
 #[derive(Clone, Debug)]
@@ -29,10 +30,7 @@ pub(crate) fn expand(query: &mut Query, tables: &Tables, source: &Source) -> Res
         return Ok(());
     }
     let mut walk = Walk { tables, source, ctes: vec![], made: 0 };
-    match VisitMut::visit(query, &mut walk) {
-        ControlFlow::Break(e) => Err(*e),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    walk::change(query, &mut walk)
 }
 
 struct Walk<'a> {
@@ -54,20 +52,20 @@ struct Factor {
 impl VisitorMut for Walk<'_> {
     type Break = Box<Error>;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Box<Error>> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
         let names = query.with.iter().flat_map(|w| &w.cte_tables).map(|c| ident(&c.alias.name));
         self.ctes.push(names.collect());
         self.body(&mut query.body)
     }
 
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Box<Error>> {
+    fn post_visit_query(&mut self, _: &mut Query) -> Flow {
         self.ctes.pop();
         ControlFlow::Continue(())
     }
 }
 
 impl Walk<'_> {
-    fn body(&mut self, body: &mut SetExpr) -> ControlFlow<Box<Error>> {
+    fn body(&mut self, body: &mut SetExpr) -> Flow {
         match body {
             SetExpr::Select(select) => match self.select(select) {
                 Ok(()) => ControlFlow::Continue(()),

@@ -17,11 +17,10 @@ use datafusion::logical_expr::{
     Signature, Volatility, binary_expr, cast, lit,
 };
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{
-    self, DateTimeField, Value, VisitMut, visit_expressions_mut,
-};
-use std::ops::ControlFlow;
+use datafusion::sql::sqlparser::ast::{self, DateTimeField, Value, VisitMut};
 use std::sync::Arc;
+
+use crate::walk;
 
 const DAY_US: i64 = 86_400_000_000;
 const DAY_TIME: DataType = DataType::Duration(TimeUnit::Microsecond);
@@ -327,7 +326,7 @@ pub(crate) fn year_month_text(months: i32) -> String {
 /// `INTERVAL '1-2' YEAR TO MONTH` and `INTERVAL '1 02:03:04.5' DAY TO SECOND` as DataFusion's
 /// parser takes them; what is not well formed stays for its error.
 pub(crate) fn spell_out<T: VisitMut>(node: &mut T) {
-    let _ = visit_expressions_mut(node, |e| {
+    walk::each_expression(node, &mut |e| {
         if let ast::Expr::Interval(interval) = e
             && let (Some(first), Some(last)) = (&interval.leading_field, &interval.last_field)
             && let ast::Expr::Value(value) = interval.value.as_mut()
@@ -337,7 +336,6 @@ pub(crate) fn spell_out<T: VisitMut>(node: &mut T) {
             value.value = Value::SingleQuotedString(text);
             (interval.leading_field, interval.last_field) = (None, None);
         }
-        ControlFlow::<()>::Continue(())
     });
 }
 

@@ -2,16 +2,16 @@
 //! `userId` as column of a view or field of a struct by `userid` and `USERID`, if no other has the
 //! same letters. Names that are written as defined go before.
 
-use std::ops::ControlFlow;
-
 use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{Column, DFSchema, DataFusionError, Result, SchemaError, TableReference};
 use datafusion::functions::core::get_field;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, lit};
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast::{self, Ident, Query, visit_expressions_mut};
+use datafusion::sql::sqlparser::ast::{self, Ident, Query};
 use datafusion::sql::sqlparser::tokenizer::Span;
+
+use crate::walk;
 
 /// Fields of structs.
 #[derive(Debug)]
@@ -95,13 +95,10 @@ pub(crate) fn mend(query: &mut Query, e: &DataFusionError) -> bool {
             done = true;
         }
     };
-    let _ = visit_expressions_mut(query, |e| {
-        match e {
-            ast::Expr::Identifier(ident) => mend(ident),
-            ast::Expr::CompoundIdentifier(parts) => parts.iter_mut().for_each(&mut mend),
-            _ => {}
-        }
-        ControlFlow::<()>::Continue(())
+    walk::each_expression(query, &mut |e| match e {
+        ast::Expr::Identifier(ident) => mend(ident),
+        ast::Expr::CompoundIdentifier(parts) => parts.iter_mut().for_each(&mut mend),
+        _ => {}
     });
     done
 }

@@ -4,6 +4,7 @@
 
 pub mod functions;
 pub mod stream_plan;
+pub mod walk;
 pub mod window;
 
 mod alter_topic;

@@ -5,7 +5,7 @@
 
 use std::ops::{ControlFlow, Range};
 
-use common::{Error, Place};
+use common::Error;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
@@ -14,15 +14,17 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr as DfExpr, ExprSchemable, LogicalPlan};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
-    self, CastKind, Expr, LimitClause, Query, Statement, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+    self, CastKind, Expr, LimitClause, Query, Statement, Value, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use crate::dialect::WatershedDialect;
-use crate::plan::{self, Source};
+use crate::plan::{self, PlaceOf, Source};
 use crate::same_names;
+use crate::walk::{self, Flow};
 
 /// What the Postgres protocol can number.
 const PARAMETERS_MAX: usize = 65_535;
@@ -44,19 +46,28 @@ pub struct Prepared {
 }
 
 /// As `plan`, for a query with parameters; `given` are the types that are known already.
-pub async fn prepare(
+pub fn prepare<'a>(
+    state: &'a SessionState,
+    text: &'a str,
+    given: &'a [Option<DataType>],
+    place: &'a PlaceOf<'a>,
+) -> BoxFuture<'a, Result<Prepared, Error>> {
+    prepared(state, text, given, place).boxed()
+}
+
+async fn prepared(
     state: &SessionState,
     text: &str,
     given: &[Option<DataType>],
-    place: impl Fn(Range<usize>) -> Place + Send + Sync,
+    place: &PlaceOf<'_>,
 ) -> Result<Prepared, Error> {
-    let source = Source::new(text, &place);
+    let source = Source::new(text, place);
     let spans = spans(&source, given.len())?;
     let mut query = plan::tree(state, &source).await?;
     same_names::number(&mut query);
     let mut types: Vec<Option<DataType>> = given.to_vec();
     types.resize(spans.len(), None);
-    let _ = Visit::visit(&*query, &mut Hints { types: &mut types });
+    let _ = walk::read(&*query, &mut Hints { types: &mut types });
     if types.iter().any(Option::is_none) {
         infer(state, &query, &mut types).await;
     }
@@ -138,9 +149,9 @@ impl Hints<'_> {
 }
 
 impl Visitor for Hints<'_> {
-    type Break = ();
+    type Break = Box<Error>;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &Query) -> Flow {
         let number = Some(DataType::Int64);
         match &query.limit_clause {
             Some(LimitClause::LimitOffset { limit, offset, .. }) => {
@@ -159,7 +170,7 @@ impl Visitor for Hints<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, e: &Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, e: &Expr) -> Flow {
         if let Expr::Cast { expr, data_type, .. } = e {
             self.set(expr, formats::types::parse(&data_type.to_string()).ok());
         }
@@ -218,7 +229,7 @@ async fn infer(state: &SessionState, query: &Query, types: &mut [Option<DataType
 fn cast(query: &mut Query, types: &[Option<DataType>]) {
     let types: Vec<Option<ast::DataType>> =
         types.iter().map(|t| t.as_ref().and_then(written)).collect();
-    let _ = VisitMut::visit(query, &mut Casts { types });
+    let _ = walk::change(query, &mut Casts { types });
 }
 
 struct Casts {
@@ -226,10 +237,10 @@ struct Casts {
 }
 
 impl VisitorMut for Casts {
-    type Break = ();
+    type Break = Box<Error>;
 
     // After the children: what is put in is not visited again.
-    fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, e: &mut Expr) -> Flow {
         if let Some(Some(data_type)) = index(e).and_then(|i| self.types.get(i)) {
             *e = Expr::Cast {
                 kind: CastKind::Cast,

@@ -12,7 +12,7 @@ use crate::{bind, prepare};
 
 /// Types of the parameters, and of the columns.
 async fn described(sql: &str, given: &[Option<DataType>]) -> String {
-    match prepare(&state().await, sql, given, place(sql)).await {
+    match prepare(&state().await, sql, given, &place(sql)).await {
         Ok(p) => {
             let names = |types: Vec<&DataType>| {
                 types.into_iter().map(sql_name).collect::<Vec<_>>().join(", ")
@@ -28,7 +28,7 @@ async fn described(sql: &str, given: &[Option<DataType>]) -> String {
 async fn values(sql: &str, values: Vec<ScalarValue>) -> String {
     let state = state().await;
     let given: Vec<_> = values.iter().map(|v| Some(v.data_type())).collect();
-    let prepared = prepare(&state, sql, &given, place(sql)).await.unwrap();
+    let prepared = prepare(&state, sql, &given, &place(sql)).await.unwrap();
     let plan = bind(prepared.plan, values).unwrap();
     let physical = state.create_physical_plan(&plan).await.unwrap();
     let types = |s: &datafusion::arrow::datatypes::Schema| {

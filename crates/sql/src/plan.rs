@@ -10,6 +10,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
 use datafusion::sql::sqlparser::tokenizer::Span;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use crate::hidden::{Columns, Tables};
 use crate::tokens::{self, Lines, Tok};
@@ -23,11 +25,14 @@ pub(crate) struct Source<'a> {
     pub text: &'a str,
     pub tokens: Vec<Tok>,
     lines: Lines<'a>,
-    place: &'a (dyn Fn(Range<usize>) -> Place + Send + Sync),
+    place: &'a PlaceOf<'a>,
 }
 
+/// Where a stretch of a text is in what the user wrote.
+pub type PlaceOf<'a> = dyn Fn(Range<usize>) -> Place + Send + Sync + 'a;
+
 impl<'a> Source<'a> {
-    pub fn new(text: &'a str, place: &'a (dyn Fn(Range<usize>) -> Place + Send + Sync)) -> Self {
+    pub fn new(text: &'a str, place: &'a PlaceOf<'a>) -> Self {
         let (tokens, _) = tokens::tokens(&Text::new(None, text));
         Self { text, tokens, lines: Lines::new(text), place }
     }
@@ -102,28 +107,28 @@ fn unqualified(text: &str) -> String {
 
 /// The checked but not yet optimised plan of a query. Tables come from the state's catalog;
 /// `place` says where a stretch of `text` is in what the user wrote.
-pub async fn plan(
-    state: &SessionState,
-    text: &str,
-    place: impl Fn(Range<usize>) -> Place + Send + Sync,
-) -> Result<LogicalPlan, Error> {
-    planned(state, text, &place, |_| {}).await
+pub fn plan<'a>(
+    state: &'a SessionState,
+    text: &'a str,
+    place: &'a PlaceOf<'a>,
+) -> BoxFuture<'a, Result<LogicalPlan, Error>> {
+    planned(state, text, place, |_| {}).boxed()
 }
 
 /// As `plan`, for a query that is only answered: two of its columns may have one name, which
 /// `shown_schema` gives them back.
-pub async fn plan_query(
-    state: &SessionState,
-    text: &str,
-    place: impl Fn(Range<usize>) -> Place + Send + Sync,
-) -> Result<LogicalPlan, Error> {
-    planned(state, text, &place, same_names::number).await
+pub fn plan_query<'a>(
+    state: &'a SessionState,
+    text: &'a str,
+    place: &'a PlaceOf<'a>,
+) -> BoxFuture<'a, Result<LogicalPlan, Error>> {
+    planned(state, text, place, same_names::number).boxed()
 }
 
 async fn planned(
     state: &SessionState,
     text: &str,
-    place: &(dyn Fn(Range<usize>) -> Place + Send + Sync),
+    place: &PlaceOf<'_>,
     last: fn(&mut Query),
 ) -> Result<LogicalPlan, Error> {
     let source = Source::new(text, place);
@@ -177,22 +182,26 @@ async fn in_any_case(
 }
 
 /// As `plan`, for the query of a view: also refuses what cannot be kept up to date.
-pub async fn plan_view(
-    state: &SessionState,
-    text: &str,
-    place: impl Fn(Range<usize>) -> Place + Send + Sync,
-) -> Result<LogicalPlan, Error> {
+pub fn plan_view<'a>(
+    state: &'a SessionState,
+    text: &'a str,
+    place: &'a PlaceOf<'a>,
+) -> BoxFuture<'a, Result<LogicalPlan, Error>> {
+    view(state, text, place).boxed()
+}
+
+async fn view(state: &SessionState, text: &str, place: &PlaceOf<'_>) -> Result<LogicalPlan, Error> {
     if let Ok(query) = parse(text)
         && let Some(name) = view_rules::repeated_name(&query)
     {
-        let source = Source::new(text, &place);
+        let source = Source::new(text, place);
         let mut all = source.tokens.iter().filter(|t| t.is_word(&name));
         let span = all.nth(1).map_or(0..text.len(), |t| t.span.clone());
         return Err(view_rules::repeated(&name).at(source.place(span)));
     }
-    let planned = plan(state, text, &place).await?;
+    let planned = plan(state, text, place).await?;
     crate::view_rules::check(&planned).map_err(|fault| {
-        let source = Source::new(text, &place);
+        let source = Source::new(text, place);
         let span = source.find(&fault.function).unwrap_or(0..text.len());
         fault.error.at(source.place(span))
     })?;

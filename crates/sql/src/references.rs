@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 
 use common::Error;
-use datafusion::sql::sqlparser::ast::{Query, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Query, TableFactor, Visitor};
 
 use crate::Text;
 use crate::tokens::{self, Lines, Tok};
+use crate::walk::{self, Flow};
 
 /// Name and place of each table in the order of the text; a table is named each time it is used.
 pub(crate) fn of_tokens(text: &Text, tokens: &[Tok]) -> Result<Vec<(String, Range<usize>)>, Error> {
@@ -18,7 +19,7 @@ pub(crate) fn of_tokens(text: &Text, tokens: &[Tok]) -> Result<Vec<(String, Rang
 
 pub(crate) fn of_query(text: &str, query: &Query) -> Vec<(String, Range<usize>)> {
     let mut walk = Walk { lines: Lines::new(text), frames: vec![], ctes: vec![], found: vec![] };
-    let _ = query.visit(&mut walk);
+    let _ = walk::read(query, &mut walk);
     walk.found
 }
 
@@ -32,9 +33,9 @@ struct Walk<'a> {
 }
 
 impl Visitor for Walk<'_> {
-    type Break = ();
+    type Break = Box<Error>;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &Query) -> Flow {
         let mut frame = BTreeSet::new();
         let depth = self.frames.len();
         if let Some(with) = &query.with {
@@ -51,7 +52,7 @@ impl Visitor for Walk<'_> {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, query: &Query) -> Flow {
         self.frames.pop();
         if let Some(at) = self.ctes.iter().position(|(q, ..)| std::ptr::eq(*q, query)) {
             let (_, name, depth) = self.ctes.remove(at);
@@ -62,7 +63,7 @@ impl Visitor for Walk<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         let TableFactor::Table { name, args: None, .. } = factor else {
             return ControlFlow::Continue(());
         };

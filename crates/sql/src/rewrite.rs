@@ -7,21 +7,18 @@ use common::Error;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
     FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Spanned, Subscript,
-    TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
-    visit_expressions_mut,
+    TableFactor, TableWithJoins, Value, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::functions::time_zones::AT_TIME_ZONE;
 use crate::plan::Source;
 use crate::references::ident;
+use crate::walk::{self, Flow};
 use crate::{array_text, intervals, spark_names};
 
 /// What the parser takes and nothing here can do.
 pub(crate) fn refuse(query: &Query, source: &Source) -> Result<(), Error> {
-    match query.visit(&mut Refuse { source }) {
-        ControlFlow::Break(e) => Err(*e),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    walk::read(query, &mut Refuse { source })
 }
 
 struct Refuse<'a> {
@@ -29,7 +26,7 @@ struct Refuse<'a> {
 }
 
 impl Refuse<'_> {
-    fn no(&self, message: &str, hint: &str, word: &str) -> ControlFlow<Box<Error>> {
+    fn no(&self, message: &str, hint: &str, word: &str) -> Flow {
         let span = self.source.find(word).unwrap_or(0..self.source.text.len());
         let e = Error::unsupported(message).hint(hint).at(self.source.place(span));
         ControlFlow::Break(Box::new(e))
@@ -39,7 +36,7 @@ impl Refuse<'_> {
 impl Visitor for Refuse<'_> {
     type Break = Box<Error>;
 
-    fn pre_visit_expr(&mut self, e: &Expr) -> ControlFlow<Box<Error>> {
+    fn pre_visit_expr(&mut self, e: &Expr) -> Flow {
         if let Expr::Substring { substring_from: None, substring_for: None, shorthand, .. } = e {
             let name = if *shorthand { "substr" } else { "substring" };
             let e = Error::invalid(format!("{name}() takes 2 or 3 arguments, got 1"));
@@ -49,7 +46,7 @@ impl Visitor for Refuse<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Box<Error>> {
+    fn pre_visit_query(&mut self, query: &Query) -> Flow {
         if matches!(query.body.as_ref(), SetExpr::Insert(_) | SetExpr::Update(_)) {
             return self.no("events are never changed", "send a new event", "insert");
         }
@@ -66,7 +63,7 @@ impl Visitor for Refuse<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Box<Error>> {
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         match factor {
             TableFactor::Table { sample: Some(_), .. }
             | TableFactor::Derived { sample: Some(_), .. } => {
@@ -96,7 +93,7 @@ pub(crate) fn expressions<T: VisitMut>(node: &mut T) {
 
 /// `1.5` is a decimal and `1.5e0` a double.
 fn doubles<T: VisitMut>(node: &mut T) {
-    let _ = visit_expressions_mut(node, |e| {
+    walk::each_expression(node, &mut |e| {
         if let Expr::Value(v) = e
             && let Value::Number(n, _) = &v.value
             && n.contains(['e', 'E'])
@@ -110,18 +107,16 @@ fn doubles<T: VisitMut>(node: &mut T) {
                 format: None,
             };
         }
-        ControlFlow::<()>::Continue(())
     });
 }
 
 /// `t AT TIME ZONE z` as a call; DataFusion's own only gives the time another type.
 fn zones<T: VisitMut>(node: &mut T) {
-    let _ = visit_expressions_mut(node, |e| {
+    walk::each_expression(node, &mut |e| {
         if let Expr::AtTimeZone { timestamp, time_zone } = e {
             let args = [timestamp, time_zone].map(|e| e.as_ref().clone());
             *e = spark_names::call(AT_TIME_ZONE, args);
         }
-        ControlFlow::<()>::Continue(())
     });
 }
 
@@ -138,10 +133,7 @@ pub(crate) const DATE_PARTS: [(&str, &str); 8] = [
 ];
 
 fn date_parts<T: VisitMut>(node: &mut T) {
-    let _ = visit_expressions_mut(node, |e| {
-        date_part(e);
-        ControlFlow::<()>::Continue(())
-    });
+    walk::each_expression(node, &mut date_part);
 }
 
 fn date_part(e: &mut Expr) {
@@ -159,7 +151,7 @@ fn date_part(e: &mut Expr) {
 
 /// Columns that are not named get their text as name; DataFusion's would show its own notation.
 pub(crate) fn name_columns(query: &mut Query, source: &Source) {
-    let _ = VisitMut::visit(query, &mut NameColumns { source });
+    let _ = walk::change(query, &mut NameColumns { source });
 }
 
 struct NameColumns<'a> {
@@ -167,9 +159,9 @@ struct NameColumns<'a> {
 }
 
 impl VisitorMut for NameColumns<'_> {
-    type Break = ();
+    type Break = Box<Error>;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
         self.body(&mut query.body);
         ControlFlow::Continue(())
     }

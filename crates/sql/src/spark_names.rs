@@ -2,17 +2,15 @@
 //! to the syntax tree, so that each function is a line here. Those that need code of their own
 //! are in `functions/`.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident,
     ObjectName, OrderByExpr, OrderByOptions, TimezoneInfo, UnaryOperator, Value, VisitMut,
-    visit_expressions_mut,
 };
 
 use crate::functions::try_arithmetic;
+use crate::walk;
 
 /// The same function under another name.
 const RENAMED: [(&str, &str); 22] = [
@@ -95,20 +93,17 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 
 /// Operators and functions of Spark.
 pub(crate) fn resolve<T: VisitMut>(node: &mut T) {
-    let _ = visit_expressions_mut(node, |e| {
-        match e {
-            Expr::RLike { negated, expr, pattern, .. } => {
-                let like = call("regexp_like", [expr.as_ref().clone(), pattern.as_ref().clone()]);
-                *e = if *negated { not(like) } else { like };
-            }
-            Expr::Function(f) => {
-                if let Some(meant) = function(f) {
-                    *e = meant;
-                }
-            }
-            _ => {}
+    walk::each_expression(node, &mut |e| match e {
+        Expr::RLike { negated, expr, pattern, .. } => {
+            let like = call("regexp_like", [expr.as_ref().clone(), pattern.as_ref().clone()]);
+            *e = if *negated { not(like) } else { like };
         }
-        ControlFlow::<()>::Continue(())
+        Expr::Function(f) => {
+            if let Some(meant) = function(f) {
+                *e = meant;
+            }
+        }
+        _ => {}
     });
 }
 

@@ -33,7 +33,7 @@ use datafusion::optimizer::{
 pub struct SourceInfo {
     pub topic: String,
     pub partitions: i32,
-    pub watermark: Option<stream::Watermark>,
+    pub watermark: Option<graph::Watermark>,
 }
 
 /// Plans a query as a stream. `resolve` knows the tables that are topics; views in the query
@@ -42,7 +42,7 @@ pub fn plan(
     state: &SessionState,
     plan: &LogicalPlan,
     resolve: &dyn Fn(&str) -> Option<SourceInfo>,
-) -> Result<stream::Graph> {
+) -> Result<graph::Graph> {
     let analyzed = state
         .analyzer()
         .execute_and_check(plan.clone(), state.config_options(), |_, _| {})
@@ -68,13 +68,10 @@ fn graph(
     analyzed: LogicalPlan,
     rules: Rules,
     resolve: &dyn Fn(&str) -> Option<SourceInfo>,
-) -> Result<stream::Graph> {
+) -> Result<graph::Graph> {
     let optimized =
         Optimizer::with_rules(rules).optimize(analyzed, state, |_, _| {}).map_err(plan_error)?;
-    let graph = build::Builder::new(state, resolve).graph(&optimized)?;
-    // Says now, not when the first event comes, if a type can't be kept in state.
-    stream::Job::new(&graph)?;
-    Ok(graph)
+    build::Builder::new(state, resolve).graph(&optimized)
 }
 
 /// DataFusion's rules less those that make plans for one run over finite input: limits pushed

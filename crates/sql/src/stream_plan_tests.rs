@@ -15,7 +15,8 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
-use stream::{Checkpoint, Delta, Graph, Job, LateRow, OutputKey, Sealed};
+use graph::{Checkpoint, Delta, Graph, OutputKey};
+use stream::{Job, LateRow, Sealed};
 
 use super::{SourceInfo, plan};
 use crate::{SessionOptions, batch_state};
@@ -108,7 +109,7 @@ fn topics() -> [(&'static str, i32); 2] {
 
 fn resolve(name: &str) -> Option<SourceInfo> {
     let (topic, partitions) = topics().into_iter().find(|(t, _)| *t == name)?;
-    let watermark = stream::Watermark { column: "at".into(), delay_us: 30_000_000 };
+    let watermark = graph::Watermark { column: "at".into(), delay_us: 30_000_000 };
     Some(SourceInfo { topic: topic.into(), partitions, watermark: Some(watermark) })
 }
 
@@ -133,7 +134,7 @@ fn context(tables: &BTreeMap<&str, Vec<RecordBatch>>) -> SessionContext {
 async fn logical(ctx: &SessionContext, sql: &str) -> common::Result<LogicalPlan> {
     let text: Arc<str> = sql.into();
     let place = |span| common::Place { file: None, text: text.clone(), span };
-    crate::plan(&ctx.state(), sql, place).await
+    crate::plan(&ctx.state(), sql, &place).await
 }
 
 async fn graph(sql: &str) -> common::Result<Graph> {

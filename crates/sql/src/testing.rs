@@ -60,8 +60,8 @@ pub fn place(text: &str) -> impl Fn(std::ops::Range<usize>) -> Place + Send + Sy
 type Rows = (datafusion::arrow::datatypes::SchemaRef, Vec<RecordBatch>);
 
 pub async fn run(state: &SessionState, sql: &str) -> Result<Rows, Error> {
-    let logical = plan(state, sql, place(sql)).await?;
-    let fault = |e| crate::error(e, place(sql));
+    let logical = plan(state, sql, &place(sql)).await?;
+    let fault = |e| crate::error(e, &place(sql));
     let physical = state.create_physical_plan(&logical).await.map_err(fault)?;
     let schema = physical.schema();
     Ok((schema, collect(physical, state.task_ctx()).await.map_err(fault)?))

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use common::Error;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExceptSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
     OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
@@ -15,9 +16,10 @@ use datafusion::sql::sqlparser::ast::{
 use crate::hidden::{Tables, constraint, last_ident, plain};
 use crate::references::ident;
 use crate::spark_names::{binary, call};
+use crate::walk::{self, Flow};
 
 pub(crate) fn write_out(query: &mut Query, tables: &Tables) {
-    let _ = VisitMut::visit(query, &mut Walk { tables, ctes: vec![], made: 0 });
+    let _ = walk::change(query, &mut Walk { tables, ctes: vec![], made: 0 });
 }
 
 struct Walk<'a> {
@@ -42,9 +44,9 @@ struct Side {
 }
 
 impl VisitorMut for Walk<'_> {
-    type Break = ();
+    type Break = Box<Error>;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
         let ctes = query.with.iter().flat_map(|w| &w.cte_tables);
         let columns = |c: &datafusion::sql::sqlparser::ast::Cte| match c.alias.columns.is_empty() {
             true => columns_of(&c.query),
@@ -66,7 +68,7 @@ impl VisitorMut for Walk<'_> {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _: &mut Query) -> Flow {
         self.ctes.pop();
         ControlFlow::Continue(())
     }
@@ -326,7 +328,7 @@ fn rest_of(f: &Factor, without: &[&String], star: &WildcardAdditionalOptions) ->
 /// may have columns of that name. Whether there was one.
 fn replace<T: VisitMut>(node: &mut T, shared: &[(String, Expr)]) -> bool {
     let mut replacing = Replace { shared, depth: 0, done: false };
-    let _ = VisitMut::visit(node, &mut replacing);
+    let _ = walk::change(node, &mut replacing);
     replacing.done
 }
 
@@ -337,19 +339,19 @@ struct Replace<'a> {
 }
 
 impl VisitorMut for Replace<'_> {
-    type Break = ();
+    type Break = Box<Error>;
 
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, _: &mut Query) -> Flow {
         self.depth += 1;
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _: &mut Query) -> Flow {
         self.depth -= 1;
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, e: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, e: &mut Expr) -> Flow {
         if let Expr::Identifier(name) = e
             && self.depth == 0
             && let Some((_, value)) = self.shared.iter().find(|(n, _)| *n == ident(name))

@@ -38,7 +38,7 @@ async fn a_view_is_the_same_on_every_run() {
           approx_distinct() cannot stand in a view: engines approximate in different ways (use the exact function)",
         ),
     ] {
-        let got = plan_view(&state, sql, place(sql))
+        let got = plan_view(&state, sql, &place(sql))
             .await
             .map_or_else(|e| rendered(&e), |_| String::new());
         assert_eq!(got, want, "{sql}");

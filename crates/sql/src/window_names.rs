@@ -8,30 +8,17 @@ use common::{Error, units};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
     Ident, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, Spanned, Subscript, Value,
-    VisitMut, VisitorMut, visit_expressions, visit_expressions_mut,
+    VisitorMut,
 };
 
 use crate::plan::Source;
 use crate::references::ident;
+use crate::walk::{self, Flow};
 use crate::window::{SESSION_WINDOW, WINDOW};
 
 pub(crate) fn resolve(query: &mut Query, source: &Source) -> Result<(), Error> {
-    let mut fault: Option<Error> = None;
-    let _ = visit_expressions_mut(query, |e| match call(e, source) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(e) => {
-            fault = Some(e);
-            ControlFlow::Break(())
-        }
-    });
-    if let Some(e) = fault {
-        return Err(e);
-    }
-    let mut walk = Walk { source };
-    match VisitMut::visit(query, &mut walk) {
-        ControlFlow::Break(e) => Err(*e),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    walk::expressions(query, &mut |e| call(e, source))?;
+    walk::change(query, &mut Walk { source })
 }
 
 fn function_name(f: &Function) -> Option<String> {
@@ -48,18 +35,14 @@ fn is_window(e: &Expr) -> bool {
 
 /// Is the name that of a column in the expression?
 fn mentions(e: &Expr, name: &str) -> bool {
-    let found = visit_expressions(e, |e| {
+    walk::any_expression(e, &mut |e| {
         let first = match e {
             Expr::Identifier(i) => Some(i),
             Expr::CompoundIdentifier(parts) => parts.first(),
             _ => None,
         };
-        match first.is_some_and(|i| ident(i) == name) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
-    });
-    found.is_break()
+        first.is_some_and(|i| ident(i) == name)
+    })
 }
 
 /// Aliases become `window`, durations are checked, `call.start` becomes a subscript.
@@ -118,7 +101,7 @@ struct Walk<'a> {
 impl VisitorMut for Walk<'_> {
     type Break = Box<Error>;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Box<Error>> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
         let SetExpr::Select(select) = query.body.as_mut() else {
             return self.others(&mut query.body);
         };
@@ -138,7 +121,7 @@ impl VisitorMut for Walk<'_> {
 }
 
 impl Walk<'_> {
-    fn others(&mut self, body: &mut SetExpr) -> ControlFlow<Box<Error>> {
+    fn others(&mut self, body: &mut SetExpr) -> Flow {
         match body {
             SetExpr::Select(select) => match self.select(select) {
                 Ok(_) => ControlFlow::Continue(()),
@@ -245,23 +228,21 @@ impl Names {
     }
 
     fn replace(&self, e: &mut Expr) {
-        let _ = visit_expressions_mut(e, |e| {
+        walk::each_expression(e, &mut |e| {
             if self.whole(e) {
                 *e = self.call.clone();
             } else if let Some(field) = self.part(e) {
                 *e = self.field(&field);
             }
-            ControlFlow::<()>::Continue(())
         });
     }
 
     /// In ORDER BY a plain name is that of an output column already.
     fn replace_parts(&self, e: &mut Expr) {
-        let _ = visit_expressions_mut(e, |e| {
+        walk::each_expression(e, &mut |e| {
             if let Some(field) = self.part(e) {
                 *e = self.field(&field);
             }
-            ControlFlow::<()>::Continue(())
         });
     }
 

@@ -9,8 +9,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow::record_batch::RecordBatch;
 use common::{Error, Result};
-
-use crate::checkpoint::REBUILD;
+use graph::REBUILD;
 
 const PART: u8 = 0;
 const FULL: u8 = 1;

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use common::{Epoch, Error, Result};
+use graph::{Checkpoint, Delta, REBUILD, Stored};
 use kv::{Batch, Kv};
 
-use crate::checkpoint::{REBUILD, Stored};
-use crate::{Checkpoint, Delta, ipc};
+use crate::ipc;
 
 /// Name of the keyspace that holds the state of all pipelines.
 pub const KEYSPACE: &str = "state";

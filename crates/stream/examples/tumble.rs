@@ -16,6 +16,7 @@ use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::prelude::{cast, col};
+use graph::*;
 use stream::*;
 
 const BATCH: usize = 8192;

@@ -15,8 +15,8 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::DataType;
 use common::Result;
 
-use crate::graph::Call;
 use crate::multiset::Multiset;
+use graph::Call;
 
 /// A batch of arguments on its way into groups.
 pub(crate) struct Input<'a> {

@@ -16,12 +16,12 @@ use common::{Error, Result};
 use crate::accumulators::{self, Accumulator, Input, Kept};
 use crate::calc::{evaluate, truth};
 use crate::change::Change;
-use crate::error;
-use crate::graph::{Aggregate, Expr, Key, KeyWindow, WindowPart};
 use crate::group_index::GroupIndex;
 use crate::operator::{Operator, Out, Size};
 use crate::rows::{KeyCodec, RowCodec, as_type, micros};
 use crate::snapshot::{Entry, Reader, Writer, bytes};
+use graph::error;
+use graph::{Aggregate, Expr, Key, KeyWindow, WindowPart};
 
 const NONE: u32 = u32::MAX;
 
@@ -29,7 +29,7 @@ const NONE: u32 = u32::MAX;
 const NEVER: i64 = i64::MAX;
 
 struct CallState {
-    args: Vec<crate::graph::Arg>,
+    args: Vec<graph::Arg>,
     filter: Option<Expr>,
     accumulator: Box<dyn Accumulator>,
 }

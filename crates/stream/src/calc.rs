@@ -4,13 +4,13 @@
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::prep_null_mask_filter;
 use common::{Error, Result};
-use datafusion::logical_expr::ColumnarValue;
+use datafusion_expr_common::columnar_value::ColumnarValue;
 
 use crate::change::{Change, nullable};
-use crate::error;
-use crate::graph::{Calc, Expr, Step};
 use crate::operator::{Operator, Out};
 use crate::rows::as_type;
+use graph::error;
+use graph::{Calc, Expr, Step};
 
 pub(crate) struct CalcOp {
     steps: Vec<Step>,

@@ -12,8 +12,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use common::Result;
 use hashbrown::HashMap;
 
-use crate::error;
 use crate::rows::{RowCodec, as_type};
+use graph::error;
 
 /// Rows that came or went.
 #[derive(Clone, Debug)]

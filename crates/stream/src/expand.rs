@@ -5,14 +5,14 @@
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::SchemaRef;
 use common::Result;
-use datafusion::common::ScalarValue;
+use datafusion_common::ScalarValue;
 
 use crate::calc::evaluate;
 use crate::change::{Change, nullable};
-use crate::error;
-use crate::graph::Expand;
 use crate::operator::{Operator, Out};
 use crate::rows::as_type;
+use graph::Expand;
+use graph::error;
 
 pub(crate) struct ExpandOp {
     spec: Expand,

@@ -1,13 +1,11 @@
 //! What a graph does, told to a person: for each operator how it is kept up to date, where its
 //! state lives, and how far that may grow.
 
-use datafusion::common::JoinType;
+use datafusion_common::JoinType;
 
 use crate::accumulators::{Kept, kept};
 use crate::aggregate::closing_key;
-use crate::graph::{
-    Aggregate, Graph, Join, Key, Node, NodeKind, OutputKey, Over, Source, Step, TopN,
-};
+use graph::{Aggregate, Graph, Join, Key, Node, NodeKind, OutputKey, Over, Source, Step, TopN};
 
 /// A line of `EXPLAIN`.
 #[derive(Clone, Debug, PartialEq, Eq)]

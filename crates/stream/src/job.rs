@@ -12,11 +12,8 @@ use common::{Error, Kind, Offset, Partition, Result};
 use crate::aggregate::AggregateOp;
 use crate::calc::CalcOp;
 use crate::change::{Change, consolidate};
-use crate::digest::POSITIONS;
-use crate::error;
 use crate::expand::ExpandOp;
 use crate::explain::title;
-use crate::graph::{Graph, Node, NodeKind, OutputKey, Source};
 use crate::join::{JoinOp, NotInOp};
 use crate::late::{self, LateRows};
 use crate::operator::{Operator, Out};
@@ -27,9 +24,9 @@ use crate::top_n::TopNOp;
 use crate::union::UnionAll;
 use crate::unnest::UnnestOp;
 use crate::watermark::{self, TopicTime};
-
-/// Number under which offsets and watermarks are saved; operators have those of their sub-plans.
-pub const TIME_OPERATOR: u32 = u32::MAX;
+use graph::error;
+use graph::{Graph, Node, NodeKind, OutputKey, Source};
+use graph::{POSITIONS, TIME_OPERATOR};
 
 /// What one epoch may give. More is an error that fewer rows may mend.
 const OUTPUT_BYTES_MAX: usize = 512 << 20;
@@ -61,7 +58,7 @@ pub struct OperatorStats {
 /// One epoch of a job, to be made true in one write.
 #[derive(Clone, Debug)]
 pub struct Sealed {
-    pub deltas: Vec<state::Delta>,
+    pub deltas: Vec<graph::Delta>,
     /// Of the output: no row both comes and goes; rows that go stand before rows that come.
     pub changes: Vec<Change>,
     /// To be read next.
@@ -72,7 +69,6 @@ pub struct Sealed {
     /// Rows taken in this epoch.
     pub rows_in: u64,
     pub state_bytes: usize,
-    pub operators: Vec<OperatorStats>,
     /// The deltas are all there is to keep: what is stored under other numbers goes.
     pub renumbered: bool,
 }
@@ -151,8 +147,8 @@ impl Job {
     /// them; those of the checkpoint have to agree.
     pub fn restore(
         graph: &Graph,
-        checkpoint: &state::Checkpoint,
-        deltas: impl IntoIterator<Item = state::Delta>,
+        checkpoint: &graph::Checkpoint,
+        deltas: impl IntoIterator<Item = graph::Delta>,
     ) -> Result<Job> {
         let mut job = Job::new(graph)?;
         let of_epoch =
@@ -167,7 +163,7 @@ impl Job {
         Ok(job)
     }
 
-    fn take_up(&mut self, graph: &Graph, delta: state::Delta) -> Result<()> {
+    fn take_up(&mut self, graph: &Graph, delta: graph::Delta) -> Result<()> {
         if delta.operator == TIME_OPERATOR {
             return watermark::load(&mut self.topics, &delta.batch);
         }
@@ -404,15 +400,14 @@ impl Job {
             }
             let batch = operator.delta(full)?;
             let operator = self.ids[node];
-            deltas.extend(batch.map(|batch| state::Delta { operator, batch, full }));
+            deltas.extend(batch.map(|batch| graph::Delta { operator, batch, full }));
         }
         if full || self.topics.values().any(|t| t.changed) {
             let batch = watermark::save(&self.topics)?;
-            deltas.push(state::Delta { operator: TIME_OPERATOR, batch, full: true });
+            deltas.push(graph::Delta { operator: TIME_OPERATOR, batch, full: true });
             self.topics.values_mut().for_each(|t| t.changed = false);
         }
         let changes = self.changes()?;
-        let operators = self.stats();
         Ok(Sealed {
             deltas,
             changes,
@@ -420,8 +415,7 @@ impl Job {
             watermarks: self.per_partition(|p| p.watermark),
             watermark: self.watermark(),
             rows_in: std::mem::take(&mut self.rows_in),
-            state_bytes: operators.iter().map(|o| o.state_bytes).sum(),
-            operators,
+            state_bytes: self.state_bytes(),
             renumbered,
         })
     }
@@ -471,6 +465,10 @@ impl Job {
             .flat_map(|(name, t)| t.partitions.iter().map(move |(p, s)| (name, p, s)))
             .filter_map(|(name, p, s)| Some(((name.clone(), *p), value(s)?)))
             .collect()
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.nodes.iter().filter_map(|n| Some(n.operator.as_ref()?.size().bytes)).sum()
     }
 
     pub fn stats(&self) -> Vec<OperatorStats> {

@@ -6,9 +6,9 @@ use arrow::array::RecordBatch;
 use common::Result;
 
 use crate::aggregate::{WindowEnds, closing_key, key_codec, key_columns};
-use crate::graph::{Key, KeyWindow};
 use crate::group_index::GroupIndex;
 use crate::rows::KeyCodec;
+use graph::{Key, KeyWindow};
 
 pub(crate) struct Keyed {
     keys: Vec<Key>,

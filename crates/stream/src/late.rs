@@ -11,11 +11,11 @@ use common::{Error, Offset, Result};
 
 use crate::aggregate::WindowEnds;
 use crate::calc::{evaluate, truth};
-use crate::error;
-use crate::graph::{KeyWindow, LateRule, Source, WindowPart};
 use crate::job::LateRow;
 use crate::rows::micros;
 use crate::watermark::Marks;
+use graph::error;
+use graph::{KeyWindow, LateRule, Source, WindowPart};
 
 /// The end of the window of each late row, by row number.
 pub(crate) type LateRows = BTreeMap<usize, i64>;

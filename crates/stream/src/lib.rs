@@ -1,20 +1,14 @@
 //! Continuous operators: what batch would answer, kept up to date as rows come and go. Pure and
-//! synchronous: a `Graph` (made by `sql`) is run by a `Job` (driven by `engine`), which takes
-//! decoded batches and gives changes and state; no I/O, no clock, no threads in here.
-//! Read `graph.rs`, then `job.rs`, then an operator.
-
-pub mod exact;
-pub mod floats;
+//! synchronous: a `graph::Graph` (made by `sql`) is run by a `Job` (driven by `engine`), which
+//! takes decoded batches and gives changes and state; no I/O, no clock, no threads in here.
+//! Read `job.rs`, then an operator.
 
 mod accumulators;
 mod aggregate;
 mod calc;
 mod change;
-mod digest;
-mod error;
 mod expand;
 mod explain;
-mod graph;
 mod group_index;
 mod job;
 mod join;
@@ -33,11 +27,5 @@ mod watermark;
 
 pub use change::{Change, consolidate};
 pub use explain::{ExplainRow, explain};
-pub use graph::{
-    Aggregate, Arg, Calc, Call, Expand, Expr, Graph, GroupingSet, Join, Key, KeyWindow, LateRule,
-    Node, NodeKind, OrderBy, Output, OutputKey, Over, OverCall, Source, Step, TopN, Unnest,
-    UnnestColumn, Watermark, WindowPart,
-};
-pub use job::{Job, LateRow, OperatorStats, Sealed, TIME_OPERATOR};
+pub use job::{Job, LateRow, OperatorStats, Sealed};
 pub use snapshot::STATE_FORMAT;
-pub use state::{Checkpoint, Delta};

@@ -9,14 +9,14 @@ use common::{Error, Result};
 
 use crate::calc::evaluate;
 use crate::change::{Change, consolidate};
-use crate::error;
-use crate::graph::Over;
 use crate::keyed::Keyed;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
 use crate::rows::{RowCodec, as_type};
 use crate::snapshot::{Entry, Reader, Writer};
 use crate::sorted_rows::SortedRows;
+use graph::Over;
+use graph::error;
 
 pub(crate) struct OverOp {
     spec: Over,

@@ -10,7 +10,7 @@ use arrow::row::{RowConverter, RowParser, Rows, SortField};
 use common::{Error, Result};
 use std::sync::Arc;
 
-use crate::{error, floats};
+use graph::{error, floats};
 
 /// Turns columns of fixed types into row bytes and back.
 pub(crate) struct RowCodec {

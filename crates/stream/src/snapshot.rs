@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use common::{Error, Result};
 
-use crate::error;
+use graph::error;
 
 /// Must change whenever the bytes of any state do, also when a text of SQL gets other types;
 /// belongs into the fingerprint of a pipeline.

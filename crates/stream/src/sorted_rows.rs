@@ -6,8 +6,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::row::Rows;
 use common::Result;
 
-use crate::graph::OrderBy;
 use crate::rows::{RowCodec, canonical};
+use graph::OrderBy;
 
 pub(crate) struct SortedRows {
     /// None without an order.

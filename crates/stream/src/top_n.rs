@@ -10,14 +10,14 @@ use common::Result;
 
 use crate::calc::evaluate;
 use crate::change::Change;
-use crate::error;
-use crate::graph::TopN;
 use crate::keyed::Keyed;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
 use crate::rows::as_type;
 use crate::snapshot::{Entry, Reader, Writer, bytes, damaged};
 use crate::sorted_rows::SortedRows;
+use graph::TopN;
+use graph::error;
 
 /// Up to so many rows a partition is saved as one; it is written whole when it changes.
 const FEW: usize = 64;

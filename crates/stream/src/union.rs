@@ -5,9 +5,9 @@ use arrow::datatypes::SchemaRef;
 use common::Result;
 
 use crate::change::{Change, nullable};
-use crate::error;
 use crate::operator::{Operator, Out};
 use crate::rows::as_type;
+use graph::error;
 
 pub(crate) struct UnionAll {
     schema: SchemaRef,

@@ -13,10 +13,10 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use common::{Error, Result};
 
 use crate::change::{Change, nullable};
-use crate::error;
-use crate::graph::{Unnest, UnnestColumn};
 use crate::operator::{Operator, Out};
 use crate::rows::as_type;
+use graph::error;
+use graph::{Unnest, UnnestColumn};
 
 /// Rows that one batch may become.
 const ROWS_MAX: usize = 16 << 20;

@@ -10,10 +10,10 @@ use arrow::compute::max;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use common::{Offset, Partition, Result};
 
-use crate::error;
-use crate::graph::Watermark;
 use crate::rows::micros;
 use crate::snapshot::damaged;
+use graph::Watermark;
+use graph::error;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct PartitionTime {

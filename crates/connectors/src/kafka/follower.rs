@@ -13,48 +13,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 
-use super::{ANSWER_MAX, Cluster};
+use super::{ANSWER_MAX, Cluster, Event, Incoming};
 
 /// New partitions, and the end of the thread, are waited for no longer than this.
 const POLL_MAX: Duration = Duration::from_millis(50);
 /// After something went wrong.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// A record that came.
-#[derive(Debug)]
-pub struct Incoming<'a> {
-    pub topic: &'a str,
-    pub partition: Partition,
-    pub offset: Offset,
-    pub timestamp_ms: i64,
-    pub key: Option<&'a [u8]>,
-    pub value: Option<&'a [u8]>,
-    pub headers: Vec<(&'a str, &'a [u8])>,
-}
-
-/// What the follower has to tell.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Reading (again) begins: at which offset?
-    From {
-        topic: &'a str,
-        partition: Partition,
-        next: &'a mut Offset,
-    },
-    Record(Incoming<'a>),
-    /// Nothing more is at hand: a good moment to let go of what was gathered.
-    Idle,
-    /// Kafka keeps only offsets `kept` of a partition, from the first to before the second: what is
-    /// wanted is not among them. It is asked again where to begin, unless it is to be forgotten.
-    Gone {
-        topic: &'a str,
-        partition: Partition,
-        kept: (Offset, Offset),
-        forget: &'a mut bool,
-    },
-    /// Reading goes on when Kafka answers again.
-    Trouble(Error),
-}
 
 type Wanted = BTreeMap<Arc<str>, BTreeSet<Partition>>;
 

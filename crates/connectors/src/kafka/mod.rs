@@ -1,32 +1,43 @@
 //! A real Kafka, through librdkafka: the `kafka` sink, and what the engine needs to keep its
 //! topics there (`log = "kafka://…"`): topics, a producer, a transactional producer, a follower.
+//! The driver is the feature `kafka`; without it a cluster can be named and not be reached.
 
+#[cfg(not(feature = "kafka"))]
+mod absent;
+#[cfg(feature = "kafka")]
+mod cluster;
+#[cfg(feature = "kafka")]
 mod follower;
+#[cfg(feature = "kafka")]
 mod producer;
+mod record;
 mod sink;
+#[cfg(feature = "kafka")]
 mod transactions;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use common::secret::shown_url;
-use common::{Error, Kind, Result};
+use common::{Error, Result};
 use connector::Outside;
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-pub use follower::{Event, Follower, Incoming};
-pub use producer::{Producer, Ranges, Record, Request};
+#[cfg(not(feature = "kafka"))]
+pub use absent::{Follower, Producer, Request, TransactionalProducer};
+#[cfg(feature = "kafka")]
+pub use follower::Follower;
+#[cfg(feature = "kafka")]
+pub use producer::{Producer, Request};
+pub use record::{Committed, Event, Incoming, Ranges, Record, TopicFacts};
 pub use sink::{SPEC, make};
-pub use transactions::{Committed, TransactionalProducer};
+#[cfg(feature = "kafka")]
+pub use transactions::TransactionalProducer;
 
 /// What a URL of a cluster begins with.
 pub const SCHEME: &str = "kafka://";
 /// For one answer of the cluster.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+#[cfg(feature = "kafka")]
+const ANSWER_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Properties that a sink typed at run time may have. Others name files, programs and libraries
 /// that librdkafka reads, starts and loads.
@@ -54,18 +65,6 @@ pub struct Cluster {
     brokers: String,
     /// Properties of librdkafka, by their names in its manual.
     properties: BTreeMap<String, String>,
-}
-
-/// What a cluster does with the records of a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicFacts {
-    pub partitions: i32,
-    /// Copies of each record; the smallest number over all partitions.
-    pub replicas: usize,
-    /// `min.insync.replicas`, if the cluster tells.
-    pub in_sync_min: Option<usize>,
-    /// `flush.messages` is 1: each record is synced before it is acknowledged.
-    pub is_synced: bool,
 }
 
 impl Cluster {
@@ -124,103 +123,6 @@ impl Cluster {
     pub fn brokers(&self) -> &str {
         &self.brokers
     }
-
-    fn config(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &self.brokers)
-            .set("client.id", "watershed")
-            .set("reconnect.backoff.max.ms", "2000")
-            .set("log_level", "2");
-        for (name, value) in &self.properties {
-            config.set(name, value);
-        }
-        config
-    }
-
-    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
-        self.config().create().map_err(|e| self.failed("connecting", &e))
-    }
-
-    /// Partitions and replicas of a topic; none if the cluster does not have it. Blocks.
-    pub fn topic(&self, name: &str) -> Result<Option<TopicFacts>> {
-        let admin = self.admin()?;
-        // Of all topics: asked for by its name, a missing one may be made.
-        let metadata = admin.inner().fetch_metadata(None, ANSWER_MAX);
-        let metadata = metadata.map_err(|e| self.failed("listing its topics", &e))?;
-        let Some(topic) = metadata.topics().iter().find(|t| t.name() == name) else {
-            return Ok(None);
-        };
-        let partitions = topic.partitions();
-        let replicas = partitions.iter().map(|p| p.replicas().len()).min().unwrap_or(0);
-        let asked = [ResourceSpecifier::Topic(name)];
-        let answer = admin.describe_configs(&asked, &AdminOptions::new());
-        let configs = futures::executor::block_on(answer).ok().and_then(|mut a| a.pop()?.ok());
-        let config = |key| configs.as_ref()?.get(key)?.value.clone();
-        Ok(Some(TopicFacts {
-            partitions: partitions.len() as i32,
-            replicas,
-            in_sync_min: config("min.insync.replicas").and_then(|v| v.parse().ok()),
-            is_synced: config("flush.messages").as_deref() == Some("1"),
-        }))
-    }
-
-    /// Makes a topic, with the cluster's number of replicas. Blocks.
-    pub fn create_topic(
-        &self,
-        name: &str,
-        partitions: i32,
-        configs: &[(&str, String)],
-    ) -> Result<()> {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
-        for (key, value) in configs {
-            topic = topic.set(key, value);
-        }
-        let doing = format!("creating topic '{name}'");
-        let options = AdminOptions::new().operation_timeout(Some(ANSWER_MAX));
-        let admin = self.admin()?;
-        let answer = futures::executor::block_on(admin.create_topics([&topic], &options));
-        for result in answer.map_err(|e| self.failed(&doing, &e))? {
-            match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(self.failed(&doing, &KafkaError::AdminOp(code))),
-            }
-        }
-        Ok(())
-    }
-
-    fn failed(&self, doing: &str, e: &KafkaError) -> Error {
-        let code = e.rdkafka_error_code();
-        let kind = match (e, code) {
-            (KafkaError::ClientConfig(..), _) => Kind::Invalid,
-            (_, Some(RDKafkaErrorCode::UnknownTopicOrPartition)) => Kind::NotFound,
-            (_, Some(RDKafkaErrorCode::MessageSizeTooLarge)) => Kind::TooLarge,
-            (_, Some(RDKafkaErrorCode::PolicyViolation | RDKafkaErrorCode::InvalidConfig)) => {
-                Kind::Invalid
-            }
-            (
-                _,
-                Some(
-                    RDKafkaErrorCode::TopicAuthorizationFailed
-                    | RDKafkaErrorCode::ClusterAuthorizationFailed
-                    | RDKafkaErrorCode::GroupAuthorizationFailed
-                    | RDKafkaErrorCode::SaslAuthenticationFailed
-                    | RDKafkaErrorCode::Authentication,
-                ),
-            ) => Kind::Denied,
-            _ => Kind::Unavailable,
-        };
-        let why = match (e, code) {
-            // The value may be a password, and librdkafka quotes it in its reason.
-            (KafkaError::ClientConfig(_, why, key, value), _) => match value.is_empty() {
-                true => format!("{key}: {why}"),
-                false => format!("{key}: {}", why.replace(value, "***")),
-            },
-            (_, Some(code)) => code.to_string(),
-            _ => e.to_string(),
-        };
-        Error::new(kind, format!("Kafka at {}: {doing}: {why}", self.brokers))
-    }
 }
 
 impl fmt::Debug for Cluster {
@@ -234,11 +136,17 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "kafka")]
+    fn properties_are_librdkafkas() {
+        let c = Cluster::parse("kafka://a:9092,b:9093?linger.ms=3&client.id=x").unwrap();
+        assert_eq!(c.config().get("linger.ms"), Some("3"));
+        assert_eq!(c.config().get("client.id"), Some("x"));
+    }
+
+    #[test]
     fn urls_name_brokers_and_properties() {
         let c = Cluster::parse("kafka://a:9092,b:9093?linger.ms=3&client.id=x").unwrap();
         assert_eq!(c.brokers(), "a:9092,b:9093");
-        assert_eq!(c.config().get("linger.ms"), Some("3"));
-        assert_eq!(c.config().get("client.id"), Some("x"));
         for (url, why) in [
             ("kafka://", "broker without host and port: ''"),
             ("kafka://a:9092,", "broker without host and port: ''"),

@@ -1,6 +1,5 @@
 //! Producers that know when all records of a request are in Kafka, and where.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,22 +10,10 @@ use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::sync::Notify;
 
-use super::{ANSWER_MAX, Cluster};
+use super::{ANSWER_MAX, Cluster, Ranges, Record};
 
 /// While librdkafka's queue is full.
 const FULL_PAUSE: Duration = Duration::from_millis(2);
-
-/// First and last offset of what was sent, by partition.
-pub type Ranges = BTreeMap<Partition, (Offset, Offset)>;
-
-/// A record to be sent.
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    pub timestamp_ms: i64,
-    pub key: Option<&'a [u8]>,
-    pub value: Option<&'a [u8]>,
-    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
-}
 
 /// An idempotent producer, `acks=all`.
 #[derive(Clone)]

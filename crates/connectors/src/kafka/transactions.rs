@@ -11,18 +11,10 @@ use rdkafka::producer::{Producer as _, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::producer::{Deliveries, Request};
-use super::{ANSWER_MAX, Cluster};
+use super::{ANSWER_MAX, Cluster, Committed};
 
 /// A longer transaction is aborted by the cluster, should nobody come back.
 const TRANSACTION_MAX: Duration = Duration::from_secs(60);
-
-/// The last request that is in the topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    pub number: u64,
-    /// What was put down with it.
-    pub note: String,
-}
 
 /// See the module's page. One request at a time.
 pub struct TransactionalProducer {

@@ -16,7 +16,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::sql::sqlparser::ast::{self, SetExpr, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{self, SetExpr, Visitor};
 use datafusion_postgres::arrow_pg::datatypes::df;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
@@ -33,7 +33,7 @@ use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, Type};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::{DfSessionService, Parser, QueryHook};
-use engine::Platform;
+use engine::{Platform, walk};
 use futures::Sink;
 
 use super::errors::{fault, refused};
@@ -96,9 +96,9 @@ impl Library {
         if !statements.is_empty() {
             return Err(fault("42601", "statements are sent one by one"));
         }
-        if answered(&statement) && statement.visit(&mut Writes).is_continue() {
+        if answered(&statement) && walk::read_statement(&statement, &mut Writes).is_ok() {
             let mut placeholders = Placeholders(0);
-            let _ = statement.visit(&mut placeholders);
+            let _ = walk::read_statement(&statement, &mut placeholders);
             super::rewrite::rewrite(&mut statement);
             return Ok(Some((statement, placeholders.0)));
         }
@@ -234,10 +234,13 @@ fn answered(statement: &ast::Statement) -> bool {
 struct Writes;
 
 impl Visitor for Writes {
-    type Break = ();
+    type Break = Box<Error>;
 
-    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
-        if writes(&query.body) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    fn pre_visit_query(&mut self, query: &ast::Query) -> walk::Flow {
+        match writes(&query.body) {
+            true => ControlFlow::Break(Box::new(Error::unsupported("it does more than read"))),
+            false => ControlFlow::Continue(()),
+        }
     }
 }
 
@@ -310,9 +313,9 @@ fn inferred_types(plan: &LogicalPlan) -> PgWireResult<Vec<(usize, Option<DataTyp
 struct Placeholders(usize);
 
 impl Visitor for Placeholders {
-    type Break = ();
+    type Break = Box<Error>;
 
-    fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> ControlFlow<()> {
+    fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> walk::Flow {
         if let ast::Value::Placeholder(name) = &value.value
             && let Some(number) = name.strip_prefix('$').and_then(|n| n.parse().ok())
         {

@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use common::Error;
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, Query, Select,
-    SelectItem, SetExpr, Statement, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
+    SelectItem, SetExpr, Statement, TableFactor, Value, ValueWithSpan, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use engine::walk;
 
 /// Behind the name of a column that another one has already; cut off before it is shown.
 const AGAIN: char = '\u{200b}';
@@ -20,7 +22,7 @@ pub fn shown(name: &str) -> &str {
 }
 
 pub fn rewrite(statement: &mut Statement) {
-    let _ = statement.visit(&mut Subqueries);
+    let _ = walk::change_statement(statement, &mut Subqueries);
     let Statement::Query(query) = statement else { return };
     let nothing = reads_nothing(query);
     let SetExpr::Select(select) = query.body.as_mut() else { return };
@@ -70,10 +72,10 @@ fn name_of(expr: &Expr) -> Option<String> {
 struct Subqueries;
 
 impl VisitorMut for Subqueries {
-    type Break = ();
+    type Break = Box<Error>;
 
     /// pg_catalog is always searched.
-    fn pre_visit_relation(&mut self, name: &mut ObjectName) -> ControlFlow<()> {
+    fn pre_visit_relation(&mut self, name: &mut ObjectName) -> walk::Flow {
         let is_plain = name.0.len() == 1;
         if let Some(ident) = name.0.first().and_then(|p| p.as_ident())
             && is_plain
@@ -84,7 +86,7 @@ impl VisitorMut for Subqueries {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> walk::Flow {
         match expr {
             // ARRAY(SELECT …): of what there is none here (members of roles, options of tables).
             Expr::Function(f)

@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Query, Statement, TableFactor, Visit, Visitor};
+use common::Error;
+use datafusion::sql::sqlparser::ast::{Query, TableFactor, Visitor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use engine::PostgresStatement;
+use engine::{PostgresStatement, walk};
 
 use super::sent::Sent;
 
@@ -88,7 +89,7 @@ fn reads_tables(query: &str) -> bool {
         return false;
     };
     let mut tables = Tables::default();
-    let _ = statements.iter().try_for_each(|s: &Statement| s.visit(&mut tables));
+    let _ = statements.iter().try_for_each(|s| walk::read_statement(s, &mut tables));
     tables.read.difference(&tables.named).next().is_some()
 }
 
@@ -101,15 +102,15 @@ struct Tables {
 }
 
 impl Visitor for Tables {
-    type Break = ();
+    type Break = Box<Error>;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &Query) -> walk::Flow {
         let ctes = query.with.iter().flat_map(|w| &w.cte_tables);
         self.named.extend(ctes.map(|c| c.alias.name.value.to_lowercase()));
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> walk::Flow {
         let TableFactor::Table { name, args: None, .. } = factor else {
             return ControlFlow::Continue(());
         };

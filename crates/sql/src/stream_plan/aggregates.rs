@@ -10,7 +10,7 @@ use datafusion::logical_expr::utils::{grouping_set_to_exprlist, powerset};
 use datafusion::logical_expr::{self as logical, Aggregate, Expr};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::physical_expr::expressions::Column;
-use stream::{Call, GroupingSet, Key, NodeKind};
+use graph::{Call, GroupingSet, Key, NodeKind};
 
 use super::build::{Builder, Part, plain};
 use super::trace::Known;
@@ -46,7 +46,7 @@ impl Builder<'_> {
         let calls = calls.collect::<Result<Vec<_>>>()?;
         // Groups that only come and never change: DISTINCT over rows that only come.
         let append_only = part.append_only && calls.is_empty() && !keys.is_empty();
-        let kind = NodeKind::Aggregate(stream::Aggregate { keys, calls });
+        let kind = NodeKind::Aggregate(graph::Aggregate { keys, calls });
         let node = self.add(kind, vec![input], &plan.schema, append_only);
         Ok(Part { node, schema: plan.schema.clone(), append_only, known })
     }
@@ -77,7 +77,7 @@ impl Builder<'_> {
             window: None,
             text: "grouping set".into(),
         });
-        let kind = NodeKind::Expand(stream::Expand { keys: exprs, sets });
+        let kind = NodeKind::Expand(graph::Expand { keys: exprs, sets });
         let schema = Arc::new(Schema::new(fields));
         Ok(self.add_of(kind, vec![part.node], schema, part.append_only))
     }

@@ -10,7 +10,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{self as logical, Expr, LogicalPlan, TableScan};
 use datafusion::physical_expr::create_physical_expr;
-use stream::{Calc, Key, KeyWindow, LateRule, Node, NodeKind, Source, Step, WindowPart};
+use graph::{Calc, Key, KeyWindow, LateRule, Node, NodeKind, Source, Step, WindowPart};
 
 use super::trace::{Known, Path, base, window_call, window_size};
 use super::{SourceInfo, plan_error, refuse};
@@ -54,18 +54,18 @@ impl<'a> Builder<'a> {
         Self { state, resolve, nodes: vec![], topics: vec![], rules: vec![] }
     }
 
-    pub fn graph(mut self, plan: &LogicalPlan) -> Result<stream::Graph> {
+    pub fn graph(mut self, plan: &LogicalPlan) -> Result<graph::Graph> {
         let part = self.part(plan)?;
         self.finish_topics()?;
         let key = match part.known.key {
-            Some(columns) => stream::OutputKey::Columns(columns),
-            None if part.append_only => stream::OutputKey::Append,
-            None => stream::OutputKey::Rows,
+            Some(columns) => graph::OutputKey::Columns(columns),
+            None if part.append_only => graph::OutputKey::Append,
+            None => graph::OutputKey::Rows,
         };
         let fields = part.schema.fields().iter();
         let fields = fields.map(|f| Field::new(f.name(), f.data_type().clone(), f.is_nullable()));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        Ok(stream::Graph { nodes: self.nodes, output: stream::Output { schema, key } })
+        Ok(graph::Graph { nodes: self.nodes, output: graph::Output { schema, key } })
     }
 
     pub(super) fn part(&mut self, plan: &LogicalPlan) -> Result<Part> {
@@ -117,7 +117,7 @@ impl<'a> Builder<'a> {
         self.nodes.len() - 1
     }
 
-    pub(super) fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<stream::Expr> {
+    pub(super) fn physical(&self, expr: &Expr, schema: &DFSchema) -> Result<graph::Expr> {
         refuse::expression(expr)?;
         create_physical_expr(expr, schema, self.state.execution_props(), &Default::default())
             .map_err(plan_error)
@@ -288,7 +288,7 @@ impl<'a> Builder<'a> {
         };
         let append_only =
             plan.join_type == JoinType::Inner && left.append_only && right.append_only;
-        let kind = NodeKind::Join(stream::Join {
+        let kind = NodeKind::Join(graph::Join {
             kind: plan.join_type,
             left: left_keys,
             right: right_keys,

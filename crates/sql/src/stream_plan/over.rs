@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     self as logical, BinaryExpr, Expr, FetchType, LogicalPlan, Operator, SkipType, SortExpr,
 };
 use datafusion::physical_planner::create_window_expr;
-use stream::{Key, NodeKind, OrderBy, Over, OverCall, TopN};
+use graph::{Key, NodeKind, OrderBy, Over, OverCall, TopN};
 
 use super::build::{Builder, Part, plain, position};
 use super::{plan_error, refuse};

@@ -7,7 +7,7 @@ use common::{Error, Result};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Expr;
-use stream::{KeyWindow, WindowPart};
+use graph::{KeyWindow, WindowPart};
 
 use super::plan_error;
 use crate::window::{BUCKETS, WINDOW, WindowSize};

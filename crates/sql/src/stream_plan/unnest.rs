@@ -5,7 +5,7 @@ use common::Result;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::NullHandling;
 use datafusion::logical_expr as logical;
-use stream::{KeyWindow, NodeKind, UnnestColumn, WindowPart};
+use graph::{KeyWindow, NodeKind, UnnestColumn, WindowPart};
 
 use super::build::{Builder, Part};
 use super::refuse;
@@ -16,7 +16,7 @@ impl Builder<'_> {
         let part = self.part(&plan.input)?;
         let columns = columns(plan)?;
         let known = known(&part.known, &columns);
-        let kind = NodeKind::Unnest(stream::Unnest {
+        let kind = NodeKind::Unnest(graph::Unnest {
             columns,
             null_gives_row: plan.options.null_handling != NullHandling::Drop,
             empty_gives_row: plan.options.null_handling == NullHandling::PreserveAndExpandEmpty,

@@ -9,7 +9,7 @@ use common::Result;
 
 use super::sum::ExactSums;
 use super::{Accumulator, Input};
-use crate::{error, exact};
+use graph::{error, exact};
 
 pub(super) struct AvgDecimal {
     sums: ExactSums,

@@ -6,10 +6,10 @@ use arrow::compute::take;
 use common::Result;
 
 use super::{Accumulator, Input};
-use crate::error;
-use crate::graph::Call;
 use crate::multiset::Multiset;
 use crate::rows::{RowCodec, canonical};
+use graph::Call;
+use graph::error;
 
 pub(super) struct Distinct {
     codec: RowCodec,

@@ -6,13 +6,13 @@ use arrow::array::{ArrayRef, UInt64Array};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::DataType;
 use common::{Error, Result};
-use datafusion::common::ScalarValue;
+use datafusion_common::ScalarValue;
 
 use super::{Accumulator, Input};
-use crate::error;
-use crate::graph::Call;
 use crate::multiset::Multiset;
 use crate::rows::RowCodec;
+use graph::Call;
+use graph::error;
 
 pub(super) struct Fallback {
     call: Call,

@@ -10,10 +10,10 @@ use arrow::datatypes::{
 use common::Result;
 
 use super::{Accumulator, Input};
-use crate::error;
 use crate::multiset::Multiset;
 use crate::rows::RowCodec;
 use crate::snapshot::bytes;
+use graph::error;
 
 pub(super) fn create(
     data_type: &DataType,

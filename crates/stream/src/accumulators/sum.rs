@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use super::{Accumulator, Input};
 use crate::snapshot::bytes;
-use crate::{error, exact};
+use graph::{error, exact};
 
 /// An exact sum and how many values it is of.
 #[derive(Clone, Copy, Default)]

@@ -9,9 +9,9 @@ use common::Result;
 use super::{JoinOp, LEFT, Output};
 use crate::calc::truth;
 use crate::change::Change;
-use crate::error;
-use crate::graph::Expr;
 use crate::operator::Out;
+use graph::Expr;
+use graph::error;
 
 /// How many pairs are asked for at a time.
 const PAIRS: usize = 8192;

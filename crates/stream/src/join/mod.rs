@@ -12,19 +12,19 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use common::{Error, Result};
-use datafusion::common::JoinType;
+use datafusion_common::JoinType;
 
 pub(crate) use not_in::NotInOp;
 
 use crate::aggregate::{WindowEnds, closing_key, key_codec, key_columns};
 use crate::change::Change;
-use crate::error;
-use crate::graph::{Join, Key};
 use crate::group_index::GroupIndex;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
 use crate::rows::{KeyCodec, RowCodec};
 use crate::snapshot::{Entry, Reader, Writer, damaged};
+use graph::error;
+use graph::{Join, Key};
 
 const LEFT: usize = 0;
 const RIGHT: usize = 1;

@@ -9,13 +9,13 @@ use common::{Error, Result};
 
 use crate::aggregate::{key_codec, key_columns};
 use crate::change::Change;
-use crate::error;
-use crate::graph::{Join, Key};
 use crate::group_index::GroupIndex;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
 use crate::rows::{KeyCodec, RowCodec};
 use crate::snapshot::{Entry, Reader, Writer, damaged};
+use graph::error;
+use graph::{Join, Key};
 
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
