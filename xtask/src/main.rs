@@ -7,6 +7,8 @@ mod bench_log;
 mod crash;
 mod docs;
 mod http;
+mod pages;
+mod rooms;
 mod server;
 mod tidy;
 

@@ -13,10 +13,10 @@ const FILE_LINES: usize = 800;
 const FUNCTION_LINES: usize = 70;
 const LINE_COLUMNS: usize = 100;
 
-struct Offence {
-    path: String,
-    rule: &'static str,
-    text: String,
+pub struct Offence {
+    pub path: String,
+    pub rule: &'static str,
+    pub text: String,
 }
 
 pub fn run() -> Result<()> {
@@ -29,6 +29,8 @@ pub fn run() -> Result<()> {
         }
     }
     edges(&mut offences)?;
+    crate::rooms::check(&root(), &tracked()?, &mut offences)?;
+    crate::pages::check(&root(), &tracked()?, &mut offences)?;
     if !crate::docs::fresh()? {
         return Err("docs/reference is stale: run make docs".into());
     }

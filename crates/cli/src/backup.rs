@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use common::{Error, SystemClock};
-use engine::{BackupBy, Platform};
+use engine::{BackupBy, Platform, Principal};
 use serde_json::{Value, json};
 
 use crate::client::Target;
@@ -52,7 +52,10 @@ fn stopped(arguments: &Arguments, to: PathBuf) -> Result<Value, crate::render::F
     let project = arguments.settings.project(&arguments.project)?;
     run::block_on(async move {
         let platform = Platform::open(project, Arc::new(SystemClock)).await?;
-        let done = platform.backup(&to.to_string_lossy(), BackupBy::Owner).await;
+        let done = platform
+            .as_user(Principal::System)
+            .backup(&to.to_string_lossy(), BackupBy::Owner)
+            .await;
         platform.shutdown().await?;
         Ok(serde_json::to_value(done?)
             .map_err(|e| Error::internal(format!("encoding the answer: {e}")))?)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use clap::Args;
-use engine::{ApplyReport, Platform};
+use engine::{ApplyReport, Session};
 
 use crate::render::Faults;
 use crate::run::{self, Settings};
@@ -32,9 +32,9 @@ pub fn run(arguments: Arguments) -> Outcome {
         let opened = run::open(&project).await?;
         // Watching starts before the first reading, so that no save falls between the two.
         let watch = Watch::start(&project.dir)?;
-        let report = opened.platform.apply_project().await;
+        let report = opened.session().apply_project().await;
         if report.is_err()
-            && let Err(faults) = opened.platform.apply_last_good().await
+            && let Err(faults) = opened.session().apply_last_good().await
         {
             terminal::complain(&Faults::from(faults).render());
         }
@@ -48,11 +48,11 @@ pub fn run(arguments: Arguments) -> Outcome {
             let host = project.config.kafka_host();
             terminal::say(&format!("  kafka     bootstrap.servers={host}:{port}"));
         }
-        show(&report, "loaded", opened.platform.definitions_running());
+        show(&report, "loaded", opened.session().definitions_running());
         if !arguments.no_open && terminal::interactive() {
             open_browser(&url);
         }
-        let following = tokio::spawn(follow(opened.platform.clone(), watch));
+        let following = tokio::spawn(follow(opened.session(), watch));
         let outcome = opened.serve().await;
         following.abort();
         outcome
@@ -60,12 +60,12 @@ pub fn run(arguments: Arguments) -> Outcome {
 }
 
 /// Applies the files after each save.
-async fn follow(platform: Platform, mut watch: Watch) {
+async fn follow(session: Session, mut watch: Watch) {
     while let Some(change) = watch.next().await {
         match change {
             Change::Definitions => {
-                let report = platform.apply_project().await;
-                show(&report, "reloaded", platform.definitions_running());
+                let report = session.apply_project().await;
+                show(&report, "reloaded", session.definitions_running());
             }
             Change::Settings => {
                 terminal::complain("watershed.toml was changed: start again to use it");

@@ -186,7 +186,7 @@ fn disk(dir: &Path) -> Finding {
 
 /// What holds for an acknowledged record, and for records counted once.
 fn promises(project: &engine::Project) -> Vec<Finding> {
-    let says = engine::external_log::promises(project);
+    let says = engine::promises::promises(project);
     says.into_iter().map(|(good, says)| Finding::new("promise", good, says)).collect()
 }
 

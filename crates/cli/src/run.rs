@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use common::{Error, SystemClock};
-use engine::{Platform, Project};
+use engine::{Platform, Principal, Project, Session};
 use serve::Listeners;
 
 use crate::Outcome;
@@ -72,6 +72,11 @@ pub async fn open(project: &Project) -> Result<Opened, Faults> {
 }
 
 impl Opened {
+    /// For the project's own definitions.
+    pub fn session(&self) -> Session {
+        self.platform.as_user(Principal::System)
+    }
+
     /// Serves until SIGTERM or Ctrl-C, then closes the platform.
     pub async fn serve(self) -> Outcome {
         let served = serve::run(self.platform.clone(), self.listeners, stop_signal()).await;

@@ -21,7 +21,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     let project = arguments.settings.project(&arguments.dir)?;
     run::block_on(async move {
         let opened = run::open(&project).await?;
-        if let Err(faults) = opened.platform.apply_project().await {
+        if let Err(faults) = opened.session().apply_project().await {
             opened.platform.shutdown().await?;
             return Err(faults.into());
         }

@@ -62,7 +62,7 @@ pub fn describe(app: &App, mut request: Request) -> Result<Answer> {
         .with_host(text(request.client.endpoint.host.to_string()))
         .with_port(i32::from(request.client.endpoint.port));
     let out = DescribeClusterResponse::default()
-        .with_cluster_id(text(app.platform.cluster_id()))
+        .with_cluster_id(text(app.session.cluster_id()))
         .with_controller_id(BrokerId(NODE_ID))
         .with_brokers(vec![broker])
         .with_cluster_authorized_operations(authorized::cluster(operations));
@@ -81,10 +81,10 @@ pub fn offset_for_leader_epoch(app: &App, mut request: Request) -> Result<Answer
         let (partition, _current, epoch) = (r.i32()?, r.i32()?, r.i32()?);
         Ok((Partition(partition), epoch))
     })?;
-    let platform = app.platform.clone();
+    let session = app.session.clone();
     Ok(Box::pin(async move {
         let topic = |(name, partitions): (String, Vec<(Partition, i32)>)| {
-            let log = platform.topic_log(&name).ok();
+            let log = session.topic_log(&name).ok();
             let one = |(partition, epoch): (Partition, i32)| {
                 let out = epochs::EpochEndOffset::default().with_partition(partition.0);
                 match log.as_ref().and_then(|log| log.partition(partition).ok()) {

@@ -291,7 +291,7 @@ impl Value {
 fn configs_of(app: &App, kind: i8, name: &str) -> std::result::Result<Vec<Value>, Fault> {
     match kind {
         TOPIC => {
-            let config = app.platform.topic_log(name)?.config();
+            let config = app.session.topic_log(name)?.config();
             let default =
                 TopicConfig { retention_us: Some(604_800_000_000), ..TopicConfig::default() };
             let shown = |c: &Config| {
@@ -306,7 +306,7 @@ fn configs_of(app: &App, kind: i8, name: &str) -> std::result::Result<Vec<Value>
                 source: DEFAULT,
                 read_only: true,
             };
-            let is_archived = app.platform.is_archived(name)?;
+            let is_archived = app.session.is_archived(name)?;
             let archive = Value {
                 name: "archive",
                 value: is_archived.to_string(),
@@ -314,7 +314,7 @@ fn configs_of(app: &App, kind: i8, name: &str) -> std::result::Result<Vec<Value>
                 source: if is_archived { DEFAULT } else { DYNAMIC_TOPIC },
                 read_only: false,
             };
-            let kept = app.platform.kafka_configs(name)?;
+            let kept = app.session.kafka_configs(name)?;
             let told = |k: &kept_configs::Kept| {
                 let value = kept.get(k.name).map_or(k.default, String::as_str);
                 let source = if value == k.default { DEFAULT } else { DYNAMIC_TOPIC };
@@ -412,8 +412,8 @@ async fn alter(
         let why = "only configurations of topics can be altered; others stand in watershed.toml";
         return Err(Fault::new(ResponseError::InvalidRequest, why));
     }
-    let now = app.platform.topic_log(name)?.config();
-    let mut kept = app.platform.kafka_configs(name)?;
+    let now = app.session.topic_log(name)?.config();
+    let mut kept = app.session.kafka_configs(name)?;
     let mut changes = Changes::default();
     if all {
         let unnamed = CONFIGS.iter().filter(|c| configs.iter().all(|(n, ..)| n != c.name));
@@ -429,7 +429,7 @@ async fn alter(
         return Ok(());
     }
     let change = TopicChange::Options(changes);
-    app.platform.alter_topic(name, &change).await.map_err(refused)
+    app.session.alter_topic(name, &change).await.map_err(refused)
 }
 
 fn change(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use common::{Error, Result};
+use engine::Principal;
 use futures::future::BoxFuture;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::ApiKey;
@@ -19,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 use super::reader::Reader;
-use super::sasl::{self, Login, Taken};
+use super::sasl::{Login, Taken};
 use super::security::{Endpoint, Security};
 use super::versions::{self, Served};
 use super::{
@@ -96,8 +97,7 @@ pub struct Client {
     pub peer: SocketAddr,
     /// Nobody listens in: TLS, or the same machine.
     pub is_private: bool,
-    /// Who it is, as `User:name`.
-    pub principal: Arc<str>,
+    pub principal: Principal,
 }
 
 /// A request, read as far as its header.
@@ -165,7 +165,7 @@ pub async fn serve(app: &App, security: &Arc<Security>, socket: TcpStream) -> Re
     let (address, peer) = (socket.local_addr().map_err(bad)?, socket.peer_addr().map_err(bad)?);
     let own = || Endpoint { host: address.ip().to_string().into(), port: address.port() };
     let endpoint = security.advertised.clone().unwrap_or_else(own);
-    let principal: Arc<str> = sasl::ANONYMOUS.into();
+    let principal = Principal::Anonymous;
     let is_private = security.tls.is_some() || peer.ip().to_canonical().is_loopback();
     let mut client = Client { endpoint, peer, is_private, principal };
     let Some(tls) = &security.tls else {
@@ -175,7 +175,7 @@ pub async fn serve(app: &App, security: &Arc<Security>, socket: TcpStream) -> Re
     let accepted = tokio::time::timeout(STALLED_MAX, tls.accept(socket)).await;
     let (stream, name) = accepted.map_err(|_| Error::cancelled("TLS did not begin"))??;
     if let Some(name) = name {
-        client.principal = sasl::principal(&name).into();
+        client.principal = Principal::User(name.into());
     }
     let (reading, writing) = tokio::io::split(stream);
     exchange(app, Login::new(app, security, client), reading, writing).await
@@ -197,7 +197,7 @@ async fn exchange(
         },
         written = &mut writing => written,
     };
-    served.map_err(|e| e.context(&login.client().principal))
+    served.map_err(|e| e.context(login.client().principal.to_string()))
 }
 
 async fn read(
@@ -347,7 +347,8 @@ fn dispatch(
         let (principal, peer) = (&request.client.principal, request.client.peer);
         tracing::info!(%principal, %peer, request = ?request.served.key, "admin request");
     }
-    route(app, request)
+    let app = app.of(&request.client.principal);
+    route(&app, request)
 }
 
 fn route(app: &App, request: Request) -> Result<Answer> {

@@ -78,12 +78,12 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
         let deadline = Instant::now() + wait;
         let each = topics.iter().flat_map(|t| &t.partitions).map(|(_, _, max)| *max);
         let named = each.fold(0_usize, usize::saturating_add);
-        let mut commits = app.platform.log_commits();
+        let mut commits = app.session.log_commits();
         loop {
             commits.mark_unchanged();
             let (mut memory, room) = take_memory(&app, bytes_max.min(named)).await?;
-            let (platform, wanted) = (app.platform.clone(), topics.clone());
-            let read = move || read(&platform, &wanted, room, committed);
+            let (session, wanted) = (app.session.clone(), topics.clone());
+            let read = move || read(&session, &wanted, room, committed);
             let (responses, bytes, failed) = super::blocking(read).await?;
             let surplus = memory.num_permits().saturating_sub(bytes / PERMIT_BYTES);
             drop(memory.split(surplus));
@@ -221,7 +221,7 @@ impl Pieces {
 
 /// What there is now: the answer, its bytes, and whether a partition has an error to tell.
 fn read(
-    platform: &engine::Platform,
+    session: &engine::Session,
     wanted: &[Wanted],
     bytes_max: usize,
     committed: bool,
@@ -229,7 +229,7 @@ fn read(
     let (mut bytes, mut failed) = (0, false);
     let mut responses = vec![];
     for topic in wanted {
-        let log = platform.topic_log(&topic.name);
+        let log = session.topic_log(&topic.name);
         let mut partitions = vec![];
         for (partition, from, max) in &topic.partitions {
             let log = log.as_ref().ok().and_then(|l| l.partition(*partition).ok());

@@ -22,7 +22,7 @@ pub fn list(app: &App, mut request: Request) -> Result<Answer> {
     let body = &mut request.body;
     let states = if version >= 4 { body.array(Reader::string)? } else { vec![] };
     let types = if version >= 5 { body.array(Reader::string)? } else { vec![] };
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let listed = |g: model::ListedGroup| {
             let out = ListedGroup::default()
@@ -40,7 +40,7 @@ pub fn describe(app: &App, mut request: Request) -> Result<Answer> {
     let version = request.version;
     let ids = request.body.array(Reader::string)?;
     let operations = authorized::group(version >= 3 && request.body.bool()?);
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let described = |id: &String| described(version, operations, groups.describe_group(id));
         let groups = ids.iter().map(described).collect();
@@ -84,7 +84,7 @@ pub fn describe_consumer(app: &App, mut request: Request) -> Result<Answer> {
     let ids = request.body.array(Reader::string)?;
     let operations = authorized::group(request.body.bool()?);
     let version = request.version;
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let described = |id: &String| {
             let group = groups.describe_consumer_group(id);
@@ -140,7 +140,7 @@ fn described_consumer(
 
 pub fn delete(app: &App, mut request: Request) -> Result<Answer> {
     let ids = request.body.array(Reader::string)?;
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let deleted = move || {
             let one = |id: String| {

@@ -44,7 +44,7 @@ pub fn join(app: &App, mut request: Request) -> Result<Answer> {
         requires_known_member_id: version >= 4,
         supports_skipping_assignment: version >= 9,
     };
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let reply = blocking(move || groups.join_group(asked)).await?;
         let answer = reply.await.unwrap_or_else(|_| model::JoinGroupResponse {
@@ -104,7 +104,7 @@ pub fn sync(app: &App, mut request: Request) -> Result<Answer> {
         protocol_name,
         assignments,
     };
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let reply = blocking(move || groups.sync_group(asked)).await?;
         let answer = reply.await.unwrap_or_else(|_| model::SyncGroupResponse {
@@ -129,7 +129,7 @@ pub fn heartbeat(app: &App, mut request: Request) -> Result<Answer> {
     let (group_id, generation_id, member_id) = (body.string()?, body.i32()?, body.string()?);
     let group_instance_id = if request.version >= 3 { body.nullable_string()? } else { None };
     let asked = model::HeartbeatRequest { group_id, generation_id, member_id, group_instance_id };
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let code = groups.heartbeat(&asked).code();
         request.encode(&HeartbeatResponse::default().with_error_code(code)).map(Some)
@@ -149,7 +149,7 @@ pub fn leave(app: &App, mut request: Request) -> Result<Answer> {
         })?,
         false => vec![model::MemberIdentity { member_id: body.string()?, ..Default::default() }],
     };
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let asked = model::LeaveGroupRequest { group_id, members };
         let answer = blocking(move || groups.leave_group(asked)).await?;
@@ -194,7 +194,7 @@ pub fn consumer_heartbeat(app: &App, mut request: Request) -> Result<Answer> {
         client_id,
         client_host,
     };
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let answer = blocking(move || groups.consumer_group_heartbeat(asked)).await?;
         let topic = |t: model::TopicIdPartitions| {

@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{Config, Error, Partition, Result};
-use engine::Platform;
+use engine::{Principal, Session};
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
 use tokio::net::TcpListener;
@@ -63,7 +63,7 @@ pub fn permits(bytes: u64) -> Arc<Semaphore> {
 /// What all requests share; cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    pub platform: Platform,
+    pub session: Session,
     pub limits: Limits,
     /// Connections that are open.
     pub connections: Arc<AtomicU64>,
@@ -82,6 +82,13 @@ pub struct Limits {
     pub auto_create: bool,
     /// Of a topic that a client makes without saying how many.
     pub partitions: u32,
+}
+
+impl App {
+    /// For the requests of one client.
+    fn of(&self, principal: &Principal) -> App {
+        App { session: self.session.as_user(principal.clone()), ..self.clone() }
+    }
 }
 
 impl Limits {
@@ -134,8 +141,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Waits until what was acknowledged as written (`acks=1`) can be seen. If the disk does not take
 /// it, what is on it is the answer.
-async fn settle(platform: &Platform, topic: &str, partitions: impl Iterator<Item = Partition>) {
-    let Ok(topic) = platform.topic_log(topic) else { return };
+async fn settle(session: &Session, topic: &str, partitions: impl Iterator<Item = Partition>) {
+    let Ok(topic) = session.topic_log(topic) else { return };
     for log in partitions.filter_map(|p| topic.partition(p).ok()) {
         let _ = tokio::time::timeout(SETTLE_MAX, log.all_durable()).await;
     }

@@ -32,15 +32,15 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
         }
         Ok((partition, r.i64()?))
     })?;
-    let platform = app.platform.clone();
+    let session = app.session.clone();
     Ok(Box::pin(async move {
         for (name, partitions) in &topics {
-            super::settle(&platform, name, partitions.iter().map(|(p, _)| *p)).await;
+            super::settle(&session, name, partitions.iter().map(|(p, _)| *p)).await;
         }
         let look = move || {
             let topic = |(name, partitions): (String, Vec<(Partition, i64)>)| {
                 let one =
-                    |(p, time)| described(version, p, offset(&platform, &name, p, time, committed));
+                    |(p, time)| described(version, p, offset(&session, &name, p, time, committed));
                 ListOffsetsTopicResponse::default()
                     .with_partitions(partitions.into_iter().map(one).collect())
                     .with_name(TopicName(StrBytes::from_string(name.clone())))
@@ -54,13 +54,13 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
 
 /// Offset and, of one found by time, that time.
 fn offset(
-    platform: &engine::Platform,
+    session: &engine::Session,
     topic: &str,
     partition: Partition,
     time_ms: i64,
     committed: bool,
 ) -> std::result::Result<(Offset, i64), Fault> {
-    let log = platform.topic_log(topic)?.partition(partition)?;
+    let log = session.topic_log(topic)?.partition(partition)?;
     match time_ms {
         LATEST if committed => Ok((log.last_stable_offset(), -1)),
         LATEST => Ok((log.high_watermark(), -1)),

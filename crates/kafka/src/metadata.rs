@@ -50,13 +50,13 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     let app = app.clone();
     Ok(Box::pin(async move {
         let topics = match topics {
-            None => app.platform.topic_logs().iter().map(|log| described(log, of_topics)).collect(),
+            None => app.session.topic_logs().iter().map(|log| described(log, of_topics)).collect(),
             Some(mut wanted) => {
                 if may_create && app.limits.auto_create {
                     create(&app, &mut wanted).await;
                 }
                 let logs = match wanted.iter().any(|one| one.name.is_none()) {
-                    true => app.platform.topic_logs(),
+                    true => app.session.topic_logs(),
                     false => vec![],
                 };
                 let by_id = logs.into_iter().map(|log| (log.id(), log)).collect();
@@ -69,7 +69,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
             .with_port(i32::from(request.client.endpoint.port));
         let answer = MetadataResponse::default()
             .with_brokers(vec![broker])
-            .with_cluster_id(Some(text(app.platform.cluster_id())))
+            .with_cluster_id(Some(text(app.session.cluster_id())))
             .with_controller_id(BrokerId(NODE_ID))
             .with_topics(topics)
             .with_cluster_authorized_operations(of_cluster);
@@ -80,7 +80,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
 /// Makes the topics that are not there, in one step. A client asks again for those that are too
 /// many for one request, as it does while a cluster elects leaders.
 async fn create(app: &App, wanted: &mut [Wanted]) {
-    let is_new = |name: &&str| is_name(name) && app.platform.topic_log(name).is_err();
+    let is_new = |name: &&str| is_name(name) && app.session.topic_log(name).is_err();
     let names: BTreeSet<&str> =
         wanted.iter().filter_map(|one| one.name.as_deref()).filter(is_new).collect();
     if names.is_empty() {
@@ -123,7 +123,7 @@ fn topic(
     operations: i32,
 ) -> MetadataResponseTopic {
     let found = match &wanted.name {
-        Some(name) => app.platform.topic_log(name).ok(),
+        Some(name) => app.session.topic_log(name).ok(),
         None => by_id.get(&wanted.id).cloned(),
     };
     if let Some(log) = found {

@@ -1,7 +1,7 @@
 //! Offsets that consumers keep with their group: OffsetCommit, OffsetFetch, OffsetDelete.
 
 use common::{Partition, Result};
-use engine::Platform;
+use engine::Session;
 use kafka_protocol::messages::offset_commit_response as commit;
 use kafka_protocol::messages::offset_delete_response as delete;
 use kafka_protocol::messages::offset_fetch_response as fetch;
@@ -26,10 +26,10 @@ pub fn commit(app: &App, mut request: Request) -> Result<Answer> {
         body.i64()?;
     }
     let topics = body.array(|r| committed_topic(r, version >= 6))?;
-    let platform = app.platform.clone();
+    let session = app.session.clone();
     Ok(Box::pin(async move {
         let topics = blocking(move || {
-            let (topics, mut refused) = known(&platform, topics);
+            let (topics, mut refused) = known(&session, topics);
             let asked = model::OffsetCommitRequest {
                 group_id,
                 generation_id_or_member_epoch: epoch,
@@ -39,7 +39,7 @@ pub fn commit(app: &App, mut request: Request) -> Result<Answer> {
             };
             let mut answers = match asked.topics.is_empty() && !refused.is_empty() {
                 true => vec![],
-                false => platform.groups().commit_offsets(&asked),
+                false => session.groups().commit_offsets(&asked),
             };
             answers.append(&mut refused);
             answers
@@ -85,12 +85,12 @@ pub fn committed_topic(r: &mut Reader, has_epoch: bool) -> Result<model::OffsetC
 
 /// Partitions that exist, and the answers for those that don't.
 pub fn known(
-    platform: &Platform,
+    session: &Session,
     topics: Vec<model::OffsetCommitTopic>,
 ) -> (Vec<model::OffsetCommitTopic>, Vec<model::TopicErrors>) {
     let (mut there, mut missing) = (vec![], vec![]);
     for topic in topics {
-        let log = platform.topic_log(&topic.name).ok();
+        let log = session.topic_log(&topic.name).ok();
         let exists = |p: &model::OffsetCommitPartition| {
             log.as_ref().is_some_and(|log| log.partition(Partition(p.partition_index)).is_ok())
         };
@@ -147,7 +147,7 @@ pub fn fetch(app: &App, mut request: Request) -> Result<Answer> {
     };
     let require_stable = version >= 7 && body.bool()?;
     asked.iter_mut().for_each(|group| group.require_stable = require_stable);
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let look = move || {
             let fetched = |asked: model::OffsetFetchRequest| {
@@ -220,7 +220,7 @@ pub fn delete(app: &App, mut request: Request) -> Result<Answer> {
         let (name, partition_indexes) = (r.string()?, r.array(Reader::i32)?);
         Ok(model::TopicPartitions { name, partition_indexes })
     })?;
-    let groups = app.platform.groups().clone();
+    let groups = app.session.groups().clone();
     Ok(Box::pin(async move {
         let deleted = blocking(move || groups.delete_offsets(&group_id, &topics)).await?;
         let partition = |p: model::PartitionError| {

@@ -26,7 +26,7 @@ use crate::App;
 const METADATA: &str = "__cluster_metadata";
 
 fn exists(app: &App, topic: &str, partition: i32) -> std::result::Result<(), Fault> {
-    match app.platform.topic_log(topic).and_then(|t| t.partition(Partition(partition))) {
+    match app.session.topic_log(topic).and_then(|t| t.partition(Partition(partition))) {
         Ok(_) => Ok(()),
         Err(e) => Err(Fault::of(UnknownTopicOrPartition, &e)),
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::{Kind, Offset, Partition, Result};
-use engine::{Platform, TopicChange};
+use engine::{Session, TopicChange};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::delete_records_response::{
@@ -65,14 +65,14 @@ async fn grow(
     count: i32,
     validate_only: bool,
 ) -> std::result::Result<(), Fault> {
-    let now = app.platform.topic_log(name)?.partitions().len();
+    let now = app.session.topic_log(name)?.partitions().len();
     if usize::try_from(count).is_ok_and(|count| count > now) {
         if validate_only {
             return Ok(());
         }
         let change = ("partitions".to_string(), Some(count.to_string()));
         let change = TopicChange::Options(vec![change]);
-        return app.platform.alter_topic(name, &change).await.map_err(configs::refused);
+        return app.session.alter_topic(name, &change).await.map_err(configs::refused);
     }
     let why = format!("topic '{name}' has {now} partitions, and can only get more");
     Err(Fault::new(ResponseError::InvalidPartitions, why))
@@ -80,16 +80,16 @@ async fn grow(
 
 pub fn delete_records(app: &App, mut request: Request) -> Result<Answer> {
     let topics = request.body.topics(|r| Ok((Partition(r.i32()?), r.i64()?)))?;
-    let platform = app.platform.clone();
+    let session = app.session.clone();
     Ok(Box::pin(async move {
         for (name, partitions) in &topics {
-            super::settle(&platform, name, partitions.iter().map(|(p, _)| *p)).await;
+            super::settle(&session, name, partitions.iter().map(|(p, _)| *p)).await;
         }
         let delete = move || {
             let topic = |(name, partitions): (String, Vec<(Partition, i64)>)| {
                 let one = |(p, before): (Partition, i64)| {
                     let out = DeleteRecordsPartitionResult::default().with_partition_index(p.0);
-                    match delete_before(&platform, &name, p, before) {
+                    match delete_before(&session, &name, p, before) {
                         Ok(start) => out.with_low_watermark(start.0),
                         Err(fault) => out.with_low_watermark(-1).with_error_code(fault.code),
                     }
@@ -106,12 +106,12 @@ pub fn delete_records(app: &App, mut request: Request) -> Result<Answer> {
 }
 
 fn delete_before(
-    platform: &Platform,
+    session: &Session,
     topic: &str,
     partition: Partition,
     before: i64,
 ) -> std::result::Result<Offset, Fault> {
-    let topic = platform.topic_log(topic)?;
+    let topic = session.topic_log(topic)?;
     let end = topic.partition(partition)?.high_watermark();
     let before = if before == ALL { end } else { Offset(before) };
     if before.0 < 0 || before > end {
@@ -131,7 +131,7 @@ pub fn describe_log_dirs(app: &App, mut request: Request) -> Result<Answer> {
         r.tags()?;
         Ok(topic)
     })?;
-    let platform = app.platform.clone();
+    let session = app.session.clone();
     Ok(Box::pin(async move {
         let look = move || {
             let is_wanted = |name: &str, p: i32| match &wanted {
@@ -151,7 +151,7 @@ pub fn describe_log_dirs(app: &App, mut request: Request) -> Result<Answer> {
                 let name = topic_name(log.name());
                 Ok(DescribeLogDirsTopic::default().with_name(name).with_partitions(sizes))
             };
-            platform.topic_logs().into_iter().map(topic).collect::<Result<Vec<_>>>()
+            session.topic_logs().into_iter().map(topic).collect::<Result<Vec<_>>>()
         };
         let mut topics = blocking(look).await??;
         topics.retain(|t| !t.partitions.is_empty());

@@ -53,7 +53,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     }
     let mut outcomes: Vec<(String, Vec<(i32, Outcome)>)> = vec![];
     for (name, partitions) in topics {
-        let log = app.platform.topic_log(&name).map_err(|_| {
+        let log = app.session.topic_log(&name).map_err(|_| {
             Fault::new(ResponseError::UnknownTopicOrPartition, format!("no topic '{name}'"))
         });
         let one = |(index, records): (i32, Option<Bytes>)| {
@@ -112,7 +112,7 @@ fn append(
     let (producer_id, producer_epoch) = (header.producer_id, header.producer_epoch);
     let producer = TransactionalProducer { transactional_id, producer_id, producer_epoch };
     let appended = app
-        .platform
+        .session
         .transactions()
         .while_open(&producer, topic.name(), at.0, || partition.append_produced(records));
     let appended = appended.map_err(|code| Fault::from(code.for_client(false)))?;

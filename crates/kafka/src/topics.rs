@@ -67,7 +67,7 @@ fn check(app: &App, wanted: &Wanted) -> std::result::Result<RawTopic, Fault> {
         let why = "a name has 1 to 249 of the characters a-z, A-Z, 0-9, '.', '_', '-'";
         return Err(Fault::new(ResponseError::InvalidTopicException, why));
     }
-    if app.platform.topic_log(name).is_ok() {
+    if app.session.topic_log(name).is_ok() {
         return Err(exists(name));
     }
     if !matches!(wanted.replicas, -1 | 1) {
@@ -94,7 +94,7 @@ async fn create_all(app: &App, checked: Vec<std::result::Result<RawTopic, Fault>
     let one = |checked: std::result::Result<RawTopic, Fault>| {
         let topic = checked?;
         made.next().unwrap_or(Ok(()))?;
-        Ok((app.platform.topic_log(&topic.name)?.id(), topic.partitions))
+        Ok((app.session.topic_log(&topic.name)?.id(), topic.partitions))
     };
     checked.into_iter().map(one).collect()
 }
@@ -106,7 +106,7 @@ pub async fn create_together(
     topics: &[&RawTopic],
 ) -> Vec<std::result::Result<(), Fault>> {
     let mut made: Vec<_> = topics.iter().map(|_| Ok(())).collect();
-    let room = app.platform.topics_room().min(topics.len());
+    let room = app.session.topics_room().min(topics.len());
     for one in made.iter_mut().skip(room) {
         let why = "there are as many topics as topics_max allows: drop some, or raise it";
         *one = Err(Fault::new(ResponseError::PolicyViolation, why));
@@ -118,9 +118,9 @@ pub async fn create_together(
             continue;
         }
         let wanted: Vec<&RawTopic> = some.iter().map(|i| topics[*i]).collect();
-        let Err(e) = app.platform.create_raw_topics(&wanted).await else { continue };
+        let Err(e) = app.session.create_raw_topics(&wanted).await else { continue };
         // Another client may have made some of them since they were looked for.
-        let is_there = |i: &usize| app.platform.topic_log(&topics[*i].name).is_ok();
+        let is_there = |i: &usize| app.session.topic_log(&topics[*i].name).is_ok();
         let (there, rest): (Vec<usize>, Vec<usize>) = some.into_iter().partition(is_there);
         if !there.is_empty() {
             there.into_iter().for_each(|i| made[i] = Err(exists(&topics[i].name)));
@@ -183,7 +183,7 @@ pub fn delete(app: &App, mut request: Request) -> Result<Answer> {
         let mut results = vec![];
         for (name, id) in topics {
             let name = name.or_else(|| {
-                let logs = app.platform.topic_logs();
+                let logs = app.session.topic_logs();
                 logs.iter().find(|l| l.id() == id).map(|l| l.name().to_string())
             });
             results.push(delete_one(&app, version, name, id).await);
@@ -200,7 +200,7 @@ async fn delete_one(
 ) -> DeletableTopicResult {
     let fault = match &name {
         None => Some(Fault::new(ResponseError::UnknownTopicId, "no topic has this id")),
-        Some(name) => app.platform.drop_topic(name).await.err().map(refused),
+        Some(name) => app.session.drop_topic(name).await.err().map(refused),
     };
     let mut result = DeletableTopicResult::default()
         .with_name(name.map(|n| TopicName(StrBytes::from_string(n))));

@@ -2,7 +2,7 @@
 //! and WriteTxnMarkers, with which they end one that hangs (KIP-664).
 
 use common::{Partition, Result};
-use engine::Platform;
+use engine::Session;
 use kafka_protocol::messages::describe_producers_response as producers;
 use kafka_protocol::messages::describe_transactions_response as described;
 use kafka_protocol::messages::list_transactions_response as listed;
@@ -25,10 +25,10 @@ pub fn describe_producers(app: &App, mut request: Request) -> Result<Answer> {
         r.tags()?;
         Ok(topic)
     })?;
-    let platform = app.platform.clone();
+    let session = app.session.clone();
     Ok(Box::pin(async move {
         let topic = |(name, partitions): (String, Vec<i32>)| {
-            let one = |p: i32| producers_of(&platform, &name, Partition(p));
+            let one = |p: i32| producers_of(&session, &name, Partition(p));
             producers::TopicResponse::default()
                 .with_partitions(partitions.into_iter().map(one).collect())
                 .with_name(topic_name(name))
@@ -39,12 +39,12 @@ pub fn describe_producers(app: &App, mut request: Request) -> Result<Answer> {
 }
 
 fn producers_of(
-    platform: &Platform,
+    session: &Session,
     topic: &str,
     partition: Partition,
 ) -> producers::PartitionResponse {
     let out = producers::PartitionResponse::default().with_partition_index(partition.0);
-    let log = platform.topic_log(topic).and_then(|log| log.partition(partition));
+    let log = session.topic_log(topic).and_then(|log| log.partition(partition));
     match log {
         Ok(log) => {
             let state = |s: log::ProducerState| {
@@ -67,7 +67,7 @@ fn producers_of(
 
 pub fn describe(app: &App, mut request: Request) -> Result<Answer> {
     let ids = request.body.array(Reader::string)?;
-    let transactions = app.platform.transactions().clone();
+    let transactions = app.session.transactions().clone();
     Ok(Box::pin(async move {
         let one = |id: String| {
             let t = transactions.describe_transaction(&id);
@@ -100,7 +100,7 @@ pub fn list(app: &App, mut request: Request) -> Result<Answer> {
         producer_id_filters: body.array(Reader::i64)?,
         duration_filter: if version >= 1 { body.i64()? } else { -1 },
     };
-    let transactions = app.platform.transactions().clone();
+    let transactions = app.session.transactions().clone();
     Ok(Box::pin(async move {
         let answer = transactions.list_transactions(&asked);
         let state = |t: log::transactions::ListedTransaction| {
@@ -136,19 +136,19 @@ pub fn write_markers(app: &App, mut request: Request) -> Result<Answer> {
         r.tags()?;
         Ok(Marker { producer_id, epoch, commit, topics })
     })?;
-    let platform = app.platform.clone();
+    let session = app.session.clone();
     Ok(Box::pin(async move {
-        let write = move || markers.into_iter().map(|m| write_marker(&platform, m)).collect();
+        let write = move || markers.into_iter().map(|m| write_marker(&session, m)).collect();
         let results = blocking(write).await?;
         request.encode(&WriteTxnMarkersResponse::default().with_markers(results)).map(Some)
     }))
 }
 
-fn write_marker(platform: &Platform, marker: Marker) -> written::WritableTxnMarkerResult {
+fn write_marker(session: &Session, marker: Marker) -> written::WritableTxnMarkerResult {
     let Marker { producer_id, epoch, commit, topics } = marker;
     let one = |topic: &str, partition: i32| {
         let end = || {
-            let log = platform.topic_log(topic)?.partition(Partition(partition))?;
+            let log = session.topic_log(topic)?.partition(Partition(partition))?;
             match log.end_transaction(producer_id, epoch, commit)? {
                 Some(appended) => log.wait_durable(appended),
                 None => Ok(()),

@@ -32,7 +32,7 @@ pub fn init_producer_id(app: &App, mut request: Request) -> Result<Answer> {
         producer_id,
         producer_epoch,
     };
-    let transactions = app.platform.transactions().clone();
+    let transactions = app.session.transactions().clone();
     Ok(Box::pin(async move {
         let answer = blocking(move || transactions.init_producer_id(&asked)).await?;
         let out = InitProducerIdResponse::default()
@@ -61,7 +61,7 @@ pub fn add_partitions(app: &App, mut request: Request) -> Result<Answer> {
         r.tags()?;
         Ok(topic)
     })?;
-    let platform = app.platform.clone();
+    let session = app.session.clone();
     Ok(Box::pin(async move {
         let add = move || {
             let place = |(topic, partitions): &(String, Vec<i32>)| {
@@ -69,13 +69,13 @@ pub fn add_partitions(app: &App, mut request: Request) -> Result<Answer> {
             };
             let places: Vec<_> = topics.iter().flat_map(place).collect();
             let exists = |(topic, p): &(String, i32)| {
-                let log = platform.topic_log(topic);
+                let log = session.topic_log(topic);
                 log.is_ok_and(|log| log.partition(Partition(*p)).is_ok())
             };
             // All or none: with one unknown the others are not tried.
             let missing: Vec<_> = places.iter().filter(|p| !exists(p)).cloned().collect();
             let code = match missing.is_empty() {
-                true => platform.transactions().add_partitions(&producer, &places),
+                true => session.transactions().add_partitions(&producer, &places),
                 false => ErrorCode::OperationNotAttempted,
             };
             let code = code.for_client(version >= 2);
@@ -107,7 +107,7 @@ pub fn add_offsets(app: &App, mut request: Request) -> Result<Answer> {
     let version = request.version;
     let producer = producer(&mut request.body)?;
     let group_id = request.body.string()?;
-    let transactions = app.platform.transactions().clone();
+    let transactions = app.session.transactions().clone();
     Ok(Box::pin(async move {
         let code = blocking(move || transactions.add_offsets(&producer, &group_id)).await?;
         let code = code.for_client(version >= 2).code();
@@ -119,7 +119,7 @@ pub fn end(app: &App, mut request: Request) -> Result<Answer> {
     let version = request.version;
     let producer = producer(&mut request.body)?;
     let commit = request.body.bool()?;
-    let transactions = app.platform.transactions().clone();
+    let transactions = app.session.transactions().clone();
     Ok(Box::pin(async move {
         let code = blocking(move || transactions.end_transaction(&producer, commit)).await?;
         let code = code.for_client(version >= 2).code();
@@ -137,10 +137,10 @@ pub fn commit_offsets(app: &App, mut request: Request) -> Result<Answer> {
         false => (-1, String::new(), None),
     };
     let topics = body.array(|r| committed_topic(r, version >= 2))?;
-    let platform = app.platform.clone();
+    let session = app.session.clone();
     Ok(Box::pin(async move {
         let commit = move || {
-            let (topics, mut refused) = known(&platform, topics);
+            let (topics, mut refused) = known(&session, topics);
             let asked = model::TxnOffsetCommitRequest {
                 transactional_id,
                 group_id,
@@ -151,7 +151,7 @@ pub fn commit_offsets(app: &App, mut request: Request) -> Result<Answer> {
                 group_instance_id,
                 topics,
             };
-            let mut answers = platform.transactions().txn_offset_commit(&asked);
+            let mut answers = session.transactions().txn_offset_commit(&asked);
             answers.append(&mut refused);
             answers
         };

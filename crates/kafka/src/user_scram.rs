@@ -42,7 +42,7 @@ pub fn describe(app: &App, mut request: Request) -> Result<Answer> {
         r.tags()?;
         Ok(name)
     })?;
-    let users = app.platform.users().clone();
+    let users = app.session.users().clone();
     Ok(Box::pin(async move {
         let results = match names.filter(|names| !names.is_empty()) {
             None => users.all().iter().map(one).collect(),
@@ -122,7 +122,7 @@ pub fn alter(app: &App, mut request: Request) -> Result<Answer> {
     for (name, change) in upsertions {
         changes.entry(name).or_default().push(change);
     }
-    let users = app.platform.users().clone();
+    let users = app.session.users().clone();
     Ok(Box::pin(async move {
         let names: Vec<String> = changes.keys().cloned().collect();
         let changed = users.change(move |users| {

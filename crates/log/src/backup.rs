@@ -16,7 +16,7 @@ use crate::partition::{PartitionLog, Writer};
 use crate::segment::Segment;
 use crate::segment_list;
 use crate::segment_name::SEGMENT_FILES;
-use crate::snapshot;
+use crate::snapshot_file;
 use crate::topic::{Meta, Topic};
 
 /// Beginning of the name of a folder, within a store's, that holds links for a backup under way. No
@@ -89,14 +89,14 @@ impl Log {
             return Ok(());
         }
         bases.sort_unstable();
-        let list = snapshot::with_checksum(segment_list::encode(&bases));
+        let list = snapshot_file::with_checksum(segment_list::encode(&bases));
         cut.small.push((self.below(&partition.list), list));
         let dir = &partition.dir;
         let mut add = |path: &Path, len: Option<u64>, is_needed: bool| {
             cut.files.push(CutFile { path: self.below(path), len, is_needed });
         };
         for segment in &segments {
-            add(&snapshot::producers_path(dir, segment.base), None, false);
+            add(&snapshot_file::producers_path(dir, segment.base), None, false);
             if !writer.is_active(segment) {
                 for extension in SEGMENT_FILES {
                     add(&segment.path.with_extension(extension), None, extension == "log");

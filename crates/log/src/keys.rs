@@ -6,7 +6,7 @@ use common::Result;
 
 use crate::batch::{HEADER_LEN, Header};
 use crate::error_code::ErrorCode;
-use crate::produce::Refusal;
+use crate::refusal::Refusal;
 use crate::{compression, records};
 
 /// So many records at fault are named.

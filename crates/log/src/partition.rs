@@ -22,7 +22,7 @@ use common::{Clock, Disk, DiskFile, Error, Offset, Partition, Result};
 use crate::batch::{self, Header};
 use crate::checkpoint::Checkpoint;
 use crate::commits::Commits;
-use crate::compaction::Cleaner;
+use crate::compaction::cleaner::Cleaner;
 use crate::config::LogConfig;
 use crate::durability::{Appended, Durability, Failure};
 use crate::flusher::Flusher;
@@ -30,12 +30,12 @@ use crate::handles::Handles;
 use crate::index::{Extent, Index};
 use crate::keys;
 use crate::lock::{lock, read, write};
-use crate::pin::Pins;
+use crate::pins::Pins;
 use crate::producers::Producers;
 use crate::segment::Segment;
 use crate::segment_list::{self, MissingSegment};
 use crate::settings::Settings;
-use crate::snapshot::{self, AbortedIndex};
+use crate::snapshot_file::{self, AbortedIndex};
 
 /// Bytes of one append: with a full segment before it, positions stay within 32 bits.
 const APPEND_BYTES_MAX: usize = 1 << 30;
@@ -452,8 +452,8 @@ impl PartitionLog {
     fn store_state(&self, active: &Segment, durable: Extent) -> io::Result<()> {
         let end = durable.next_offset;
         let producers = lock(&self.producers).encode(end);
-        let path = snapshot::producers_path(&self.dir, end);
-        snapshot::store(&*self.shared.disk, &path, producers)?;
+        let path = snapshot_file::producers_path(&self.dir, end);
+        snapshot_file::store(&*self.shared.disk, &path, producers)?;
         active.store_index()
     }
 
@@ -516,10 +516,11 @@ impl PartitionLog {
     pub(crate) fn after_roll(&self, sealed: Option<Sealed>) {
         let Some(Sealed { segment, aborted, producers }) = sealed else { return };
         self.shared.commits.note();
-        let path = snapshot::producers_path(&self.dir, aborted.end);
+        let path = snapshot_file::producers_path(&self.dir, aborted.end);
         segment.keep_aborted(aborted);
         let stored = segment.store_index();
-        let stored = stored.and_then(|()| snapshot::store(&*self.shared.disk, &path, producers));
+        let stored =
+            stored.and_then(|()| snapshot_file::store(&*self.shared.disk, &path, producers));
         if let Err(e) = stored {
             tracing::warn!(file = %segment.path.display(), "index is not stored: {e}");
         }

@@ -1,11 +1,10 @@
 //! What clients send and what it may not be: batches of idempotent and transactional producers,
 //! and the markers that end transactions. The engine's own batches go through `append`.
 
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use common::{Error, Kind, Offset, Result};
+use common::{Error, Offset, Result};
 
 use crate::batch::{self, Header};
 use crate::builder::BatchBuilder;
@@ -15,44 +14,13 @@ use crate::keys;
 use crate::lock::lock;
 use crate::partition::PartitionLog;
 use crate::producers::{self, ProducerState};
+use crate::refusal::Refusal;
 use crate::timestamps;
 
 /// Bits of a batch's attributes that a client may set: compression, kind of time, transactional.
 const ATTRIBUTES: i16 = 0x1f;
 /// The value of a marker: version and coordinator epoch, both 0.
 const MARKER_VALUE: [u8; 6] = [0; 6];
-
-/// Why a produced batch is not taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pub code: ErrorCode,
-    pub message: String,
-    /// The records at fault, by their number within the batch, and why (KIP-467).
-    pub records: Vec<(usize, &'static str)>,
-}
-
-impl Refusal {
-    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), records: vec![] }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.code, self.message)
-    }
-}
-
-impl From<Error> for Refusal {
-    fn from(e: Error) -> Self {
-        let code = match e.kind() {
-            Kind::TooLarge => ErrorCode::MessageTooLarge,
-            Kind::Invalid => ErrorCode::CorruptMessage,
-            _ => ErrorCode::KafkaStorageError,
-        };
-        Self::new(code, e.to_string())
-    }
-}
 
 impl PartitionLog {
     /// Writes the one batch that a client sent. A batch that its idempotent producer sent before

@@ -8,8 +8,8 @@ use common::Offset;
 
 use crate::batch::{self, Header};
 use crate::error_code::ErrorCode;
-use crate::produce::Refusal;
 use crate::records;
+use crate::refusal::Refusal;
 
 /// Batches remembered of each producer: as many as it may have in flight.
 pub(crate) const SENT_MAX: usize = 5;

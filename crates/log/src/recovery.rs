@@ -18,7 +18,7 @@ use crate::scan;
 use crate::segment::Segment;
 use crate::segment_list::{self, MissingSegment};
 use crate::segment_name::Layout;
-use crate::snapshot;
+use crate::{snapshot, snapshot_file};
 
 const COPY_BYTES: u64 = 1 << 20;
 
@@ -111,7 +111,7 @@ pub(crate) fn open_partition(
     let snapshots = names.iter().filter_map(|(name, _)| offset_in(name, ".producers"));
     for offset in snapshots.filter(|o| !bases.contains(o)) {
         // Of an earlier clean stop: what is appended now may be cut back below it.
-        shared.disk.remove(&snapshot::producers_path(dir, offset)).map_err(failed)?;
+        shared.disk.remove(&snapshot_file::producers_path(dir, offset)).map_err(failed)?;
     }
     let extent = found.scan.index.extent();
     let report = report(topic, partition, &path, &found);

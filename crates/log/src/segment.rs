@@ -13,7 +13,7 @@ use crate::index::{Extent, Index};
 use crate::lock::lock;
 use crate::scan;
 use crate::segment_name::{SEGMENT_FILES, SegmentName};
-use crate::snapshot::{self, AbortedIndex};
+use crate::snapshot_file::{self, AbortedIndex};
 
 const END_UNKNOWN: i64 = -1;
 
@@ -288,7 +288,7 @@ impl Segment {
     /// Removes all files of the segment.
     pub fn remove(&self) -> io::Result<()> {
         let dir = self.path.parent().unwrap_or(Path::new(""));
-        self.disk.remove(&snapshot::producers_path(dir, self.base))?;
+        self.disk.remove(&snapshot_file::producers_path(dir, self.base))?;
         self.remove_replaced()
     }
 

@@ -11,7 +11,7 @@ use common::{Disk, Error, Offset, Partition, disk};
 
 use crate::segment::Segment;
 use crate::segment_name::SegmentName;
-use crate::snapshot;
+use crate::snapshot_file;
 
 const MAGIC: &[u8; 8] = b"WSSEGME1";
 const HEAD: usize = 12;
@@ -23,7 +23,7 @@ pub(crate) fn path(log_dir: &Path, id: &str, partition: u32) -> PathBuf {
 
 /// Writes and syncs the list. A crash midway leaves a torn one, which counts as none.
 pub(crate) fn store(disk: &dyn Disk, path: &Path, bases: &[i64]) -> io::Result<()> {
-    snapshot::store(disk, path, encode(bases))
+    snapshot_file::store(disk, path, encode(bases))
 }
 
 /// The list's bytes, without their checksum.

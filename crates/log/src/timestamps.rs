@@ -6,7 +6,7 @@ use common::Result;
 
 use crate::batch::Header;
 use crate::error_code::ErrorCode;
-use crate::produce::Refusal;
+use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::{compression, records};
 

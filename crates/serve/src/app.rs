@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::Config;
-use engine::Platform;
+use engine::Session;
 pub use kafka::{PERMIT_BYTES as BODY_PERMIT_BYTES, permits, permits_of};
 use tokio::sync::{Mutex as TaskMutex, Semaphore, watch};
 
@@ -20,7 +20,7 @@ const HEAD_BYTES_MIN: usize = 8 << 10;
 /// Shared by all requests; cheap to clone.
 #[derive(Clone)]
 pub struct App {
-    pub platform: Platform,
+    pub session: Session,
     pub limits: Limits,
     pub counters: Arc<Counters>,
     /// The status as text and when it was made, for all who follow it.
@@ -77,7 +77,7 @@ pub struct Counters {
 }
 
 impl App {
-    pub fn new(platform: Platform, config: &Config, stopping: watch::Receiver<bool>) -> App {
+    pub fn new(session: Session, config: &Config, stopping: watch::Receiver<bool>) -> App {
         let body_bytes_max = config.http_body_bytes_max.0;
         let requests = config.http_requests_max.max(1) as usize;
         let bodies = (body_bytes_max * BODIES_TOGETHER) as usize / BODY_PERMIT_BYTES + 1;
@@ -94,7 +94,7 @@ impl App {
             pg: pg_limits(config),
         };
         let counters = Arc::new(Counters::default());
-        App { platform, limits, counters, status: Arc::default(), stopping }
+        App { session, limits, counters, status: Arc::default(), stopping }
     }
 }
 

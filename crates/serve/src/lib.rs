@@ -20,7 +20,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use common::{Error, Result};
-use engine::Platform;
+use engine::{Platform, Principal};
 use tokio::sync::watch;
 
 use crate::app::App;
@@ -38,7 +38,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let (stop, stopping) = watch::channel(false);
-    let app = App::new(platform.clone(), &listeners.config, stopping.clone());
+    let app = App::new(platform.as_user(Principal::Anonymous), &listeners.config, stopping.clone());
     let kafka_limits = kafka::Limits::new(&listeners.config, app.limits.bodies.clone());
     let router = rest::router(app.clone());
     let mut http = tokio::spawn(http::serve(app.clone(), listeners.http, router));
@@ -48,7 +48,7 @@ pub async fn run(
     });
     let kafka = listeners.kafka.map(|socket| {
         let app = kafka::App {
-            platform: app.platform.clone(),
+            session: app.session.clone(),
             limits: kafka_limits,
             connections: app.counters.kafka_connections.clone(),
         };

@@ -16,8 +16,8 @@ CREATE SINK out FROM totals WITH (connector = 'file', path = 'out');\n";
         let status = b.platform.status();
         status.archive[0].archived_offset_sum > 0 && status.sinks[0].rows_total > 0
     });
-    let platform = bench.platform.clone();
-    bench.on(async move { platform.shutdown().await }).unwrap();
+    let opened = bench.opened.clone();
+    bench.on(async move { opened.shutdown().await }).unwrap();
     let written = |b: &Bench| -> Vec<(std::path::PathBuf, std::time::SystemTime, u64)> {
         let meta = |p: std::path::PathBuf| {
             let m = std::fs::metadata(&p).unwrap();

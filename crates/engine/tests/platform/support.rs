@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use common::{Error, Kind, Result};
-use engine::{Ingested, Outcome, Platform, Project};
+use engine::{Ingested, Outcome, Platform, Principal, Project, Session};
 use formats::BodyKind;
 use formats::json::ContentKind;
 use tempfile::TempDir;
@@ -43,7 +43,9 @@ pub type Settings<'a> = &'a [(&'static str, &'a str)];
 
 /// A platform that is running.
 pub struct Bench {
-    pub platform: Platform,
+    /// As the program itself.
+    pub platform: Session,
+    pub opened: Platform,
     pub clock: VirtualClock,
     pub place: Place,
     runtime: Runtime,
@@ -80,7 +82,13 @@ impl Place {
         let runtime = runtime();
         let clock = VirtualClock::new(self.now_us);
         let opened = open(&runtime, self.path(), &self.settings, clock.clone());
-        opened.map(|platform| Bench { platform, clock, place: self, runtime })
+        opened.map(|opened| Bench {
+            platform: system(&opened),
+            opened,
+            clock,
+            place: self,
+            runtime,
+        })
     }
 
     /// Opens and applies. A query that was cut off computes on for a moment, in this process, and
@@ -124,6 +132,10 @@ fn libc_abort() -> i32 {
     6
 }
 
+fn system(opened: &Platform) -> Session {
+    opened.as_user(Principal::System)
+}
+
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -157,12 +169,12 @@ fn child() {
         text.lines().map(|l| l.split_once('=').unwrap()).map(|(k, v)| (k, v.into())).collect();
     let now_us = variable("NOW").unwrap().parse().unwrap();
     let (runtime, clock) = (runtime(), VirtualClock::new(now_us));
-    let platform = open(&runtime, &dir, &settings, clock.clone()).unwrap();
+    let opened = open(&runtime, &dir, &settings, clock.clone()).unwrap();
     // The folder is the parent's to remove.
     let mut dir_of = TempDir::new().unwrap();
     dir_of.disable_cleanup(true);
     let place = Place { dir: Arc::new(dir_of), settings, now_us };
-    let bench = Bench { platform, clock, place, runtime };
+    let bench = Bench { platform: system(&opened), opened, clock, place, runtime };
     bench.apply().unwrap();
     super::scenario(&scenario, &bench);
 }
@@ -289,8 +301,8 @@ impl Bench {
     }
 
     pub fn close(self) -> Place {
-        let platform = self.platform.clone();
-        self.on(async move { platform.shutdown().await }).unwrap();
+        let opened = self.opened.clone();
+        self.on(async move { opened.shutdown().await }).unwrap();
         let mut place = self.place.clone();
         place.now_us = common::Clock::now_us(&self.clock);
         place

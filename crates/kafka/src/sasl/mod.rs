@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use common::{Error, Result};
-use engine::{ScramMechanism, Verifier};
+use engine::{Principal, ScramMechanism, Verifier};
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{ApiKey, SaslAuthenticateResponse, SaslHandshakeResponse};
 use tokio::time::Instant;
@@ -34,9 +34,6 @@ const LOGIN_MAX: Duration = Duration::from_secs(30);
 const FAILED_DELAY: Duration = Duration::from_millis(100);
 /// Random bytes of a server's nonce; their base64 text has no padding.
 const NONCE_BYTES: usize = 24;
-
-/// Who has not logged in where nobody needs to.
-pub const ANONYMOUS: &str = "User:ANONYMOUS";
 
 /// A way to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,7 +304,7 @@ impl Login {
 
     async fn plain(&self, message: &[u8]) -> Result<Step> {
         let Some((name, password)) = plain::parse(message) else { return Ok(Step::Failed) };
-        let (users, secret) = (self.app.platform.users().clone(), self.security.secret);
+        let (users, secret) = (self.app.session.users().clone(), self.security.secret);
         blocking(move || {
             let user = users.get(&name);
             let of = |mechanism| user.as_ref().and_then(|u| u.verifier(mechanism)).cloned();
@@ -326,7 +323,7 @@ impl Login {
 
     fn scram(&mut self, mechanism: ScramMechanism, message: &[u8]) -> Result<Step> {
         let Some(first) = scram::ClientFirst::parse(message) else { return Ok(Step::Failed) };
-        let user = self.app.platform.users().get(&first.name).filter(|_| !first.is_token);
+        let user = self.app.session.users().get(&first.name).filter(|_| !first.is_token);
         let verifier = user.and_then(|u| u.verifier(mechanism).cloned());
         let verifier = verifier
             .unwrap_or_else(|| Verifier::mock(mechanism, &first.name, &self.security.secret));
@@ -353,7 +350,7 @@ impl Login {
     /// A login is good for no longer than is configured, and one anew is of the same user.
     fn limited(&self, step: Step) -> Step {
         let Step::Done { answer, name, expires_in } = step else { return step };
-        if self.good.is_some() && *self.client.principal != *principal(&name) {
+        if self.good.is_some() && self.client.principal != Principal::User(name.as_str().into()) {
             return Step::Failed;
         }
         let expires_in = match (expires_in, self.security.session_lifetime) {
@@ -365,19 +362,14 @@ impl Login {
 
     fn open(&mut self, name: &str, expires_in: Option<Duration>) {
         let Some(mechanism) = self.mechanism else { return };
-        let principal = principal(name);
+        let principal = Principal::User(name.into());
         tracing::debug!(peer = %self.client.peer, %principal, mechanism = mechanism.name(),
             "a Kafka client logged in");
         self.good = Some((mechanism, expires_in.map(|d| Instant::now() + d)));
-        self.client = Arc::new(Client { principal: principal.into(), ..(*self.client).clone() });
+        self.client = Arc::new(Client { principal, ..(*self.client).clone() });
         self.state = State::Open;
         self.is_raw = false;
     }
-}
-
-/// A user as Kafka names it in logs and access lists.
-pub fn principal(name: &str) -> String {
-    format!("User:{name}")
 }
 
 fn done(answer: Vec<u8>, name: String) -> Step {

@@ -17,7 +17,7 @@ use crate::lock::{lock, write};
 use crate::partition::PartitionLog;
 use crate::segment::Segment;
 use crate::segment_name::{Compacted, SegmentName, UNFINISHED};
-use crate::snapshot::AbortedIndex;
+use crate::snapshot_file::AbortedIndex;
 
 /// Bytes gathered before they are written.
 const CHUNK: usize = 1 << 20;

@@ -8,13 +8,14 @@
 
 mod checkpoint;
 mod clean;
+pub(crate) mod cleaner;
 mod key_map;
 mod rewrite;
 mod walk;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use common::{Error, Kind, Offset, Result};
 
@@ -48,27 +49,6 @@ impl Compaction {
         self.records_removed += other.records_removed;
         self.bytes_before += other.bytes_before;
         self.bytes_after += other.bytes_after;
-    }
-}
-
-/// A partition's part in compaction.
-#[derive(Default)]
-pub(crate) struct Cleaner {
-    /// Held by the one compaction at a time.
-    running: Mutex<()>,
-    is_stopped: AtomicBool,
-    /// Held while files of segments are replaced or removed.
-    pub files: Mutex<()>,
-}
-
-impl Cleaner {
-    /// No compaction until the log is opened again.
-    fn give_up(&self) {
-        self.is_stopped.store(true, Ordering::Release);
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::Acquire)
     }
 }
 

@@ -33,7 +33,7 @@ use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, Type};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::{DfSessionService, Parser, QueryHook};
-use engine::{Platform, walk};
+use engine::{Session, walk};
 use futures::Sink;
 
 use super::errors::{fault, refused};
@@ -54,7 +54,7 @@ pub struct Known {
 }
 
 pub struct Library {
-    platform: Platform,
+    session: Session,
     /// Reads pg_catalog and nothing else.
     ctx: Arc<SessionContext>,
     /// What SET may change: nothing reads it.
@@ -71,8 +71,8 @@ impl Known {
 }
 
 impl Library {
-    pub fn new(platform: &Platform) -> Result<Library> {
-        let ctx = Arc::new(context(platform)?);
+    pub fn new(session: &Session) -> Result<Library> {
+        let ctx = Arc::new(context(session)?);
         let options = ctx.state().config_options().catalog.clone();
         let settings = SessionConfig::new()
             .with_default_catalog_and_schema(options.default_catalog, options.default_schema);
@@ -81,8 +81,8 @@ impl Library {
         let service = DfSessionService::new_with_hooks(ctx.clone(), hooks.clone());
         let settings = SessionContext::new_with_config(settings);
         let parser = PostgresCompatibilityParser::new();
-        let platform = platform.clone();
-        Ok(Library { platform, ctx, settings, parser, service, hooks })
+        let session = session.clone();
+        Ok(Library { session, ctx, settings, parser, service, hooks })
     }
 
     fn typed(&self) -> Arc<Parser> {
@@ -201,7 +201,7 @@ impl Library {
         most: Duration,
     ) -> PgWireResult<Response> {
         reads_only(&plan)?;
-        let answer = self.platform.start_plan(self.ctx.state(), plan, most).await;
+        let answer = self.session.start_plan(self.ctx.state(), plan, most).await;
         let answer = answer.map_err(|e| refused(&e, None))?;
         let fields = rows::fields(&answer.schema, format)?;
         let response = rows::response(fields, answer.batches, rows::not_cancelled(), None);
@@ -261,8 +261,8 @@ fn reads_only(plan: &LogicalPlan) -> PgWireResult<()> {
 }
 
 /// The tables in it are live, but have no rows.
-fn context(platform: &Platform) -> Result<SessionContext> {
-    let engine = platform.session()?;
+fn context(session: &Session) -> Result<SessionContext> {
+    let engine = session.session()?;
     let options = engine.config_options().catalog.clone();
     // Under Postgres' rules, not the engine's: an index beyond an array gives NULL.
     let config = SessionConfig::new()

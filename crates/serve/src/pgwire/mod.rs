@@ -33,7 +33,6 @@ use datafusion_postgres::pgwire::api::{ClientInfo, ConnectionManager};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::startup::ParameterStatus;
 use datafusion_postgres::pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
-use engine::Platform;
 use futures::{Sink, SinkExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -52,7 +51,7 @@ const SERVER_VERSION: &str = concat!("16.6 (watershed ", env!("CARGO_PKG_VERSION
 /// Takes connections until the process stops.
 pub async fn serve(app: App, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
     let door = Arc::new(Door {
-        platform: app.platform.clone(),
+        session: app.session.clone(),
         query_timeout: app.limits.query_timeout,
         manager: Arc::new(ConnectionManager::new()),
         library: Mutex::default(),
@@ -99,7 +98,7 @@ pub async fn serve(app: App, listener: TcpListener, mut stopping: watch::Receive
 
 /// What all connections share.
 pub struct Door {
-    platform: Platform,
+    session: engine::Session,
     query_timeout: Duration,
     manager: Arc<ConnectionManager>,
     /// Made for the first who asks about the server: it takes megabytes.
@@ -112,7 +111,7 @@ impl Door {
         if let Some(library) = library.as_ref() {
             return Ok(library.clone());
         }
-        let made = Arc::new(Library::new(&self.platform)?);
+        let made = Arc::new(Library::new(&self.session)?);
         *library = Some(made.clone());
         Ok(made)
     }

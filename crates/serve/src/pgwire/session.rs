@@ -229,8 +229,8 @@ impl ExtendedQueryHandler for Session {
             Statement::Engine(prepared, sent) => {
                 not_failed(client)?;
                 let values = parameters::values(portal, prepared)?;
-                let platform = &self.shared.door.platform;
-                let answer = platform.start_prepared(prepared, values, timeout(client)).await;
+                let asked = &self.shared.door.session;
+                let answer = asked.start_prepared(prepared, values, timeout(client)).await;
                 let answer = answer.map_err(|e| refused(&e, Some(sent)))?;
                 same_columns(&answer, prepared)?;
                 said(answer, sent)
@@ -279,7 +279,7 @@ impl QueryParser for Shared {
             not_failed(client)?;
             let given: Vec<_> =
                 types.iter().map(|t| t.as_ref().and_then(parameters::declared)).collect();
-            let prepared = self.door.platform.prepare(sent.text(), &given).await;
+            let prepared = self.door.session.prepare(sent.text(), &given).await;
             let prepared = prepared.map_err(|e| refused(&e, Some(&sent)))?;
             return Ok(Some(Statement::Engine(Arc::new(prepared), sent)));
         }
@@ -338,7 +338,7 @@ impl Shared {
         }
         if route::for_engine(sent) {
             not_failed(client)?;
-            let answer = self.door.platform.start(sent.text(), timeout(client)).await;
+            let answer = self.door.session.start(sent.text(), timeout(client)).await;
             return Ok(said(answer.map_err(|e| refused(&e, Some(sent)))?, sent));
         }
         if let Some(done) = deallocated(client, sent.text()) {
@@ -356,7 +356,7 @@ impl Shared {
     async fn copy<C: ClientInfo>(&self, client: &C, copy: CopyOut) -> PgWireResult<Response> {
         let query = Sent::all(&copy.query)?.pop();
         let query = query.ok_or_else(|| fault("42601", "there is nothing to copy"))?;
-        let answer = self.door.platform.start(query.text(), timeout(client)).await;
+        let answer = self.door.session.start(query.text(), timeout(client)).await;
         match answer.map_err(|e| refused(&e, None))? {
             Answer::Rows(rows) => copy.response(rows, cancelled(client).await),
             Answer::Message(_) => Err(fault("42601", "COPY takes a query that gives rows")),
@@ -373,7 +373,7 @@ impl Shared {
         let done = match command {
             Command::Declare { name, hold, query } => {
                 let query = sent.behind(*query);
-                let answer = self.door.platform.start(query.text(), timeout(client)).await;
+                let answer = self.door.session.start(query.text(), timeout(client)).await;
                 match answer.map_err(|e| refused(&e, Some(&query)))? {
                     Answer::Rows(rows) => cursors.open(name.clone(), *hold, rows),
                     Answer::Message(_) => {

@@ -24,5 +24,5 @@ pub async fn make(
     body: Body,
 ) -> Answer<Json<BackupInfo>> {
     let asked: Asked = body::json(&app, &headers, body, r#"{"to": "backups/monday"}"#).await?;
-    Ok(Json(app.platform.backup(&asked.to, BackupBy::Door).await?))
+    Ok(Json(app.session.backup(&asked.to, BackupBy::Door).await?))
 }

@@ -48,7 +48,7 @@ pub async fn follow(
         None => last_id.and_then(|t| t.trim().parse().ok()),
     };
     parameters.finish(&["after"])?;
-    let subscription = app.platform.subscribe(&view, after.map(Epoch))?;
+    let subscription = app.session.subscribe(&view, after.map(Epoch))?;
     let held = hold(&app)?;
     let open = Open { subscription, held };
     Ok(events::answer(futures::stream::unfold(Some(open), next)))

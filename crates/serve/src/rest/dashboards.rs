@@ -7,5 +7,5 @@ use engine::Dashboard;
 use crate::app::App;
 
 pub async fn list(State(app): State<App>) -> Json<Vec<Dashboard>> {
-    Json(app.platform.dashboards())
+    Json(app.session.dashboards())
 }

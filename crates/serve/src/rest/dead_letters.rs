@@ -37,7 +37,7 @@ pub async fn list(
     parameters.finish(&["topic", "kind", "limit", "after"])?;
     check_kind(kind.as_deref())?;
     let query = DeadLetterQuery { topic, kind, limit, after };
-    Ok(Json(app.platform.dead_letters(query).await?))
+    Ok(Json(app.session.dead_letters(query).await?))
 }
 
 fn check_kind(kind: Option<&str>) -> Result<()> {
@@ -55,7 +55,7 @@ pub async fn resend(
 ) -> Answer<Json<Resent>> {
     let wanted: Resend = body::json(&app, &headers, body, r#"{"topic": "readings"}"#).await?;
     check_kind(wanted.kind.as_deref())?;
-    Ok(Json(app.platform.resend(wanted).await?))
+    Ok(Json(app.session.resend(wanted).await?))
 }
 
 pub async fn delete(State(app): State<App>, mut parameters: Parameters) -> Answer<Json<Value>> {
@@ -64,5 +64,5 @@ pub async fn delete(State(app): State<App>, mut parameters: Parameters) -> Answe
     let chosen = Chosen { ids, topic: parameters.take("topic"), kind: parameters.take("kind") };
     parameters.finish(&["ids", "topic", "kind"])?;
     check_kind(chosen.kind.as_deref())?;
-    Ok(Json(json!({ "deleted": app.platform.delete_dead_letters(chosen).await? })))
+    Ok(Json(json!({ "deleted": app.session.delete_dead_letters(chosen).await? })))
 }

@@ -13,21 +13,21 @@ use crate::body;
 use crate::problem::{Answer, Problem};
 
 pub async fn list(State(app): State<App>) -> Answer<Json<Vec<GroupInfo>>> {
-    Ok(Json(app.platform.group_list().await?))
+    Ok(Json(app.session.group_list().await?))
 }
 
 pub async fn describe(
     State(app): State<App>,
     Segments(group): Segments<String>,
 ) -> Answer<Json<GroupDetail>> {
-    Ok(Json(app.platform.group(&group).await?))
+    Ok(Json(app.session.group(&group).await?))
 }
 
 pub async fn delete(
     State(app): State<App>,
     Segments(group): Segments<String>,
 ) -> Answer<Json<Value>> {
-    app.platform.delete_group(&group).await?;
+    app.session.delete_group(&group).await?;
     Ok(Json(json!({ "deleted": group })))
 }
 
@@ -57,5 +57,5 @@ pub async fn reset(
             Err(_) => error.into(),
         },
     };
-    Ok(Json(app.platform.reset_offsets(&group, reset).await.map_err(refused)?))
+    Ok(Json(app.session.reset_offsets(&group, reset).await.map_err(refused)?))
 }

@@ -12,7 +12,7 @@ pub async fn health() -> &'static str {
 }
 
 pub async fn ready(State(app): State<App>) -> Answer<Json<Value>> {
-    app.platform.ready()?;
+    app.session.ready()?;
     // What is in the way of a part only (archiving, a faulty file) does not end readiness.
-    Ok(Json(json!({ "ready": true, "problems": app.platform.problems() })))
+    Ok(Json(json!({ "ready": true, "problems": app.session.problems() })))
 }

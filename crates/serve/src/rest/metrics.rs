@@ -15,7 +15,7 @@ pub async fn get(State(app): State<App>) -> Answer<impl IntoResponse> {
     header(&mut text, "watershed_build_info", "gauge", "Version of this program.");
     let _ = writeln!(text, "watershed_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     door(&mut text, &app.counters);
-    text.push_str(&app.platform.metrics().await?);
+    text.push_str(&app.session.metrics().await?);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 

@@ -22,7 +22,7 @@ pub async fn list(
     State(app): State<App>,
     Segments(topic): Segments<String>,
 ) -> Answer<Json<Vec<PartitionInfo>>> {
-    Ok(Json(app.platform.partition_list(&topic).await?))
+    Ok(Json(app.session.partition_list(&topic).await?))
 }
 
 #[derive(serde::Deserialize)]
@@ -65,5 +65,5 @@ pub async fn delete_records(
     if before.is_empty() {
         return Err(Error::invalid("there are no partitions").hint(example).into());
     }
-    Ok(Json(app.platform.delete_records(&topic, before).await?))
+    Ok(Json(app.session.delete_records(&topic, before).await?))
 }

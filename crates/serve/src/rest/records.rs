@@ -42,7 +42,7 @@ pub async fn read(
     parameters.finish(&["partition", "from", "key", "limit"])?;
     let partition = partition.map(|p| Partition(i32::try_from(p).unwrap_or(i32::MAX)));
     let from = starts(from.as_deref().unwrap_or("earliest"))?;
-    let page = app.platform.records(&topic, RecordQuery { partition, from, key, limit }).await?;
+    let page = app.session.records(&topic, RecordQuery { partition, from, key, limit }).await?;
     let next: Vec<String> = page.next.iter().map(|(p, o)| format!("{p}:{o}")).collect();
     Ok(Json(Page { records: page.records, next: next.join(","), end: page.end }))
 }
@@ -109,7 +109,7 @@ pub async fn produce(
         return Err(Error::invalid("there are no records").hint(example).into());
     }
     let records = records.into_iter().map(record).collect::<Result<Vec<_>>>()?;
-    answer(app.platform.produce(&topic, records).await?)
+    answer(app.session.produce(&topic, records).await?)
 }
 
 fn record(given: Given) -> Result<ProducerRecord> {

@@ -39,7 +39,7 @@ pub async fn run(State(app): State<App>, headers: HeaderMap, body: Body) -> Answ
     let request: Request = body::json(&app, &headers, body, example).await?;
     let limit = limit(request.limit)?.unwrap_or(app.limits.rows_max).min(app.limits.rows_max);
     let elapsed_ms = || started.elapsed().as_millis() as u64;
-    let mut given = match app.platform.start(&request.query, None).await? {
+    let mut given = match app.session.start(&request.query, None).await? {
         engine::Answer::Rows(rows) => rows,
         engine::Answer::Message(message) => {
             let told = json!({ "message": message, "elapsed_ms": elapsed_ms() });

@@ -19,7 +19,7 @@ const PACE: Duration = Duration::from_secs(1);
 const FRESH: Duration = Duration::from_millis(500);
 
 pub async fn get(State(app): State<App>) -> Json<Status> {
-    Json(app.platform.status())
+    Json(app.session.status())
 }
 
 pub async fn follow(State(app): State<App>) -> Answer<Response> {
@@ -45,7 +45,7 @@ async fn event(app: &App) -> Bytes {
     {
         return event.clone();
     }
-    let event = match serde_json::to_string(&app.platform.status()) {
+    let event = match serde_json::to_string(&app.session.status()) {
         Ok(text) => events::event("status", &text),
         Err(e) => events::error(&Error::internal(format!("encoding the status: {e}"))),
     };

@@ -27,14 +27,14 @@ const FILE: &str = "watershed-file";
 const LINES: &str = "watershed-lines";
 
 pub async fn list(State(app): State<App>) -> Json<Vec<TopicInfo>> {
-    Json(app.platform.topics())
+    Json(app.session.topics())
 }
 
 pub async fn describe(
     State(app): State<App>,
     Segments(topic): Segments<String>,
 ) -> Answer<Json<TopicInfo>> {
-    Ok(Json(app.platform.topic(&topic)?))
+    Ok(Json(app.session.topic(&topic)?))
 }
 
 pub async fn ingest(
@@ -53,16 +53,16 @@ pub async fn ingest(
     let import = import_mark(&headers)?;
     let origin = origin(&headers)?;
     // Before the body is read; its figures, and those of all others, are not asked for.
-    app.platform.partitions(&topic)?;
+    app.session.partitions(&topic)?;
     let unpacked = body::read(&app, &headers, body).await.map_err(|e| match e.kind() {
         Kind::Unsupported => unsupported_media(e),
         _ => e.into(),
     })?;
     let ingested = match import {
-        None => app.platform.ingest(&topic, unpacked.bytes.clone(), kind).await?,
+        None => app.session.ingest(&topic, unpacked.bytes.clone(), kind).await?,
         Some((id, sequence)) => {
             let bytes = unpacked.bytes.clone();
-            app.platform.ingest_import(&topic, &id, sequence, bytes, kind, origin).await?
+            app.session.ingest_import(&topic, &id, sequence, bytes, kind, origin).await?
         }
     };
     answer(ingested)
@@ -124,18 +124,18 @@ pub async fn read(
     Segments(topic): Segments<String>,
     mut parameters: Parameters,
 ) -> Answer<Json<Value>> {
-    let partitions = app.platform.partitions(&topic)?.len() as i32;
+    let partitions = app.session.partitions(&topic)?.len() as i32;
     let tail = parameters.number("tail")?;
     let partition = parameters.number("partition")?;
     let from = parameters.take("from");
     let limit = parameters.limit(100, app.limits.rows_max)?;
     parameters.finish(&["partition", "from", "limit", "tail"])?;
     if let Some(n) = tail {
-        let events = app.platform.tail_topic(&topic, (n as usize).min(limit.max(1_000))).await?;
+        let events = app.session.tail_topic(&topic, (n as usize).min(limit.max(1_000))).await?;
         return Ok(Json(json!({ "events": events.iter().map(event).collect::<Vec<_>>() })));
     }
     let mut from = starts(partitions, partition, from.as_deref())?;
-    let events = app.platform.read_topic(&topic, from.clone(), limit).await?;
+    let events = app.session.read_topic(&topic, from.clone(), limit).await?;
     for event in &events {
         from.insert(event.partition, event.offset.next());
     }

@@ -24,7 +24,7 @@ pub struct Rows {
 }
 
 pub async fn list(State(app): State<App>) -> Json<Vec<ViewInfo>> {
-    Json(app.platform.views())
+    Json(app.session.views())
 }
 
 pub async fn rows(
@@ -37,7 +37,7 @@ pub async fn rows(
     let after = parameters.take("after");
     let filters = parameters.rest();
     let query = ViewQuery { filters, order, limit, after };
-    Ok(Json(page(app.platform.view_rows(&view, query).await?)?))
+    Ok(Json(page(app.session.view_rows(&view, query).await?)?))
 }
 
 pub async fn by_key(
@@ -49,7 +49,7 @@ pub async fn by_key(
     let after = parameters.take("after");
     parameters.finish(&["limit", "after"])?;
     let query = ViewQuery { limit, after, ..ViewQuery::default() };
-    Ok(Json(page(app.platform.view_key(&view, &key, query).await?)?))
+    Ok(Json(page(app.session.view_key(&view, &key, query).await?)?))
 }
 
 /// What was asked to begin anew.
@@ -64,7 +64,7 @@ pub async fn rebuild(
     parameters: Parameters,
 ) -> Answer<Json<Rebuilt>> {
     parameters.finish(&[])?;
-    app.platform.rebuild_view(&view).await?;
+    app.session.rebuild_view(&view).await?;
     Ok(Json(Rebuilt { rebuilt: view }))
 }
 

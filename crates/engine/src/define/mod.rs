@@ -1,0 +1,15 @@
+//! Definitions: read, planned, decided, made to run all or none.
+//! Must not know: a door.
+
+pub mod apply;
+pub mod changes;
+pub mod drops;
+pub mod dry_run;
+pub mod planned;
+pub mod planning;
+pub mod project_check;
+pub mod promises;
+pub mod registry;
+pub mod replaced;
+pub mod retired;
+pub mod texts;

@@ -1,0 +1,187 @@
+//! Runs sinks: delivers the epochs that a sink's pipeline put into its outbox, in order, and
+//! keeps the delivery that was chosen (see `connectors::delivery`).
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use catalog::Sink as Definition;
+use common::{Clock, Epoch, Error, Result, fail_point};
+use connector::{Context, Delivery, Health, Outside, Sink};
+use tokio::sync::watch;
+
+use crate::flows::outbox::{Outbox, Waiting};
+use crate::stores::blocking::blocking;
+
+/// A running sink.
+pub struct SinkRunner {
+    pub shared: Arc<SinkShared>,
+    pub outbox: Arc<Outbox>,
+    pub delivery: Delivery,
+    /// Last epoch that the target may hold: of the pipeline at its start, or delivered since.
+    pub committed: Arc<AtomicU64>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// What a sink says of itself.
+#[derive(Default)]
+pub struct SinkShared {
+    pub rows: AtomicU64,
+    pub error: Mutex<Option<serde_json::Value>>,
+    /// It has given up: `retry_attempts_max` is used up.
+    pub stopped: AtomicBool,
+    pub health: Arc<Health>,
+}
+
+impl SinkShared {
+    /// Why it does not deliver, if it does not.
+    pub fn error(&self) -> Option<serde_json::Value> {
+        let own = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        own.or_else(|| self.health.error().map(|e| serde_json::json!({ "detail": e })))
+    }
+}
+
+/// A sink whose connector is made and that delivers nothing yet.
+pub struct SinkMade {
+    sink: Box<dyn Sink>,
+    run: Run,
+}
+
+impl SinkRunner {
+    pub fn make(
+        clock: &Arc<dyn Clock>,
+        sink: &Definition,
+        outside: Outside,
+        schema: SchemaRef,
+        outbox: Arc<Outbox>,
+        committed: Arc<AtomicU64>,
+    ) -> Result<SinkMade> {
+        let health = Arc::new(Health::default());
+        let context = Context {
+            name: sink.name.clone(),
+            health: health.clone(),
+            outside,
+            schema: schema.clone(),
+            clock: clock.clone(),
+        };
+        let asked = sink.options.get("delivery").map(String::as_str);
+        let delivery = connectors::delivery(&sink.connector, asked)?;
+        let made = connectors::sink(&sink.connector, &sink.options, context)?;
+        let run = Run {
+            name: sink.name.clone(),
+            gives_up: sink.options.contains_key("retry_attempts_max"),
+            schema,
+            outbox,
+            shared: Arc::new(SinkShared { health, ..SinkShared::default() }),
+            delivery,
+            committed,
+        };
+        Ok(SinkMade { sink: made, run })
+    }
+
+    pub fn start(made: SinkMade) -> SinkRunner {
+        let SinkMade { sink, run } = made;
+        let (shared, outbox, delivery) = (run.shared.clone(), run.outbox.clone(), run.delivery);
+        let committed = run.committed.clone();
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(run.forever(sink, stopped));
+        SinkRunner { shared, outbox, delivery, committed, stop, task }
+    }
+
+    /// Delivers no more from here on. To be called once.
+    pub async fn stop(&mut self) {
+        let _ = self.stop.send(true);
+        let _ = (&mut self.task).await;
+    }
+}
+
+struct Run {
+    name: String,
+    /// An error that the connector no longer retries is the end.
+    gives_up: bool,
+    schema: SchemaRef,
+    outbox: Arc<Outbox>,
+    shared: Arc<SinkShared>,
+    delivery: Delivery,
+    committed: Arc<AtomicU64>,
+}
+
+impl Run {
+    async fn forever(self, mut sink: Box<dyn Sink>, mut stopped: watch::Receiver<bool>) {
+        let mut pause = Duration::from_millis(500);
+        loop {
+            let error = tokio::select! {
+                _ = stopped.wait_for(|s| *s) => return,
+                ended = self.deliver(sink.as_mut(), &mut pause) => match ended {
+                    Ok(()) => return,
+                    Err(e) => e,
+                },
+            };
+            *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(error.to_json());
+            if self.gives_up {
+                tracing::error!(sink = self.name, "the sink has stopped: {error}");
+                return self.shared.stopped.store(true, Ordering::Relaxed);
+            }
+            tracing::warn!(sink = self.name, "delivery failed and is tried again: {error}");
+            tokio::select! {
+                _ = stopped.wait_for(|s| *s) => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(Duration::from_secs(30));
+        }
+    }
+
+    async fn deliver(&self, sink: &mut dyn Sink, pause: &mut Duration) -> Result<()> {
+        if let Some(known) = sink.open(self.schema.clone()).await?
+            && known > Epoch(self.committed.load(Ordering::Relaxed))
+        {
+            let made = self.committed.load(Ordering::Relaxed);
+            return Err(Error::conflict(format!(
+                "the target of sink '{}' holds epochs up to {known}, this sink made {made} so far",
+                self.name
+            ))
+            .hint("it belongs to an earlier sink: empty it, or choose another place"));
+        }
+        loop {
+            let outbox = self.outbox.clone();
+            let Some(waiting) = blocking(move || outbox.first()).await? else {
+                self.outbox.changed().await;
+                continue;
+            };
+            // An epoch that was delivered and not yet removed is written again under its number.
+            self.deliver_one(sink, &waiting).await?;
+            *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *pause = Duration::from_millis(500);
+        }
+    }
+
+    async fn deliver_one(&self, sink: &mut dyn Sink, waiting: &Waiting) -> Result<()> {
+        let epoch = waiting.epoch;
+        self.committed.fetch_max(epoch.0, Ordering::Relaxed);
+        if self.delivery == Delivery::AtMostOnce {
+            self.remove(epoch).await?;
+        }
+        let mut rows = 0;
+        for (batch, weights) in &waiting.batches {
+            sink.write(epoch, batch, weights.as_ref()).await?;
+            rows += batch.num_rows() as u64;
+        }
+        sink.prepare(epoch).await?;
+        fail_point("sink.prepared");
+        sink.commit(epoch).await?;
+        fail_point("sink.committed");
+        if self.delivery != Delivery::AtMostOnce {
+            self.remove(epoch).await?;
+        }
+        self.shared.rows.fetch_add(rows, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn remove(&self, epoch: Epoch) -> Result<()> {
+        let outbox = self.outbox.clone();
+        blocking(move || outbox.remove(epoch)).await
+    }
+}

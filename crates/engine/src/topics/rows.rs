@@ -1,0 +1,290 @@
+//! Log records ⇄ rows: decodes the records of a topic into Arrow with the hidden columns, and
+//! reads stretches of a partition. Pipelines, batch queries and the archiver all come through
+//! here, so all of them see the same rows.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, Int32Array, Int64Array, RecordBatch,
+    RecordBatchOptions, TimestampMicrosecondArray,
+};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use bytes::Bytes;
+use catalog::{Format, Topic};
+use common::{Error, Offset, Partition, Result};
+use datafusion::common::ScalarValue;
+use formats::headers::HeadersBuilder;
+use formats::json::Decoded;
+use formats::{HIDDEN, hidden_fields};
+
+use crate::topics::feed::{Feed, Stretch};
+
+/// Declared columns, all nullable as they come out of the lake, then the hidden ones.
+pub fn full_schema(topic: &Topic) -> SchemaRef {
+    let declared =
+        topic.columns.iter().map(|c| Field::new(&c.name, c.data_type.clone(), c.nullable));
+    let hidden = hidden_fields().into_iter().map(|f| f.with_nullable(true));
+    Arc::new(Schema::new(declared.chain(hidden).collect::<Vec<_>>()))
+}
+
+/// The declared columns as stored events are read: what was acknowledged was checked then; a column
+/// made NOT NULL later must not hide it.
+fn relaxed(topic: &Topic) -> SchemaRef {
+    let field = |c: &catalog::Column| Field::new(&c.name, c.data_type.clone(), true);
+    Arc::new(Schema::new(topic.columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// Turns stored record batches of one topic into rows.
+pub struct RowDecoder {
+    schema: SchemaRef,
+    values: Values,
+    /// Which of `HIDDEN` are wanted.
+    hidden: [bool; 5],
+}
+
+/// Rows of one partition.
+#[derive(Debug)]
+pub struct Rows {
+    pub batch: RecordBatch,
+    /// The row after each record batch of the log that had some.
+    pub ends: Vec<usize>,
+    /// Where each row is in the log.
+    pub offsets: Vec<Offset>,
+}
+
+impl Rows {
+    /// The first `n` rows.
+    pub fn first(&self, n: usize) -> Rows {
+        let mut ends: Vec<usize> = self.ends.iter().copied().filter(|e| *e < n).collect();
+        ends.extend((n > 0).then_some(n));
+        Rows { batch: self.batch.slice(0, n), ends, offsets: self.offsets[..n].to_vec() }
+    }
+
+    /// All but these rows, which ascend.
+    pub fn without(&self, left_out: &[usize]) -> Result<Rows> {
+        let keep: BooleanArray =
+            (0..self.offsets.len()).map(|i| Some(left_out.binary_search(&i).is_err())).collect();
+        let batch = arrow::compute::filter_record_batch(&self.batch, &keep)
+            .map_err(|e| Error::internal(format!("leaving out rows: {e}")))?;
+        let before = |end: &usize| left_out.partition_point(|i| i < end);
+        let ends = self.ends.iter().map(|end| end - before(end)).collect();
+        let kept = |(i, _): &(usize, &Offset)| keep.value(*i);
+        let offsets = self.offsets.iter().enumerate().filter(kept).map(|(_, o)| *o).collect();
+        Ok(Rows { batch, ends, offsets })
+    }
+}
+
+/// Hidden columns as they grow.
+struct Hidden {
+    offsets: Vec<i64>,
+    arrived: Vec<i64>,
+    keys: BinaryBuilder,
+    headers: HeadersBuilder,
+}
+
+impl RowDecoder {
+    /// All columns.
+    pub fn new(topic: &Topic) -> Result<RowDecoder> {
+        RowDecoder::make(topic, |_| true)
+    }
+
+    /// The columns of these names, and when each row arrived.
+    pub fn of_columns(topic: &Topic, wanted: &[&str]) -> Result<RowDecoder> {
+        RowDecoder::make(topic, |name| name == "_arrived" || wanted.contains(&name))
+    }
+
+    fn make(topic: &Topic, wanted: impl Fn(&str) -> bool) -> Result<RowDecoder> {
+        let columns: Vec<usize> =
+            (0..topic.columns.len()).filter(|i| wanted(&topic.columns[*i].name)).collect();
+        let values = Values::new(topic, relaxed(topic), Some(&columns))?;
+        let full = full_schema(topic);
+        let fields = full.fields().iter().filter(|f| wanted(f.name()));
+        let fields: Vec<Field> = fields.map(|f| f.as_ref().clone().with_nullable(true)).collect();
+        let hidden = HIDDEN.map(wanted);
+        Ok(RowDecoder { schema: Arc::new(Schema::new(fields)), values, hidden })
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Rows of the records of a stretch.
+    pub fn decode(&mut self, partition: Partition, stretch: &Stretch) -> Result<Rows> {
+        let [_, _, want_keys, want_headers, _] = self.hidden;
+        let mut ends = vec![];
+        let mut values: Vec<Option<&[u8]>> = vec![];
+        let mut hidden = Hidden {
+            offsets: vec![],
+            arrived: vec![],
+            keys: BinaryBuilder::new(),
+            headers: HeadersBuilder::default(),
+        };
+        for batch in &stretch.batches {
+            for record in log::records::iter(batch)? {
+                let record = record?;
+                if !stretch.has(record.offset) {
+                    continue;
+                }
+                hidden.offsets.push(record.offset.0);
+                hidden.arrived.push(record.timestamp_us());
+                if want_keys {
+                    hidden.keys.append_option(record.key);
+                }
+                if want_headers {
+                    hidden.headers.append(record.headers());
+                }
+                values.push(record.value);
+            }
+            ends.push(values.len());
+        }
+        let decoded = self.values.decode(&values)?;
+        if let Some(refused) = decoded.refused.first() {
+            let at = hidden.offsets.get(refused.record as usize).copied().unwrap_or_default();
+            return Err(Error::corrupt(format!(
+                "the record at partition {partition}, offset {at} does not decode: {}",
+                refused.reason
+            ))
+            .hint("was the topic's definition changed by hand?"));
+        }
+        let offsets = hidden.offsets.iter().copied().map(Offset).collect();
+        Ok(Rows { batch: self.finish(partition, &decoded.batch, hidden)?, ends, offsets })
+    }
+
+    fn finish(
+        &self,
+        partition: Partition,
+        declared: &RecordBatch,
+        mut hidden: Hidden,
+    ) -> Result<RecordBatch> {
+        let n = hidden.offsets.len();
+        let all: [ArrayRef; 5] = [
+            Arc::new(Int32Array::from(vec![partition.0; n])),
+            Arc::new(Int64Array::from(hidden.offsets)),
+            Arc::new(hidden.keys.finish()),
+            Arc::new(hidden.headers.finish()?),
+            Arc::new(TimestampMicrosecondArray::from(hidden.arrived).with_timezone("UTC")),
+        ];
+        let mut columns: Vec<ArrayRef> = declared.columns().to_vec();
+        columns.extend(all.into_iter().zip(self.hidden).filter(|(_, w)| *w).map(|(a, _)| a));
+        RecordBatch::try_new(self.schema.clone(), columns)
+            .map_err(|e| Error::internal(format!("building rows: {e}")))
+    }
+}
+
+/// The columns as the archive is told them.
+pub fn declared(topic: &Topic) -> Result<lake::Declared> {
+    let mut declared = lake::Declared::from(topic.schema());
+    if topic.defaults().next().is_some() {
+        let row = Values::new(topic, relaxed(topic), None)?.decode(&[Some(b"{}")])?.batch;
+        for (column, _) in topic.defaults() {
+            let value = row.column_by_name(column).map(|c| ScalarValue::try_from_array(c, 0));
+            let value = value.transpose();
+            let value = value.map_err(|e| Error::internal(format!("a default: {e}")))?;
+            declared.defaults.extend(value.map(|v| (column.to_string(), v)));
+        }
+    }
+    Ok(declared)
+}
+
+/// The offset after a batch.
+pub fn next_offset(batch: &[u8]) -> Result<Offset> {
+    log::Header::parse(batch)
+        .map(|h| h.last_offset().next())
+        .ok_or_else(|| Error::corrupt("a record batch is shorter than its header"))
+}
+
+/// Calls `each` with every record of `batches`.
+pub fn for_each_record(
+    batches: &[Bytes],
+    mut each: impl FnMut(log::records::RecordView<'_>),
+) -> Result<()> {
+    for batch in batches {
+        for record in log::records::iter(batch)? {
+            each(record?);
+        }
+    }
+    Ok(())
+}
+
+/// Decodes `from..to` of a partition in pieces of at most `bytes_max` stored bytes.
+pub fn read_range(
+    feed: &Feed,
+    decoder: &mut RowDecoder,
+    partition: Partition,
+    mut from: Offset,
+    to: Offset,
+    bytes_max: usize,
+    mut each: impl FnMut(RecordBatch, Offset) -> Result<bool>,
+) -> Result<()> {
+    while from < to {
+        let mut stretch = feed.read(partition, from, bytes_max)?;
+        stretch.next = stretch.next.min(to);
+        if stretch.next <= from {
+            return Ok(());
+        }
+        let rows = decoder.decode(partition, &stretch)?.batch;
+        from = stretch.next;
+        if !each(rows, from)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Decodes the values of records, by the format of their topic.
+pub enum Values {
+    Json {
+        decoder: formats::json::Decoder,
+        /// Of a tombstone: NULL in every column, also in those with a default.
+        nothing: Vec<u8>,
+    },
+    /// The value is the one column, if that is wanted.
+    Raw(SchemaRef),
+}
+
+impl Values {
+    /// `schema` is the whole topic; `projection` the columns wanted.
+    pub fn new(topic: &Topic, schema: SchemaRef, projection: Option<&[usize]>) -> Result<Values> {
+        match (topic.format, projection) {
+            (Format::Json, _) => {
+                let decoder = formats::json::Decoder::new(schema, projection)?;
+                let decoder = decoder.with_defaults(topic.defaults());
+                let nulls = topic.defaults().map(|(c, _)| (c.to_string(), serde_json::Value::Null));
+                let nulls: serde_json::Map<_, _> = nulls.collect();
+                let nothing = serde_json::Value::from(nulls).to_string().into_bytes();
+                Ok(Values::Json { decoder, nothing })
+            }
+            (Format::Raw, None) => Ok(Values::Raw(schema)),
+            (Format::Raw, Some(wanted)) => {
+                let projected = schema.project(wanted);
+                let bad = |e| Error::internal(format!("a column of a raw topic: {e}"));
+                Ok(Values::Raw(Arc::new(projected.map_err(bad)?)))
+            }
+        }
+    }
+
+    /// One row for each good value, one refusal for each other. A tombstone has no columns.
+    pub fn decode(&mut self, values: &[Option<&[u8]>]) -> Result<Decoded> {
+        match self {
+            Values::Json { decoder, nothing } => {
+                let texts: Vec<&[u8]> = values.iter().map(|v| v.unwrap_or(nothing)).collect();
+                decoder.decode(&texts)
+            }
+            Values::Raw(schema) => {
+                let column = || Arc::new(BinaryArray::from_opt_vec(values.to_vec())) as ArrayRef;
+                let columns = schema.fields().iter().map(|_| column()).collect();
+                let options = RecordBatchOptions::new().with_row_count(Some(values.len()));
+                let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+                    .map_err(|e| Error::internal(format!("raw records as rows: {e}")))?;
+                let kept = (0..values.len() as u32).collect();
+                Ok(Decoded { batch, kept, refused: vec![] })
+            }
+        }
+    }
+}
+
+/// One batch of all.
+pub fn concat(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch> {
+    concat_batches(schema, batches).map_err(|e| Error::internal(format!("joining batches: {e}")))
+}
