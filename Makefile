@@ -22,7 +22,7 @@ PREFIX ?= $(HOME)/.local
 CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lock.json \
   console/vite.config.* console/public -type f 2>/dev/null)
 
-.PHONY: demo install binary test check parity bless crash sim bench bench-spine bench-log clients external docs run build console deny tools clean-demo
+.PHONY: demo install binary test check parity bless crash sim bench bench-spine bench-log bench-build clients external docs run build console deny tools clean-demo
 
 demo: binary
 	@echo "the binary is $(DEMO); make install puts it into $(PREFIX)/bin"
@@ -92,6 +92,11 @@ bench-spine: console
 	CARGO_INCREMENTAL=0 cargo build --locked --profile demo -p watershed
 	cargo build --locked -p xtask
 	$(CARGO_TARGET_DIR)/debug/xtask bench-spine --binary $(DEMO)
+
+# What a build takes, on a quiet machine: make bench-build ARGS="--cold --tests"
+bench-build: console
+	cargo build --locked -p xtask
+	$(CARGO_TARGET_DIR)/debug/xtask bench-build $(ARGS)
 
 # Needs librdkafka-dev, java and mvn; fetches Kafka 4 once.
 bench-log: console

@@ -29,6 +29,7 @@ pub fn run() -> Result<()> {
         }
     }
     edges(&mut offences)?;
+    workspace_hack(&mut offences)?;
     crate::rooms::check(&root(), &tracked()?, &mut offences)?;
     crate::pages::check(&root(), &tracked()?, &mut offences)?;
     if !crate::docs::fresh()? {
@@ -157,6 +158,30 @@ fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
     found
 }
 
+/// What Cargo.toml names for all stands in `workspace-hack`, too, which each crate has for tests.
+fn workspace_hack(offences: &mut Vec<Offence>) -> Result<()> {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).map_err(|e| e.to_string());
+    let (all, hack) = (read("Cargo.toml")?, "crates/workspace-hack/Cargo.toml");
+    let listed = read(hack)?;
+    let named = all.split("[workspace.dependencies]").nth(1).unwrap_or_default();
+    let named = named.split("\n[").next().unwrap_or_default();
+    for line in named.lines().filter(|l| l.contains(" = ") && !l.contains("path = ")) {
+        let name = line.split(" = ").next().unwrap_or_default();
+        if !listed.lines().any(|l| l.starts_with(&format!("{name} = "))) {
+            let text = format!("'{name}' of Cargo.toml is missing");
+            offences.push(Offence { path: hack.into(), rule: "hack", text });
+        }
+    }
+    for path in tracked()?.iter().filter(|p| p.starts_with("crates/") && p.ends_with("Cargo.toml"))
+    {
+        if path != hack && !read(path)?.contains("\nworkspace-hack = ") {
+            let text = "workspace-hack is missing among the dev-dependencies".into();
+            offences.push(Offence { path: path.clone(), rule: "hack", text });
+        }
+    }
+    Ok(())
+}
+
 /// Dependencies between our crates against the table in ARCHITECTURE.md.
 fn edges(offences: &mut Vec<Offence>) -> Result<()> {
     let page =
@@ -187,7 +212,8 @@ fn edges(offences: &mut Vec<Offence>) -> Result<()> {
     };
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
-        if !name.starts_with("watershed") {
+        // It is empty, and a dev-dependency of all.
+        if !name.starts_with("watershed") || name == "watershed-workspace-hack" {
             continue;
         }
         let crate_path = format!("crates/{}/Cargo.toml", room(name));

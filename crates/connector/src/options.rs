@@ -2,6 +2,7 @@
 //! are found at once, and each knows its option, so that it can be underlined in the user's text.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use catalog::{Options, Origin};
@@ -99,6 +100,16 @@ pub struct Values {
     scrub: Scrub,
 }
 
+/// Of what a connector made of these would do.
+impl Hash for Values {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.connector.hash(state);
+        for (name, value) in &self.by_name {
+            (name, value.as_ref().map(Secret::expose)).hash(state);
+        }
+    }
+}
+
 impl Values {
     /// Fails with the first fault; who wants all of them calls `faults` before.
     pub fn new(spec: &Spec, options: &Options, outside: &Outside) -> Result<Values> {
@@ -130,11 +141,6 @@ impl Values {
             values.by_name.insert(o.name, Some(Secret::new(text)));
         }
         Ok(values)
-    }
-
-    /// Whether a connector made of these would do the same.
-    pub fn is_same(&self, other: &Values) -> bool {
-        self.connector == other.connector && self.by_name == other.by_name
     }
 
     /// What must not stand in the connector's errors.

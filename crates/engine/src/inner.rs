@@ -23,9 +23,9 @@ use crate::stores::project::{Dashboard, Project};
 use crate::topics::archive_progress::Progress;
 use crate::topics::dead_letters::DeadLetters;
 use crate::topics::external_log::ExternalLog;
-use crate::topics::ingest::{IngestContext, Inlet};
+use crate::topics::ingest::{IngestContext, TopicWriter};
 use crate::topics::once::Producers;
-use crate::topics::screen::Screening;
+use crate::topics::validation::Validation;
 
 /// What all parts of a running platform share.
 pub struct Inner {
@@ -62,7 +62,7 @@ pub struct Inner {
     /// All views have caught up since the start; one made later keeps nobody out.
     pub(crate) caught_up: AtomicBool,
     pub(crate) tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
-    pub(crate) screening: Screening,
+    pub(crate) validation: Validation,
     pub(crate) coordination: Coordination,
     pub(crate) _locks: StoreLocks,
 }
@@ -84,10 +84,10 @@ impl Inner {
     }
 
     /// The topic that runs under this name.
-    pub(crate) fn inlet(&self, topic: &str) -> Result<Arc<Inlet>> {
+    pub(crate) fn topic_writer(&self, topic: &str) -> Result<Arc<TopicWriter>> {
         let registry = self.registry();
         match registry.topics.get(topic) {
-            Some(t) => Ok(t.inlet.clone()),
+            Some(t) => Ok(t.writer.clone()),
             None => Err(unknown_topic(topic, registry.topics.keys().map(String::as_str))),
         }
     }

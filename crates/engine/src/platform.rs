@@ -32,11 +32,11 @@ use crate::stores::project::Project;
 use crate::topics::archive_progress::Progress;
 use crate::topics::dead_letters::DeadLetters;
 use crate::topics::external_log::ExternalLog;
-use crate::topics::feed::Feeds;
 use crate::topics::history::History;
 use crate::topics::ingest::IngestContext;
 use crate::topics::once::Producers;
-use crate::topics::screen::Screening;
+use crate::topics::topic_reader::TopicReaders;
+use crate::topics::validation::Validation;
 
 /// A running platform; cheap to clone.
 #[derive(Clone)]
@@ -117,7 +117,7 @@ impl Platform {
             if let Some(kafka) = &inner.external {
                 kafka.stop();
             }
-            inner.screening.stop();
+            inner.validation.stop();
             inner.coordination.stop();
             inner.log.close();
             Ok(())
@@ -169,7 +169,7 @@ fn open_stores(project: Project, clock: Arc<dyn Clock>) -> Result<Inner> {
     let history = Some(Arc::new(History::new(lake.clone(), runtime.clone(), handle)));
     let env = Arc::new(Env {
         kv: kv.clone(),
-        feeds: Arc::new(Feeds::open(log.clone(), &kv)?),
+        readers: Arc::new(TopicReaders::open(log.clone(), &kv)?),
         log: log.clone(),
         clock: clock.clone(),
         dead_letters: dead_letters.clone(),
@@ -182,7 +182,7 @@ fn open_stores(project: Project, clock: Arc<dyn Clock>) -> Result<Inner> {
     let ingest = Arc::new(ingest_context(config, &clock, &dead_letters));
     Ok(Inner {
         external: is_external.then(|| external_log(&config.log, &log, &kv)).transpose()?,
-        screening: Screening::start(ingest.clone(), log.commits())?,
+        validation: Validation::start(ingest.clone(), log.commits())?,
         coordination: Coordination::start(&log, &kv, &clock)?,
         started: Instant::now(),
         clock,

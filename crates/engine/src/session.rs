@@ -195,8 +195,8 @@ impl Session {
     /// Partitions of a topic.
     pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
         self.may(Action::Read, Some(topic))?;
-        let inlet = self.caller.inner.inlet(topic)?;
-        Ok(inlet.log.partitions().iter().map(|p| p.id()).collect())
+        let writer = self.caller.inner.topic_writer(topic)?;
+        Ok(writer.log.partitions().iter().map(|p| p.id()).collect())
     }
 
     /// The partitions of a topic, in order. Error: `NotFound` for an unknown topic.
@@ -208,13 +208,13 @@ impl Session {
     /// Whether what comes to a topic is kept in the lake, too.
     pub fn is_archived(&self, topic: &str) -> Result<bool> {
         self.may(Action::Read, Some(topic))?;
-        Ok(self.caller.inner.inlet(topic)?.topic.archive)
+        Ok(self.caller.inner.topic_writer(topic)?.topic.archive)
     }
 
     /// Configurations of Kafka that are kept for its clients.
     pub fn kafka_configs(&self, topic: &str) -> Result<BTreeMap<String, String>> {
         self.may(Action::Read, Some(topic))?;
-        Ok(self.caller.inner.inlet(topic)?.topic.storage.kafka_configs.clone())
+        Ok(self.caller.inner.topic_writer(topic)?.topic.storage.kafka_configs.clone())
     }
 
     /// A topic's log, for doors whose clients send record batches. What they append is checked
@@ -222,13 +222,13 @@ impl Session {
     pub fn topic_log(&self, topic: &str) -> Result<Arc<log::Topic>> {
         self.may(Action::Read, Some(topic))?;
         self.caller.inner.check_open()?;
-        Ok(self.caller.inner.inlet(topic)?.log.clone())
+        Ok(self.caller.inner.topic_writer(topic)?.log.clone())
     }
 
     /// The logs of all topics.
     pub fn topic_logs(&self) -> Vec<Arc<log::Topic>> {
         let registry = self.caller.inner.registry();
-        registry.topics.values().map(|t| t.inlet.log.clone()).collect()
+        registry.topics.values().map(|t| t.writer.log.clone()).collect()
     }
 
     /// Changes whenever more of a log can be read.

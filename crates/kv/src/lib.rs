@@ -6,9 +6,11 @@ mod backup;
 mod batch;
 mod check;
 mod fault;
+mod group_commit;
 mod marks;
 mod read;
 mod store;
+mod write;
 
 pub use batch::Batch;
 pub use check::{Checked, check};

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use common::{Error, Result};
 use fjall::{AbstractTree, Database, KeyspaceCreateOptions, PersistMode};
 
+use crate::group_commit::GroupCommit;
 use crate::{Batch, Keyspace, Snapshot, fault, marks};
 
 /// Limits of memory and disk. The defaults suit a small machine.
@@ -49,6 +50,7 @@ pub struct Kv {
     generation: RwLock<Option<Arc<Generation>>>,
     /// fjall's journal takes one commit at a time anyway.
     commits: Mutex<()>,
+    pub(crate) group_commit: GroupCommit,
 }
 
 /// One opening of the database.
@@ -74,7 +76,8 @@ impl Kv {
         let dir: Arc<Path> = dir.into().into();
         let generation = Generation::open(&dir, &options)?;
         let generation = RwLock::new(Some(Arc::new(generation)));
-        Ok(Arc::new(Self { dir, options, generation, commits: Mutex::default() }))
+        let (commits, group_commit) = Default::default();
+        Ok(Arc::new(Self { dir, options, generation, commits, group_commit }))
     }
 
     /// The keyspace of that name, created when there is none.

@@ -379,3 +379,41 @@ fn a_read_only_folder_is_denied() {
         assert!(e.to_string().contains("mounted read-only"), "{e}");
     }
 }
+
+/// Twenty pipelines commit at once: all is there, in fewer writes than there were commits, and a
+/// batch that can't be written does not take others along.
+#[test]
+fn commits_at_one_time_share_a_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = Kv::open(dir.path(), Options { reserve_bytes: 0, ..Options::default() }).unwrap();
+    let space = kv.keyspace("a").unwrap();
+    const THREADS: usize = 20;
+    const EACH: usize = 30;
+    let start = std::sync::Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (kv, space, start) = (&kv, &space, &start);
+            scope.spawn(move || {
+                start.wait();
+                for i in 0..EACH {
+                    let mut batch = kv.batch();
+                    batch.put(space, format!("{thread:02}/{i:03}"), "v");
+                    batch.put(space, format!("last/{thread:02}"), i.to_string());
+                    batch.commit_durable().unwrap();
+                    let key = format!("last/{thread:02}");
+                    assert_eq!(
+                        *space.get(key.as_bytes()).unwrap().unwrap(),
+                        *i.to_string().as_bytes()
+                    );
+                }
+            });
+        }
+    });
+    assert_eq!(space.len().unwrap(), THREADS * EACH + THREADS);
+    let (groups, batches) = kv.group_commit.written();
+    assert_eq!(batches, (THREADS * EACH) as u64);
+    assert!(groups < batches / 2, "{groups} writes for {batches} commits");
+    drop((kv, space));
+    let kv = Kv::open(dir.path(), small()).unwrap();
+    assert_eq!(kv.keyspace("a").unwrap().len().unwrap(), THREADS * EACH + THREADS);
+}

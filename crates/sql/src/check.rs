@@ -17,8 +17,10 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::sql::sqlparser::ast::ExprWithAlias;
 
-use crate::plan::Source;
-use crate::{Text, int_literals, rewrite, tokens};
+use crate::analyzer::int_literals;
+use crate::passes::rewrite;
+use crate::source::Source;
+use crate::{Text, tokens};
 
 /// The expressions in the order of `topic.checks`; each is of BOOLEAN over the declared columns.
 pub fn check_exprs(

@@ -11,7 +11,7 @@ use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 
 use crate::error_text::{Spot, Told, between, last_part, tell, tidy};
 use crate::functions;
-use crate::plan::{PlaceOf, Source};
+use crate::source::{PlaceOf, Source};
 use crate::tokens::Tok;
 
 /// Arrow puts these before its messages.

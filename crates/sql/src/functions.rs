@@ -3,23 +3,24 @@
 
 pub(crate) mod bounded;
 mod date_format;
+pub mod element_at;
+pub mod exact_sums;
 mod regexp_extract;
 mod round;
 mod split;
 pub(crate) mod text_of;
 pub(crate) mod time_zones;
 pub(crate) mod try_arithmetic;
+pub mod window;
 
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
-use crate::exact_sums;
-use crate::micros::{Epoch, InMicros, Now, ToTimestamp};
-use crate::rewrite::DATE_PARTS;
-use crate::spark_names;
-use crate::window;
+use crate::analyzer::micros::{Epoch, InMicros, Now, ToTimestamp};
+use crate::passes::rewrite::DATE_PARTS;
+use crate::passes::spark_names;
 use date_format::DateFormat;
 use regexp_extract::RegexpExtract;
 use round::Round;

@@ -22,8 +22,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use crate::dialect::WatershedDialect;
-use crate::plan::{self, PlaceOf, Source};
-use crate::same_names;
+use crate::passes::same_names;
+use crate::plan;
+use crate::source::{PlaceOf, Source};
 use crate::walk::{self, Flow};
 
 /// What the Postgres protocol can number.

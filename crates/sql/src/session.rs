@@ -14,12 +14,12 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast;
 use datafusion_spark::planner::SparkFunctionPlanner;
 
-use crate::ansi::{ArrayIndex, CheckedArithmetic, MixedNumbers};
-use crate::arithmetic::Arithmetic;
-use crate::float_keys::FloatKeys;
+use crate::analyzer::ansi::{ArrayIndex, CheckedArithmetic, MixedNumbers};
+use crate::analyzer::arithmetic::Arithmetic;
+use crate::analyzer::float_keys::FloatKeys;
+use crate::analyzer::time_windows::TimeWindows;
 use crate::functions;
-use crate::letter_case::FieldNames;
-use crate::time_windows::TimeWindows;
+use crate::passes::letter_case::FieldNames;
 
 /// The catalog and schema that unqualified names belong to.
 pub const CATALOG: &str = "watershed";

@@ -4,8 +4,9 @@
 use catalog::{Definition, Object, Storage};
 use datafusion::arrow::datatypes::DataType;
 
+use crate::order;
 use crate::testing::{rendered, topic};
-use crate::{ExplainWhat, ObjectKind, Show, Statement, Text, altered, order, parse};
+use crate::{ExplainWhat, ObjectKind, Show, Statement, Text, altered, parse};
 
 fn one(sql: &str) -> Statement {
     match parse(&Text::new(None, sql)) {

@@ -8,7 +8,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, Operator};
 use datafusion::scalar::ScalarValue;
 
-use crate::arithmetic::{Checked, Written};
+use crate::analyzer::arithmetic::{Checked, Written};
 
 pub(crate) fn words(e: &Expr) -> String {
     match e {

@@ -106,7 +106,7 @@ pub async fn alter_topic(inner: &Arc<Inner>, name: &str, change: &TopicChange) -
     let mut now = inner.texts.lock().await;
     inner.check_open()?;
     // Refuses what is no topic.
-    inner.inlet(name)?;
+    inner.topic_writer(name)?;
     let at = typed_at(inner, &now, name)?;
     let mut wanted = now.clone();
     wanted.typed[at] = sql::altered(&now.typed[at], change)?;

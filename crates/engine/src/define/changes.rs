@@ -3,7 +3,7 @@
 //! old is stopped, and last its state is removed. A fault before the swap is undone, and what ran
 //! has not noticed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -14,6 +14,7 @@ use log::TopicConfig;
 use serde::Serialize;
 
 use crate::access::secrets::{Connection, connection, outside_of};
+use crate::define::decide::{Change, Part, decide};
 use crate::define::planned::Planned;
 use crate::define::planning::{Checks, PlannedQuery};
 use crate::define::registry::{Registry, SinkEntry, SourceEntry, TopicEntry, ViewEntry};
@@ -28,7 +29,7 @@ use crate::flows::view_store::ViewStore;
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
 use crate::stores::meta::{Meta, NewPipeline, TopicRecord};
-use crate::topics::ingest::Inlet;
+use crate::topics::ingest::TopicWriter;
 use crate::topics::topic_log::{is_empty, log_config};
 
 /// What an `apply` did, by name.
@@ -56,9 +57,6 @@ struct Prepared {
     sources: BTreeMap<String, NewSource>,
     pipelines: Vec<NewPipeline>,
     undo: Vec<Undo>,
-    report: ApplyReport,
-    /// A view that is to begin anew, whatever it has.
-    rebuild: Option<String>,
 }
 
 struct Kept {
@@ -69,7 +67,7 @@ struct Kept {
 
 struct NewSink {
     definition: Definition,
-    fingerprint: String,
+    print: String,
     connection: Connection,
     pipeline: Pipeline,
     made: SinkMade,
@@ -105,11 +103,14 @@ pub(crate) async fn put_into_effect(
     let retired = inner.clone();
     // What an earlier attempt left must not be taken for a new pipeline's state.
     blocking(move || remove_retired(&retired)).await?;
-    let mut prepared = Prepared { rebuild: rebuild.map(str::to_string), ..Prepared::default() };
+    let wanted = planned.iter().map(|p| wanted_part(inner, p)).collect::<Result<Vec<Part>>>()?;
+    let running = inner.registry().parts();
+    let (decided, ended) = decide(&running, &wanted, rebuild);
+    let mut report = report_of(&wanted, &decided, &ended);
     let definitions: Vec<Definition> = planned.iter().map(|p| p.definition().clone()).collect();
-    let names: HashSet<&str> = definitions.iter().map(|d| d.object.name()).collect();
-    let ready = match prepare_all(inner, planned, &mut prepared).await {
-        Ok(()) => make_durable(inner, &prepared, &names, &definitions, save),
+    let mut prepared = Prepared::default();
+    let ready = match prepare_all(inner, planned, &decided, rebuild, &mut prepared).await {
+        Ok(()) => make_durable(inner, &prepared, &ended, &definitions, save),
         Err(e) => Err(e),
     };
     if let Err(e) = ready {
@@ -117,43 +118,125 @@ pub(crate) async fn put_into_effect(
         return Err(e);
     }
     fail_point("apply.prepared");
-    let mut report = std::mem::take(&mut prepared.report);
     let replacing = {
         let registry = inner.registry();
         let is_there = |(name, _): &(&String, _)| registry.readable(name).is_some();
         prepared.views.iter().filter(is_there).map(|(_, v)| &v.pipeline).collect::<Vec<_>>()
     };
     crate::define::replaced::wait_shortly(&replacing).await;
-    let old = swap(inner, prepared, &names, &mut report).await;
-    remove(inner, old, &names).await;
+    let old = swap(inner, prepared, &ended).await;
+    remove(inner, old, &ended).await;
+    report.left_over = ended.iter().filter(|p| p.kind == "TOPIC").map(|p| p.name.clone()).collect();
     if !inner.registry().serving.is_empty() {
         tokio::spawn(crate::define::replaced::end_replaced(inner.clone()));
     }
     Ok(report)
 }
 
-async fn prepare_all(inner: &Arc<Inner>, planned: Vec<Planned>, to: &mut Prepared) -> Result<()> {
-    for p in planned {
-        let name = p.definition().object.name().to_string();
-        let existed = inner.registry().definition(&name).is_some();
-        let changed = match p {
-            Planned::Topic { definition, checks } => prepare_topic(inner, definition, checks, to)?,
-            Planned::Source(definition) => prepare_source(inner, definition, to)?,
-            Planned::View { definition, query } => {
-                prepare_view(inner, definition, query, to).await?
-            }
-            Planned::Sink { definition, query } => {
-                prepare_sink(inner, definition, query, to).await?
-            }
+/// By name, what is to be done.
+fn report_of(wanted: &[Part], decided: &[Change], ended: &[&Part]) -> ApplyReport {
+    let mut report = ApplyReport::default();
+    // One that is of another kind now has changed.
+    let had_name = |part: &Part| ended.iter().any(|e| e.name == part.name);
+    for (part, change) in wanted.iter().zip(decided) {
+        let list = match change {
+            Change::Keep => &mut report.kept,
+            Change::Make if !had_name(part) => &mut report.created,
+            Change::Make | Change::Replace | Change::Reconnect => &mut report.changed,
         };
-        fail_point("apply.one");
-        match (existed, changed) {
-            (false, _) => to.report.created.push(name),
-            (true, true) => to.report.changed.push(name),
-            (true, false) => to.report.kept.push(name),
+        list.push(part.name.clone());
+    }
+    let is_again = |part: &&&Part| wanted.iter().any(|w| w.name == part.name);
+    report.dropped = ended.iter().filter(|p| !is_again(p)).map(|p| p.name.clone()).collect();
+    report
+}
+
+/// What a definition stands for.
+fn wanted_part(inner: &Arc<Inner>, planned: &Planned) -> Result<Part> {
+    let definition = planned.definition();
+    let part = |print: String, topics: Vec<String>| Part {
+        kind: definition.object.kind(),
+        name: definition.object.name().to_string(),
+        print,
+        connection: 0,
+        topics,
+        partitions: 0,
+    };
+    Ok(match (planned, &definition.object) {
+        (Planned::View { query, .. }, Object::View(view)) => {
+            let print = format!("{}{}", query.fingerprint, view_options(view));
+            part(print, query.topics.keys().cloned().collect())
         }
+        (Planned::Sink { query, .. }, Object::Sink(sink)) => {
+            let connection = connection(&inner.rules, definition)?.digest();
+            let print = format!("{}{}", query.fingerprint, sink_options(sink)?);
+            Part { connection, ..part(print, query.topics.keys().cloned().collect()) }
+        }
+        (_, Object::Source(source)) => {
+            let connection = connection(&inner.rules, definition)?.digest();
+            Part { connection, ..part(format!("{source:?}"), vec![source.into.clone()]) }
+        }
+        (_, Object::Topic(topic)) => {
+            Part { partitions: topic.partitions, ..part(format!("{topic:?}"), vec![]) }
+        }
+        (_, other) => {
+            return Err(Error::internal(format!("'{}' is planned as another kind", other.name())));
+        }
+    })
+}
+
+/// What of a view decides whether it is the same, beside its plan.
+fn view_options(view: &catalog::View) -> &'static str {
+    match OnError::of(&view.options) {
+        OnError::Stop => "\non_error = 'stop'",
+        OnError::DeadLetter => "",
+    }
+}
+
+/// Of a sink, likewise.
+fn sink_options(sink: &catalog::Sink) -> Result<String> {
+    let spec = connectors::spec(Role::Sink, &sink.connector)?;
+    let options = connector::without_secrets(spec, &sink.options);
+    Ok(format!("\n{:?}", (&sink.connector, &options)))
+}
+
+async fn prepare_all(
+    inner: &Arc<Inner>,
+    planned: Vec<Planned>,
+    decided: &[Change],
+    rebuild: Option<&str>,
+    to: &mut Prepared,
+) -> Result<()> {
+    for (planned, change) in planned.into_iter().zip(decided) {
+        match (planned, change) {
+            (planned, Change::Keep) => to.kept.push(kept(planned)),
+            (Planned::Topic { definition, checks }, _) => {
+                prepare_topic(inner, definition, checks, to)?;
+            }
+            (Planned::Source(definition), _) => prepare_source(inner, definition, to)?,
+            (Planned::View { definition, query }, _) => {
+                let is_anew = rebuild == Some(definition.object.name());
+                prepare_view(inner, definition, query, is_anew, to).await?;
+            }
+            (Planned::Sink { definition, query }, Change::Reconnect) => {
+                reconnect_sink(inner, definition, &query, to)?;
+            }
+            (Planned::Sink { definition, query }, _) => {
+                prepare_sink(inner, definition, query, to).await?;
+            }
+        }
+        fail_point("apply.one");
     }
     Ok(())
+}
+
+fn kept(planned: Planned) -> Kept {
+    match planned {
+        Planned::View { definition, query } => Kept { definition, plan: Some(query.plan) },
+        Planned::Topic { definition, .. }
+        | Planned::Source(definition)
+        | Planned::Sink { definition, .. } => Kept { definition, plan: None },
+    }
 }
 
 fn prepare_topic(
@@ -161,13 +244,8 @@ fn prepare_topic(
     definition: Definition,
     checks: Checks,
     to: &mut Prepared,
-) -> Result<bool> {
-    let Object::Topic(topic) = definition.object.clone() else { return Ok(false) };
-    let running = inner.registry().topics.get(&topic.name).map(|e| e.inlet.clone());
-    if running.is_some_and(|inlet| inlet.topic == topic) {
-        to.kept.push(Kept { definition, plan: None });
-        return Ok(false);
-    }
+) -> Result<()> {
+    let Object::Topic(topic) = definition.object.clone() else { return Ok(()) };
     let external = &inner.external;
     if let Some(kafka) = external {
         kafka.create(&topic.name, &log_config(&topic))?;
@@ -185,11 +263,11 @@ fn prepare_topic(
         meta.put_topic(&record)?;
     }
     let name = topic.name.clone();
-    let feed = inner.env.feeds.topic(&topic.name)?;
-    let inlet = Arc::new(Inlet::new(topic, log, feed, checks, external.clone()));
-    crate::topics::screen::catch_up(&inlet, &inner.ingest)?;
-    to.topics.insert(name, TopicEntry { definition, inlet });
-    Ok(true)
+    let reader = inner.env.readers.topic(&topic.name)?;
+    let writer = Arc::new(TopicWriter::new(topic, log, reader, checks, external.clone()));
+    crate::topics::validation::catch_up(&writer, &inner.ingest)?;
+    to.topics.insert(name, TopicEntry { definition, writer });
+    Ok(())
 }
 
 /// The topic's log, made when it is not there.
@@ -216,114 +294,107 @@ fn open_log(
     Ok(log)
 }
 
-fn prepare_source(inner: &Arc<Inner>, definition: Definition, to: &mut Prepared) -> Result<bool> {
-    let Object::Source(source) = definition.object.clone() else { return Ok(false) };
-    let running = || inner.registry().topics.get(&source.into).map(|t| t.inlet.clone());
-    let inlet = to.topics.get(&source.into).map(|new| new.inlet.clone()).or_else(running);
-    let Some(inlet) = inlet else {
+fn prepare_source(inner: &Arc<Inner>, definition: Definition, to: &mut Prepared) -> Result<()> {
+    let Object::Source(source) = definition.object.clone() else { return Ok(()) };
+    let running = || inner.registry().topics.get(&source.into).map(|t| t.writer.clone());
+    let writer = to.topics.get(&source.into).map(|new| new.writer.clone()).or_else(running);
+    let Some(writer) = writer else {
         return Err(Error::internal(format!("source '{}' has no topic", source.name)));
     };
     let connection = connection(&inner.rules, &definition)?;
-    let is_same = |e: &SourceEntry| {
-        e.definition.object == definition.object
-            && e.runner.inlet_ptr() == Arc::as_ptr(&inlet)
-            && e.connection.is_same(&connection)
-    };
-    if inner.registry().sources.get(&source.name).is_some_and(is_same) {
-        to.kept.push(Kept { definition, plan: None });
-        return Ok(false);
-    }
     let outside = outside_of(&inner.rules, &definition);
     let (ingest, producers) = (&inner.ingest, &inner.producers);
-    let made = SourceRunner::make(&source, outside, inlet, ingest, producers)?;
+    let made = SourceRunner::make(&source, outside, writer, ingest, producers)?;
     to.sources.insert(source.name.clone(), NewSource { definition, connection, made });
-    Ok(true)
+    Ok(())
 }
 
 async fn prepare_view(
     inner: &Arc<Inner>,
     definition: Definition,
     mut query: PlannedQuery,
+    is_anew: bool,
     to: &mut Prepared,
-) -> Result<bool> {
-    name_logs(inner, &mut query)?;
-    let Object::View(view) = definition.object.clone() else { return Ok(false) };
-    let on_error = OnError::of(&view.options);
-    if on_error == OnError::Stop {
-        query.fingerprint.push_str("\non_error = 'stop'");
-    }
-    let is_anew = to.rebuild.as_ref() == Some(&view.name);
-    let running = inner.registry().views.get(&view.name).map(|e| e.fingerprint.clone());
-    if running.as_ref() == Some(&query.fingerprint) && !is_anew {
-        to.kept.push(Kept { definition, plan: Some(query.plan) });
-        return Ok(false);
-    }
+) -> Result<()> {
+    let Object::View(view) = definition.object.clone() else { return Ok(()) };
+    let (options, on_error) = (view_options(&view), OnError::of(&view.options));
+    let print = format!("{}{options}", query.fingerprint);
+    query.fingerprint = format!("{}{options}", with_logs(inner, &query)?);
     let inner = inner.clone();
-    let (entry, new) =
-        blocking(move || start_view(&inner, definition, query, on_error, is_anew)).await?;
+    let started =
+        blocking(move || start_view(&inner, definition, query, print, on_error, is_anew)).await?;
+    let (entry, new) = started;
     to.pipelines.extend(new);
     to.views.insert(view.name, entry);
-    Ok(true)
+    Ok(())
 }
 
 async fn prepare_sink(
     inner: &Arc<Inner>,
     definition: Definition,
-    mut query: PlannedQuery,
+    query: PlannedQuery,
     to: &mut Prepared,
-) -> Result<bool> {
-    name_logs(inner, &mut query)?;
-    let Object::Sink(sink) = definition.object.clone() else { return Ok(false) };
-    let spec = connectors::spec(Role::Sink, &sink.connector)?;
-    let options = connector::without_secrets(spec, &sink.options);
-    let fingerprint = format!("{}\n{:?}", query.fingerprint, (&sink.connector, &options));
+) -> Result<()> {
+    let Object::Sink(sink) = definition.object.clone() else { return Ok(()) };
+    let options = sink_options(&sink)?;
+    let print = format!("{}{options}", query.fingerprint);
+    let fingerprint = format!("{}{options}", with_logs(inner, &query)?);
     let connection = connection(&inner.rules, &definition)?;
     let outside = outside_of(&inner.rules, &definition);
-    let running = {
-        let registry = inner.registry();
-        let same = registry.sinks.get(&sink.name).filter(|e| e.fingerprint == fingerprint);
-        same.map(|e| {
-            let runner = (e.runner.outbox.clone(), e.runner.committed.clone());
-            (e.connection.is_same(&connection), runner)
-        })
-    };
-    if let Some((is_same, (outbox, committed))) = running {
-        if !is_same {
-            let schema = query.graph.output.schema.clone();
-            let made = SinkRunner::make(&inner.clock, &sink, outside, schema, outbox, committed)?;
-            to.reconnected.insert(sink.name, (connection, made));
-        }
-        to.kept.push(Kept { definition, plan: None });
-        return Ok(!is_same);
-    }
-    let (starting, fp) = (inner.clone(), fingerprint.clone());
     let schema = query.graph.output.schema.clone();
-    let name = sink.name.clone();
-    let started = blocking(move || start_sink_pipeline(&starting, &name, &fp, query)).await?;
+    let (starting, name) = (inner.clone(), sink.name.clone());
+    let started =
+        blocking(move || start_sink_pipeline(&starting, &name, &fingerprint, query)).await?;
     let (pipeline, outbox, committed, new) = started;
     to.pipelines.extend(new);
     let committed = Arc::new(AtomicU64::new(committed.0));
     let made = SinkRunner::make(&inner.clock, &sink, outside, schema, outbox, committed)?;
-    let new = NewSink { definition, fingerprint, connection, pipeline, made };
+    let new = NewSink { definition, print, connection, pipeline, made };
     to.sinks.insert(sink.name, new);
-    Ok(true)
+    Ok(())
+}
+
+/// The same pipeline goes on, and delivers by another connector.
+fn reconnect_sink(
+    inner: &Arc<Inner>,
+    definition: Definition,
+    query: &PlannedQuery,
+    to: &mut Prepared,
+) -> Result<()> {
+    let Object::Sink(sink) = definition.object.clone() else { return Ok(()) };
+    let connection = connection(&inner.rules, &definition)?;
+    let outside = outside_of(&inner.rules, &definition);
+    let running = inner
+        .registry()
+        .sinks
+        .get(&sink.name)
+        .map(|e| (e.runner.outbox.clone(), e.runner.committed.clone()));
+    let Some((outbox, committed)) = running else {
+        return Err(Error::internal(format!("sink '{}' does not run", sink.name)));
+    };
+    let schema = query.graph.output.schema.clone();
+    let made = SinkRunner::make(&inner.clock, &sink, outside, schema, outbox, committed)?;
+    to.reconnected.insert(sink.name, (connection, made));
+    to.kept.push(Kept { definition, plan: None });
+    Ok(())
 }
 
 /// The last that can fail: what a restart will find.
 fn make_durable(
     inner: &Arc<Inner>,
     prepared: &Prepared,
-    names: &HashSet<&str>,
+    ended: &[&Part],
     definitions: &[Definition],
     save: &(dyn Fn(&[&Definition]) -> Result<()> + Send + Sync),
 ) -> Result<()> {
     let all: Vec<&Definition> = definitions.iter().collect();
     save(&all)?;
-    let retired: Vec<String> = {
-        let registry = inner.registry();
-        let running = registry.views.keys().chain(registry.sinks.keys());
-        running.filter(|n| !names.contains(n.as_str())).cloned().collect()
-    };
+    // A pipeline of the same name, of another kind, retires it by itself.
+    let is_new =
+        |name: &str| prepared.views.contains_key(name) || prepared.sinks.contains_key(name);
+    let has_pipeline = |p: &&&Part| p.kind != "TOPIC" && p.kind != "SOURCE";
+    let retired = ended.iter().filter(has_pipeline).filter(|p| !is_new(&p.name));
+    let retired: Vec<String> = retired.map(|p| p.name.clone()).collect();
     let meta = Meta::new(&inner.kv)?;
     meta.commit_pipelines(&prepared.pipelines, &retired).inspect_err(|_| {
         // What is running is what a restart should find.
@@ -353,38 +424,28 @@ async fn take_back(inner: &Arc<Inner>, prepared: Prepared) {
 
 /// Takes the old out and puts the new in, under one lock; then starts what must not run beside
 /// its predecessor.
-async fn swap(
-    inner: &Arc<Inner>,
-    prepared: Prepared,
-    names: &HashSet<&str>,
-    report: &mut ApplyReport,
-) -> Old {
+async fn swap(inner: &Arc<Inner>, prepared: Prepared, ended: &[&Part]) -> Old {
     let Prepared { kept, topics, views, sinks, sources, reconnected, .. } = prepared;
-    let inlets: Vec<Arc<Inlet>> = topics.values().map(|t| t.inlet.clone()).collect();
+    let writers: Vec<Arc<TopicWriter>> = topics.values().map(|t| t.writer.clone()).collect();
+    let gone = |kind: &str, name: &str| ended.iter().any(|p| p.kind == kind && p.name == name);
     let (old_sources, old_sinks, old_views) = {
         let mut registry = inner.registry_mut();
         for kept in kept {
             registry.redefine(kept.definition, kept.plan);
         }
-        let gone = |name: &str| !names.contains(name);
-        let dropped: Vec<String> = registry.topics.keys().filter(|n| gone(n)).cloned().collect();
-        registry.topics.retain(|n, _| !gone(n));
-        report.dropped.extend(dropped.iter().cloned());
-        report.left_over.extend(dropped);
+        registry.topics.retain(|n, _| !gone("TOPIC", n));
         registry.topics.extend(topics);
-        let replaced = |n: &String| gone(n) || sources.contains_key(n);
+        let replaced = |n: &String| gone("SOURCE", n) || sources.contains_key(n);
         let old_sources: Vec<_> = registry.sources.extract_if(.., |n, _| replaced(n)).collect();
-        let replaced = |n: &String| gone(n) || sinks.contains_key(n);
+        let replaced = |n: &String| gone("SINK", n) || sinks.contains_key(n);
         let old_sinks: Vec<_> = registry.sinks.extract_if(.., |n, _| replaced(n)).collect();
-        report.dropped.extend(registry.views.keys().filter(|n| gone(n)).cloned());
+        let gone = |name: &str| gone("MATERIALIZED VIEW", name);
         (old_sources, old_sinks, registry.replace_views(views, &gone))
     };
-    let taken = old_sources.iter().map(|(n, _)| n).chain(old_sinks.iter().map(|(n, _)| n));
-    report.dropped.extend(taken.filter(|n| !names.contains(n.as_str())).cloned());
-    for inlet in inlets {
-        inner.screening.watch(&inlet);
+    for writer in writers {
+        inner.validation.watch(&writer);
         if let Some(kafka) = &inner.external {
-            kafka.follow(&inlet.log);
+            kafka.follow(&writer.log);
         }
     }
     let mut old = Old { sources: vec![], sinks: vec![], views: vec![] };
@@ -412,18 +473,18 @@ async fn swap(
         let runner = SourceRunner::start(made);
         registry.sources.insert(name, SourceEntry { definition, connection, runner });
     }
-    for (name, NewSink { definition, fingerprint, connection, pipeline, made }) in sinks {
+    for (name, NewSink { definition, print, connection, pipeline, made }) in sinks {
         let runner = SinkRunner::start(made);
-        let entry = SinkEntry { definition, fingerprint, connection, pipeline, runner };
+        let entry = SinkEntry { definition, print, connection, pipeline, runner };
         registry.sinks.insert(name, entry);
     }
     old
 }
 
 /// Ends what was replaced and removes what it kept. A failure leaves waste for the next start.
-async fn remove(inner: &Arc<Inner>, old: Old, names: &HashSet<&str>) {
-    let gone: Vec<String> = old.sources.iter().map(|(name, _)| name.clone()).collect();
-    let gone: Vec<String> = gone.into_iter().filter(|n| !names.contains(n.as_str())).collect();
+async fn remove(inner: &Arc<Inner>, old: Old, ended: &[&Part]) {
+    let gone = ended.iter().filter(|p| p.kind == "SOURCE");
+    let gone: Vec<String> = gone.map(|p| p.name.clone()).collect();
     let inner = inner.clone();
     let removed = blocking(move || {
         drop(old);
@@ -461,7 +522,7 @@ fn take_back_step(inner: &Inner, step: Undo) -> Result<()> {
     match step {
         Undo::NewLog(name) => {
             if let Ok(log) = inner.log.topic(&name) {
-                inner.env.feeds.forget(log.id())?;
+                inner.env.readers.forget(log.id())?;
             }
             inner.log.drop_topic(&name)
         }
@@ -472,18 +533,19 @@ fn take_back_step(inner: &Inner, step: Undo) -> Result<()> {
 }
 
 /// State belongs to the very topics it was made from, not to later ones of their names.
-fn name_logs(inner: &Inner, query: &mut PlannedQuery) -> Result<()> {
+fn with_logs(inner: &Inner, query: &PlannedQuery) -> Result<String> {
+    let mut fingerprint = query.fingerprint.clone();
     for name in query.topics.keys() {
-        let id = inner.log.topic(name)?.id();
-        query.fingerprint.push_str(&format!("\n{name} {id}"));
+        fingerprint.push_str(&format!("\n{name} {}", inner.log.topic(name)?.id()));
     }
-    Ok(())
+    Ok(fingerprint)
 }
 
 fn start_view(
     inner: &Arc<Inner>,
     definition: Definition,
     query: PlannedQuery,
+    print: String,
     on_error: OnError,
     is_anew: bool,
 ) -> Result<(ViewEntry, Option<NewPipeline>)> {
@@ -504,15 +566,8 @@ fn start_view(
         on_error,
     });
     let pipeline = Pipeline::start(spec, inner.env.clone())?;
-    let entry = ViewEntry {
-        definition,
-        fingerprint: query.fingerprint,
-        plan: query.plan,
-        schema,
-        store,
-        publisher,
-        pipeline,
-    };
+    let entry =
+        ViewEntry { definition, print, plan: query.plan, schema, store, publisher, pipeline };
     Ok((entry, new))
 }
 

@@ -115,7 +115,7 @@ async fn remove_all_of(inner: &Arc<Inner>, name: &str) -> Result<()> {
     }
     if let Ok(log) = inner.log.topic(name) {
         // Its id never comes again: what a crash leaves of this is waste, not harm.
-        inner.env.feeds.forget(log.id())?;
+        inner.env.readers.forget(log.id())?;
         inner.log.drop_topic(name)?;
     }
     inner.coordination.groups.topic_dropped(name)?;

@@ -3,6 +3,7 @@
 
 pub mod apply;
 pub mod changes;
+pub mod decide;
 pub mod drops;
 pub mod dry_run;
 pub mod planned;

@@ -25,9 +25,9 @@ use crate::flows::subscription::Publisher;
 use crate::flows::uncomputable::{Care, OnError};
 use crate::flows::view_store::{ViewMeta, ViewStore};
 use crate::topics::dead_letters::{DeadLetter, DeadLetters};
-use crate::topics::feed::{Feed, Feeds};
 use crate::topics::history::History;
 use crate::topics::rows::{RowDecoder, Rows};
+use crate::topics::topic_reader::{TopicReader, TopicReaders};
 use crate::topics::within_log;
 
 /// Bytes read from each partition at a time.
@@ -59,7 +59,7 @@ pub struct Spec {
 pub struct Env {
     pub kv: Arc<Kv>,
     pub log: Arc<log::Log>,
-    pub feeds: Arc<Feeds>,
+    pub readers: Arc<TopicReaders>,
     pub clock: Arc<dyn Clock>,
     pub dead_letters: Arc<DeadLetters>,
     pub history: Option<Arc<History>>,
@@ -86,7 +86,7 @@ pub struct Runner {
     meta: ViewMeta,
     next: BTreeMap<(String, Partition), Offset>,
     decoders: HashMap<String, RowDecoder>,
-    feeds: HashMap<String, Arc<Feed>>,
+    readers: HashMap<String, Arc<TopicReader>>,
     last_row_us: HashMap<(String, Partition), i64>,
     idle: BTreeSet<(String, Partition)>,
     /// Where the pipeline stands, as it was last written.
@@ -126,12 +126,12 @@ impl Runner {
         let (epoch, mut next) = (stored.epoch, stored.offsets.clone());
         let now = env.clock.now_us();
         let mut decoders = HashMap::new();
-        let mut feeds = HashMap::new();
+        let mut readers = HashMap::new();
         let columns = spec.graph.topics();
         let mut last_row_us = HashMap::new();
         for (name, topic) in &spec.topics {
-            let feed = env.feeds.topic(name)?;
-            for p in feed.log.partitions() {
+            let reader = env.readers.topic(name)?;
+            for p in reader.log.partitions() {
                 let at = (name.clone(), p.id());
                 // Without an archive there is no more history than the log has.
                 let first = if topic.archive { Offset(0) } else { p.start_offset() };
@@ -141,7 +141,7 @@ impl Runner {
             }
             let wanted = columns.get(name.as_str()).map(Vec::as_slice).unwrap_or_default();
             decoders.insert(name.clone(), RowDecoder::of_columns(topic, wanted)?);
-            feeds.insert(name.clone(), feed);
+            readers.insert(name.clone(), reader);
         }
         let meta = match &spec.target {
             Target::View { store, .. } => store.meta(&env.kv.snapshot()?)?,
@@ -158,7 +158,7 @@ impl Runner {
             meta,
             next,
             decoders,
-            feeds,
+            readers,
             last_row_us,
             idle: BTreeSet::new(),
             stored,
@@ -221,13 +221,14 @@ impl Runner {
         bytes_max: usize,
     ) -> Result<usize> {
         let key = (topic.to_string(), partition);
-        let (Some(from), Some(feed)) = (self.next.get(&key).copied(), self.feeds.get(topic)) else {
+        let (Some(from), Some(reader)) = (self.next.get(&key).copied(), self.readers.get(topic))
+        else {
             return Ok(0);
         };
-        let feed = feed.clone();
-        let log = feed.log.partition(partition)?;
+        let reader = reader.clone();
+        let log = reader.log.partition(partition)?;
         let now = self.env.clock.now_us();
-        if from >= feed.end(&log)? {
+        if from >= reader.end(&log)? {
             let quiet = now - self.last_row_us.get(&key).copied().unwrap_or(now);
             if quiet >= self.env.idle_timeout_us && self.idle.insert(key) {
                 self.job.set_idle(topic, partition, true);
@@ -238,7 +239,7 @@ impl Runner {
         if from < log.start_offset() {
             return self.poll_history(topic, partition, from, log.start_offset());
         }
-        let stretch = feed.read(partition, from, bytes_max)?;
+        let stretch = reader.read(partition, from, bytes_max)?;
         let decoder = self
             .decoders
             .get_mut(topic)
@@ -439,10 +440,9 @@ impl Runner {
 
     /// Moves the watermark on as if an event of that time had been seen in every partition.
     pub fn advance_watermark(&mut self, topic: &str, us: i64) -> Result<()> {
-        let known = self
-            .feeds
-            .get(topic)
-            .ok_or_else(|| Error::unknown("topic", topic, self.feeds.keys().map(String::as_str)))?;
+        let known = self.readers.get(topic).ok_or_else(|| {
+            Error::unknown("topic", topic, self.readers.keys().map(String::as_str))
+        })?;
         for p in known.log.partitions() {
             self.job.advance_watermark(topic, p.id(), us);
         }
@@ -453,7 +453,7 @@ impl Runner {
     /// Events not yet taken.
     pub fn lag(&self) -> u64 {
         let behind = |((topic, partition), next): (&(String, Partition), &Offset)| {
-            let log = self.feeds.get(topic)?.log.partition(*partition).ok()?;
+            let log = self.readers.get(topic)?.log.partition(*partition).ok()?;
             Some((log.high_watermark().0 - next.0).max(0) as u64)
         };
         self.next.iter().filter_map(behind).sum()

@@ -15,14 +15,13 @@ use formats::json::ContentKind;
 use tokio::sync::watch;
 
 use crate::stores::blocking::blocking;
-use crate::topics::ingest::{IngestContext, Ingested, Inlet};
+use crate::topics::ingest::{IngestContext, Ingested, TopicWriter};
 use crate::topics::once::Producers;
 
 const NDJSON: BodyKind = BodyKind::Json(ContentKind::Ndjson);
 
 /// A running source.
 pub struct SourceRunner {
-    inlet: Arc<Inlet>,
     pub shared: Arc<SourceShared>,
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
@@ -57,7 +56,7 @@ impl SourceRunner {
     pub fn make(
         source: &Definition,
         outside: Outside,
-        inlet: Arc<Inlet>,
+        writer: Arc<TopicWriter>,
         ingest: &Arc<IngestContext>,
         producers: &Arc<Producers>,
     ) -> Result<SourceMade> {
@@ -66,14 +65,14 @@ impl SourceRunner {
             name: source.name.clone(),
             health: health.clone(),
             outside,
-            schema: inlet.topic.schema(),
+            schema: writer.topic.schema(),
             clock: ingest.clock.clone(),
         };
         let made = connectors::source(&source.connector, &source.options, context)?;
         let run = Run {
             name: source.name.clone(),
             gives_up: source.options.contains_key("retry_attempts_max"),
-            inlet,
+            writer,
             ingest: ingest.clone(),
             producers: producers.clone(),
             shared: Arc::new(SourceShared { health, ..SourceShared::default() }),
@@ -83,14 +82,10 @@ impl SourceRunner {
 
     pub fn start(made: SourceMade) -> SourceRunner {
         let SourceMade { source, run } = made;
-        let (inlet, shared) = (run.inlet.clone(), run.shared.clone());
+        let shared = run.shared.clone();
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(run.forever(source, stopped));
-        SourceRunner { inlet, shared, stop, task }
-    }
-
-    pub fn inlet_ptr(&self) -> *const Inlet {
-        Arc::as_ptr(&self.inlet)
+        SourceRunner { shared, stop, task }
     }
 
     /// Takes nothing more from here on. To be called once.
@@ -109,7 +104,7 @@ struct Run {
     name: String,
     /// An error that the connector no longer retries is the end.
     gives_up: bool,
-    inlet: Arc<Inlet>,
+    writer: Arc<TopicWriter>,
     ingest: Arc<IngestContext>,
     producers: Arc<Producers>,
     shared: Arc<SourceShared>,
@@ -147,7 +142,7 @@ impl Run {
     /// Until the source ends or fails.
     async fn run(&self, source: &mut dyn Source, pause: &mut Duration) -> Result<()> {
         let producer = producer(&self.name);
-        let last = self.producers.last(&self.inlet, &producer)?;
+        let last = self.producers.last(&self.writer, &producer)?;
         // A batch that was begun and not finished is read again from the position before it.
         let (mut sequence, position) = match last {
             Some((n, position, true)) => (n, position),
@@ -159,10 +154,10 @@ impl Run {
             let body = self.body(rows)?;
             let answer = match position {
                 None => {
-                    let (inlet, ingest) = (self.inlet.clone(), self.ingest.clone());
-                    let check = move || inlet.check_body(&ingest, &body, NDJSON, None, None);
+                    let (writer, ingest) = (self.writer.clone(), self.ingest.clone());
+                    let check = move || writer.check_body(&ingest, &body, NDJSON, None, None);
                     let checked = blocking(check).await?;
-                    self.inlet.append(&self.ingest, checked, None).await?
+                    self.writer.append(&self.ingest, checked, None).await?
                 }
                 Some(position) => {
                     sequence += 1;
@@ -179,7 +174,7 @@ impl Run {
     }
 
     fn before(&self, producer: &str) -> Result<Option<String>> {
-        self.producers.position_before(&self.inlet, producer)
+        self.producers.position_before(&self.writer, producer)
     }
 
     async fn once(
@@ -189,17 +184,17 @@ impl Run {
         position: &str,
         body: &Bytes,
     ) -> Result<Ingested> {
-        let (inlet, ingest, body) = (self.inlet.clone(), self.ingest.clone(), body.clone());
-        let check = move |mark: &str| inlet.check_body(&ingest, &body, NDJSON, Some(mark), None);
+        let (writer, ingest, body) = (self.writer.clone(), self.ingest.clone(), body.clone());
+        let check = move |mark: &str| writer.check_body(&ingest, &body, NDJSON, Some(mark), None);
         let position = Some(position.to_string());
-        self.producers.append(&self.inlet, &self.ingest, producer, sequence, position, check).await
+        self.producers.append(&self.writer, &self.ingest, producer, sequence, position, check).await
     }
 
     /// Rows as the topic's format.
     fn body(&self, rows: Rows) -> Result<Bytes> {
         match rows {
             Rows::Json(body) => Ok(body),
-            Rows::Arrow(batch) => ndjson(&conform(&batch, &self.inlet.topic.schema())?),
+            Rows::Arrow(batch) => ndjson(&conform(&batch, &self.writer.topic.schema())?),
         }
     }
 }

@@ -73,7 +73,7 @@ fn topic_metrics(inner: &Arc<Inner>, page: &mut Page) {
         .iter()
         .map(|(name, t)| {
             let load = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
-            (name.clone(), load(&t.inlet.events), load(&t.inlet.refused))
+            (name.clone(), load(&t.writer.events), load(&t.writer.refused))
         })
         .collect();
     let topics = crate::observe::status::topics(inner);

@@ -14,7 +14,7 @@ use crate::flows::pipeline::Spec;
 use crate::flows::view_store::ViewStore;
 use crate::inner::Inner;
 use crate::stores::text::rfc3339;
-use crate::topics::ingest::Inlet;
+use crate::topics::ingest::TopicWriter;
 use crate::topics::partitions::{bytes_counter, records_counter};
 
 #[derive(Clone, Debug, Serialize)]
@@ -175,11 +175,11 @@ fn sample_rates(inner: &Inner) {
         let registry = inner.registry();
         let mut total = 0;
         for (name, topic) in &registry.topics {
-            let n = topic.inlet.events.load(Ordering::Relaxed);
+            let n = topic.writer.events.load(Ordering::Relaxed);
             total += n;
             counters.push((format!("topic {name}"), n));
             let mut topic_bytes = 0;
-            for log in topic.inlet.log.partitions() {
+            for log in topic.writer.log.partitions() {
                 let (records, bytes) = log.appended();
                 topic_bytes += bytes;
                 counters.push((records_counter(&log), records));
@@ -200,23 +200,23 @@ fn sample_rates(inner: &Inner) {
 }
 
 pub fn topics(inner: &Arc<Inner>) -> Vec<TopicInfo> {
-    let of = |entry: &TopicEntry| (entry.inlet.clone(), entry.definition.origin.file.clone());
+    let of = |entry: &TopicEntry| (entry.writer.clone(), entry.definition.origin.file.clone());
     // Looking at the logs may wait for the disk: not under the registry's lock.
     let known: Vec<_> = inner.registry().topics.values().map(of).collect();
-    known.into_iter().map(|(inlet, file)| topic_info(inner, &inlet, file)).collect()
+    known.into_iter().map(|(writer, file)| topic_info(inner, &writer, file)).collect()
 }
 
 pub fn topic(inner: &Arc<Inner>, name: &str) -> Result<TopicInfo> {
-    let inlet = inner.inlet(name)?;
+    let writer = inner.topic_writer(name)?;
     let file = inner.registry().definition(name).and_then(|d| d.origin.file.clone());
-    Ok(topic_info(inner, &inlet, file))
+    Ok(topic_info(inner, &writer, file))
 }
 
-fn topic_info(inner: &Arc<Inner>, inlet: &Inlet, file: Option<String>) -> TopicInfo {
-    let topic = &inlet.topic;
+fn topic_info(inner: &Arc<Inner>, writer: &TopicWriter, file: Option<String>) -> TopicInfo {
+    let topic = &writer.topic;
     let name = &topic.name;
-    let stats = crate::topics::topic_stats::TopicStats::of(&inlet.log);
-    let config = inlet.log.config();
+    let stats = crate::topics::topic_stats::TopicStats::of(&writer.log);
+    let config = writer.log.config();
     TopicInfo {
         name: name.clone(),
         format: topic.format.name().into(),
@@ -234,7 +234,7 @@ fn topic_info(inner: &Arc<Inner>, inlet: &Inlet, file: Option<String>) -> TopicI
         bytes: stats.bytes,
         events_per_second: inner.rate(&format!("topic {name}")),
         bytes_per_second: inner.rate(&format!("topic bytes {name}")),
-        last_arrived: inlet.last_arrived().map(rfc3339),
+        last_arrived: writer.last_arrived().map(rfc3339),
         file,
     }
 }
@@ -379,12 +379,12 @@ fn sinks(inner: &Arc<Inner>) -> Vec<SinkInfo> {
 
 fn archive(inner: &Arc<Inner>) -> Vec<ArchiveInfo> {
     let info = |(name, entry): (&String, &TopicEntry)| {
-        if !entry.inlet.topic.archive {
+        if !entry.writer.topic.archive {
             return None;
         }
         let archived = inner.archive.of(name).unwrap_or_default();
         let sum: i64 = archived.values().map(|o| o.0).sum();
-        let end: i64 = entry.inlet.log.partitions().iter().map(|p| p.high_watermark().0).sum();
+        let end: i64 = entry.writer.log.partitions().iter().map(|p| p.high_watermark().0).sum();
         let lag_events = (end - sum).max(0) as u64;
         Some(ArchiveInfo { topic: name.clone(), archived_offset_sum: sum, lag_events })
     };
@@ -401,7 +401,7 @@ fn ports(inner: &Arc<Inner>) -> Ports {
 
 pub fn status(inner: &Arc<Inner>) -> Status {
     let topics = crate::topics::topic_stats::topic_stats(inner);
-    let events = |t: &TopicEntry| t.inlet.events.load(Ordering::Relaxed);
+    let events = |t: &TopicEntry| t.writer.events.load(Ordering::Relaxed);
     let events_total = inner.registry().topics.values().map(events).sum();
     Status {
         version: env!("CARGO_PKG_VERSION"),

@@ -50,6 +50,10 @@ pub(crate) fn table(inner: &Inner, name: &str) -> Option<Arc<dyn TableProvider>>
             stopped: inner.project.config.query_stopped_views,
         }));
     }
-    let inlet = &registry.topics.get(name)?.inlet;
-    Some(Arc::new(TopicProvider::new(inlet.topic.clone(), inlet.feed.clone(), inner.lake.clone())))
+    let writer = &registry.topics.get(name)?.writer;
+    Some(Arc::new(TopicProvider::new(
+        writer.topic.clone(),
+        writer.reader.clone(),
+        inner.lake.clone(),
+    )))
 }

@@ -23,8 +23,8 @@ use lake::{Lake, LakeSnapshot};
 use crate::flows::pipeline_status::Shared;
 use crate::flows::view_store::{ReadFrom, ViewStore};
 use crate::query::lazy_scan::lazy;
-use crate::topics::feed::Feed;
 use crate::topics::rows::{RowDecoder, full_schema, read_range};
+use crate::topics::topic_reader::TopicReader;
 
 const READ_BYTES: usize = 4 << 20;
 /// How often a query that retention overtook looks at the archive again.
@@ -33,17 +33,17 @@ const ATTEMPTS: usize = 8;
 /// A topic as a table: the archive up to an offset of each partition, the log after it.
 pub struct TopicProvider {
     topic: catalog::Topic,
-    feed: Arc<Feed>,
+    reader: Arc<TopicReader>,
     lake: Arc<Lake>,
     schema: SchemaRef,
 }
 
 impl TopicProvider {
-    pub fn new(topic: catalog::Topic, feed: Arc<Feed>, lake: Arc<Lake>) -> TopicProvider {
+    pub fn new(topic: catalog::Topic, reader: Arc<TopicReader>, lake: Arc<Lake>) -> TopicProvider {
         let full = full_schema(&topic);
         let fields = full.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        TopicProvider { topic, feed, lake, schema }
+        TopicProvider { topic, reader, lake, schema }
     }
 
     /// The archive, and the stretches of the log that are not in it. Archiving and retention go on
@@ -76,18 +76,18 @@ impl TopicProvider {
         archived: BTreeMap<Partition, Offset>,
         gaps: bool,
     ) -> Result<Option<Tail>> {
-        let (archives, feed) = (self.topic.archive, self.feed.clone());
+        let (archives, reader) = (self.topic.archive, self.reader.clone());
         crate::stores::blocking::blocking(move || {
-            crate::topics::within_log::archive(&feed.log, &archived)?;
-            let pin = feed.log.pin();
+            crate::topics::within_log::archive(&reader.log, &archived)?;
+            let pin = reader.log.pin();
             let mut stretches = vec![];
-            for p in feed.log.partitions() {
+            for p in reader.log.partitions() {
                 let archived = archived.get(&p.id()).copied().unwrap_or_default();
                 let from = archived.max(p.start_offset());
                 if from > archived && archives && !gaps {
                     return Ok(None);
                 }
-                stretches.push(Stretch { partition: p.id(), from, to: feed.end(&p)? });
+                stretches.push(Stretch { partition: p.id(), from, to: reader.end(&p)? });
             }
             Ok(Some(Tail { stretches, _pin: pin }))
         })
@@ -105,7 +105,7 @@ impl TopicProvider {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => self.schema.clone(),
         };
-        let (topic, feed, wanted) = (self.topic.clone(), self.feed.clone(), schema.clone());
+        let (topic, reader, wanted) = (self.topic.clone(), self.reader.clone(), schema.clone());
         lazy(schema, limit, move |take| {
             // All of it belongs to the closure: a part alone would leave the pin behind.
             let tail = &tail;
@@ -121,12 +121,11 @@ impl TopicProvider {
                     more = take(batch.project(&places).map_err(lost)?)?;
                     Ok(more)
                 };
-                read_range(&feed, &mut decoder, *partition, *from, *to, READ_BYTES, read).map_err(
-                    |e| match e.kind() {
+                read_range(&reader, &mut decoder, *partition, *from, *to, READ_BYTES, read)
+                    .map_err(|e| match e.kind() {
                         Kind::NotFound => overtaken(&topic.name).caused_by(e),
                         _ => e,
-                    },
-                )?;
+                    })?;
                 if !more {
                     break;
                 }

@@ -1,4 +1,4 @@
-//! `watershed test`: a project's `tests/*.toml` on a virtual clock. Each test feeds rows at given
+//! `watershed test`: a project's `tests/*.toml` on a virtual clock. Each test readers rows at given
 //! times, restarts and moves watermarks, and compares the view with the expected rows, in stream
 //! and in batch.
 

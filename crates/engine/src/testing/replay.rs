@@ -31,10 +31,10 @@ use crate::flows::subscription::Publisher;
 use crate::flows::uncomputable::OnError;
 use crate::flows::view_store::ViewStore;
 use crate::topics::dead_letters::{DeadLetterQuery, DeadLetters, ShownLetter};
-use crate::topics::feed::Feeds;
-use crate::topics::ingest::{IngestContext, Ingested, Inlet};
+use crate::topics::ingest::{IngestContext, Ingested, TopicWriter};
 use crate::topics::rows::concat;
 use crate::topics::rows::{RowDecoder, read_range};
+use crate::topics::topic_reader::TopicReaders;
 
 /// A clock that stands until it is moved.
 #[derive(Default)]
@@ -56,7 +56,7 @@ impl Clock for TestClock {
 pub struct Replay {
     pub clock: Arc<TestClock>,
     definitions: Vec<Definition>,
-    inlets: BTreeMap<String, Arc<Inlet>>,
+    writers: BTreeMap<String, Arc<TopicWriter>>,
     views: BTreeMap<String, (Arc<Spec>, Arc<ViewStore>)>,
     runners: BTreeMap<String, Runner>,
     env: Arc<Env>,
@@ -77,11 +77,11 @@ impl Replay {
                 .map_err(one)?;
         let kv = Kv::open(dir.join("views"), kv::Options::default()).map_err(one)?;
         let dead_letters = Arc::new(DeadLetters::open(&kv).map_err(one)?);
-        let feeds = Arc::new(Feeds::open(log.clone(), &kv).map_err(one)?);
+        let readers = Arc::new(TopicReaders::open(log.clone(), &kv).map_err(one)?);
         let env = Arc::new(Env {
             kv,
             log,
-            feeds,
+            readers,
             clock: clock.clone(),
             dead_letters: dead_letters.clone(),
             history: None,
@@ -100,7 +100,7 @@ impl Replay {
         let mut replay = Replay {
             clock,
             definitions: ordered.clone(),
-            inlets: BTreeMap::new(),
+            writers: BTreeMap::new(),
             views: BTreeMap::new(),
             runners: BTreeMap::new(),
             env,
@@ -143,9 +143,9 @@ impl Replay {
                     ..log::TopicConfig::default()
                 };
                 let log = self.env.log.create_topic(&topic.name, config)?;
-                let feed = self.env.feeds.topic(&topic.name)?;
-                let inlet = Arc::new(Inlet::new(topic.clone(), log, feed, checks, None));
-                self.inlets.insert(topic.name.clone(), inlet);
+                let reader = self.env.readers.topic(&topic.name)?;
+                let writer = Arc::new(TopicWriter::new(topic.clone(), log, reader, checks, None));
+                self.writers.insert(topic.name.clone(), writer);
             }
         }
         Ok(())
@@ -180,10 +180,6 @@ impl Replay {
         Ok(())
     }
 
-    pub fn view_names(&self) -> Vec<String> {
-        self.views.keys().cloned().collect()
-    }
-
     /// What decides whether stored state of a view is taken up.
     pub fn fingerprint(&self, view: &str) -> Option<&str> {
         self.views.get(view).map(|(spec, _)| spec.fingerprint.as_str())
@@ -191,17 +187,17 @@ impl Replay {
 
     /// Takes in events; what is refused is in the answer and in the dead letters.
     pub async fn ingest(&self, topic: &str, body: Bytes) -> Result<Ingested> {
-        let inlet = self.inlets.get(topic).ok_or_else(|| {
-            Error::unknown("topic", topic, self.inlets.keys().map(String::as_str))
+        let writer = self.writers.get(topic).ok_or_else(|| {
+            Error::unknown("topic", topic, self.writers.keys().map(String::as_str))
         })?;
-        let checked = inlet.check_body(
+        let checked = writer.check_body(
             &self.ingest,
             &body,
             BodyKind::Json(ContentKind::Ndjson),
             None,
             None,
         )?;
-        inlet.append(&self.ingest, checked, None).await
+        writer.append(&self.ingest, checked, None).await
     }
 
     fn runner(&mut self, view: &str) -> Result<&mut Runner> {
@@ -317,15 +313,15 @@ impl Replay {
         topic: &str,
         late: &BTreeSet<(String, i32, i64)>,
     ) -> Result<(arrow::datatypes::SchemaRef, Vec<RecordBatch>)> {
-        let inlet = self
-            .inlets
+        let writer = self
+            .writers
             .get(topic)
             .ok_or_else(|| Error::internal(format!("topic '{topic}' is not open")))?;
-        let mut decoder = RowDecoder::new(&inlet.topic)?;
+        let mut decoder = RowDecoder::new(&writer.topic)?;
         let mut rows = vec![];
-        for p in inlet.log.partitions() {
-            let (from, to) = (p.start_offset(), inlet.feed.end(&p)?);
-            read_range(&inlet.feed, &mut decoder, p.id(), from, to, 1 << 20, |batch, _| {
+        for p in writer.log.partitions() {
+            let (from, to) = (p.start_offset(), writer.reader.end(&p)?);
+            read_range(&writer.reader, &mut decoder, p.id(), from, to, 1 << 20, |batch, _| {
                 rows.push(without(&batch, topic, late)?);
                 Ok(true)
             })?;
@@ -335,8 +331,8 @@ impl Replay {
 
     /// Partitions of a topic.
     pub fn partitions(&self, topic: &str) -> Vec<Partition> {
-        let inlet = self.inlets.get(topic);
-        inlet.map(|i| i.log.partitions().iter().map(|p| p.id()).collect()).unwrap_or_default()
+        let writer = self.writers.get(topic);
+        writer.map(|i| i.log.partitions().iter().map(|p| p.id()).collect()).unwrap_or_default()
     }
 }
 

@@ -9,7 +9,7 @@ use common::{Offset, Partition, Result, fail_point};
 
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
-use crate::topics::ingest::Inlet;
+use crate::topics::ingest::TopicWriter;
 use crate::topics::rows::{RowDecoder, declared, read_range};
 use crate::topics::within_log;
 
@@ -42,28 +42,28 @@ pub async fn run(platform: Arc<Inner>) {
 
 /// Archives everything that is durable now. A topic that fails does not keep the others from it.
 pub async fn archive_all(platform: &Arc<Inner>) -> Result<()> {
-    let inlets: Vec<Arc<Inlet>> =
-        platform.registry().topics.values().map(|t| t.inlet.clone()).collect();
+    let writers: Vec<Arc<TopicWriter>> =
+        platform.registry().topics.values().map(|t| t.writer.clone()).collect();
     let mut failure = None;
-    for inlet in inlets.into_iter().filter(|i| i.topic.archive) {
-        if let Err(e) = archive_topic(platform, &inlet).await {
-            failure.get_or_insert(e.context(format!("topic '{}'", inlet.topic.name)));
+    for writer in writers.into_iter().filter(|i| i.topic.archive) {
+        if let Err(e) = archive_topic(platform, &writer).await {
+            failure.get_or_insert(e.context(format!("topic '{}'", writer.topic.name)));
         }
     }
     failure.map_or(Ok(()), Err)
 }
 
-pub(crate) async fn archive_topic(platform: &Arc<Inner>, inlet: &Arc<Inlet>) -> Result<()> {
-    while platform.check_open().is_ok() && archive_some(platform, inlet).await? {}
+pub(crate) async fn archive_topic(platform: &Arc<Inner>, writer: &Arc<TopicWriter>) -> Result<()> {
+    while platform.check_open().is_ok() && archive_some(platform, writer).await? {}
     Ok(())
 }
 
 /// One commit of at most `lake.archive_bytes`; false when there was nothing.
-async fn archive_some(platform: &Arc<Inner>, inlet: &Arc<Inlet>) -> Result<bool> {
+async fn archive_some(platform: &Arc<Inner>, writer: &Arc<TopicWriter>) -> Result<bool> {
     let inner = platform;
-    let name = inlet.topic.name.clone();
+    let name = writer.topic.name.clone();
     let _turn = inner.archive.turn().await;
-    let is_there = |t: &crate::define::registry::TopicEntry| Arc::ptr_eq(&t.inlet, inlet);
+    let is_there = |t: &crate::define::registry::TopicEntry| Arc::ptr_eq(&t.writer, writer);
     if !inner.registry().topics.get(&name).is_some_and(is_there) {
         return Ok(false);
     }
@@ -71,8 +71,8 @@ async fn archive_some(platform: &Arc<Inner>, inlet: &Arc<Inlet>) -> Result<bool>
         Some(offsets) => offsets,
         None => inner.lake.archived(&name).await?,
     };
-    within_log::archive(&inlet.log, &from)?;
-    let (budget, copy) = (inner.project.config.archive_bytes.0 as usize, inlet.clone());
+    within_log::archive(&writer.log, &from)?;
+    let (budget, copy) = (inner.project.config.archive_bytes.0 as usize, writer.clone());
     let starts = from.clone();
     let (batches, ranges) = blocking(move || gather(&copy, &starts, budget)).await?;
     let mut done = from;
@@ -81,7 +81,7 @@ async fn archive_some(platform: &Arc<Inner>, inlet: &Arc<Inlet>) -> Result<bool>
         return Ok(false);
     }
     fail_point("archive.gathered");
-    let appended = inner.lake.append(&name, &declared(&inlet.topic)?, batches, &ranges).await?;
+    let appended = inner.lake.append(&name, &declared(&writer.topic)?, batches, &ranges).await?;
     fail_point("archive.committed");
     for gap in appended.gaps {
         tracing::warn!(
@@ -100,17 +100,17 @@ async fn archive_some(platform: &Arc<Inner>, inlet: &Arc<Inlet>) -> Result<bool>
 type Gathered = (Vec<arrow::array::RecordBatch>, Vec<(Partition, Offset, Offset)>);
 
 fn gather(
-    inlet: &Inlet,
+    writer: &TopicWriter,
     starts: &BTreeMap<Partition, Offset>,
     mut budget: usize,
 ) -> Result<Gathered> {
-    let mut decoder = RowDecoder::new(&inlet.topic)?;
+    let mut decoder = RowDecoder::new(&writer.topic)?;
     let (mut batches, mut ranges) = (vec![], vec![]);
-    for p in inlet.log.partitions() {
+    for p in writer.log.partitions() {
         let from = starts.get(&p.id()).copied().unwrap_or_default().max(p.start_offset());
         let mut to = from;
-        let end = inlet.feed.end(&p)?;
-        read_range(&inlet.feed, &mut decoder, p.id(), from, end, READ_BYTES, |batch, next| {
+        let end = writer.reader.end(&p)?;
+        read_range(&writer.reader, &mut decoder, p.id(), from, end, READ_BYTES, |batch, next| {
             budget = budget.saturating_sub(batch.get_array_memory_size());
             if batch.num_rows() > 0 {
                 batches.push(batch);

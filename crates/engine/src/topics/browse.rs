@@ -13,9 +13,9 @@ use log::{Committed, Header, PartitionLog};
 
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
-use crate::topics::feed::{Feed, unpack};
 use crate::topics::position::Position;
 use crate::topics::shown_record::ShownRecord;
+use crate::topics::topic_reader::{TopicReader, unpack};
 
 /// Unpacked bytes of record batches that one call looks at, also if it finds nothing; it ends with
 /// the read that passes them.
@@ -59,13 +59,13 @@ pub struct RecordPage {
 /// Reads records. Errors: `NotFound` for an unknown topic or partition, `Invalid` for a place
 /// that makes no sense here, `Corrupt` for a damaged segment.
 pub async fn records(inner: &Arc<Inner>, topic: &str, query: RecordQuery) -> Result<RecordPage> {
-    let inlet = inner.inlet(topic)?;
-    let format = inlet.topic.format;
-    blocking(move || Browse::open(inlet.feed.clone(), format, query)?.page()).await
+    let writer = inner.topic_writer(topic)?;
+    let format = writer.topic.format;
+    blocking(move || Browse::open(writer.reader.clone(), format, query)?.page()).await
 }
 
 struct Browse {
-    feed: Arc<Feed>,
+    reader: Arc<TopicReader>,
     format: Format,
     key: Option<Vec<u8>>,
     limit: usize,
@@ -86,14 +86,14 @@ struct Cursor {
 }
 
 impl Browse {
-    fn open(feed: Arc<Feed>, format: Format, query: RecordQuery) -> Result<Browse> {
+    fn open(reader: Arc<TopicReader>, format: Format, query: RecordQuery) -> Result<Browse> {
         let RecordQuery { partition, from, key, limit } = query;
         let mut cursors = vec![];
         let logs = match (partition, &from) {
-            (Some(p), _) => vec![feed.log.partition(p)?],
-            (None, RecordsFrom::At(_)) => feed.log.partitions(),
+            (Some(p), _) => vec![reader.log.partition(p)?],
+            (None, RecordsFrom::At(_)) => reader.log.partitions(),
             (None, RecordsFrom::Offsets(offsets)) => {
-                offsets.keys().map(|p| feed.log.partition(*p)).collect::<Result<_>>()?
+                offsets.keys().map(|p| reader.log.partition(*p)).collect::<Result<_>>()?
             }
         };
         let mut is_tail = false;
@@ -125,7 +125,7 @@ impl Browse {
             RecordsFrom::At(Position::Shift(by)) => limit.min(by.unsigned_abs() as usize),
             _ => limit,
         };
-        Ok(Browse { feed, format, key, limit, is_tail, cursors, budget: SCAN_BYTES_MAX })
+        Ok(Browse { reader, format, key, limit, is_tail, cursors, budget: SCAN_BYTES_MAX })
     }
 
     fn page(mut self) -> Result<RecordPage> {
@@ -212,7 +212,7 @@ impl Browse {
     ) -> Result<()> {
         let header = Header::parse(batch).ok_or_else(|| Error::corrupt("a batch has no header"))?;
         let (first, end) = (Offset(header.base_offset).max(from), header.last_offset().next());
-        let refused = self.feed.left_out(partition, first, end)?;
+        let refused = self.reader.left_out(partition, first, end)?;
         let show_all = || {
             for record in log::records::iter(&unpacked?)? {
                 let record = record?;

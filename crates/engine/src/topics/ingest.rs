@@ -18,8 +18,8 @@ use crate::stores::blocking::blocking;
 use crate::topics::body::Row;
 use crate::topics::dead_letters::{DeadLetter, DeadLetters};
 use crate::topics::external_log::ExternalLog;
-use crate::topics::feed::Feed;
 use crate::topics::rules;
+use crate::topics::topic_reader::TopicReader;
 
 /// Errors listed in one answer; the dead letters have all.
 const ERRORS_MAX: usize = 100;
@@ -27,11 +27,11 @@ const ERRORS_MAX: usize = 100;
 pub(crate) const BATCH_BYTES: usize = 512 << 10;
 
 /// A topic ready to take events.
-pub struct Inlet {
+pub struct TopicWriter {
     pub topic: Topic,
     pub log: Arc<log::Topic>,
     /// What may be read of the log.
-    pub feed: Arc<Feed>,
+    pub reader: Arc<TopicReader>,
     pub checks: Checks,
     /// Where the records go first, when the log is a copy.
     pub external: Option<Arc<ExternalLog>>,
@@ -141,7 +141,7 @@ impl Refused {
     }
 
     /// What is not kept is at least counted where it would be looked for.
-    pub fn finish(&mut self, inlet: &Inlet, ctx: &IngestContext) {
+    pub fn finish(&mut self, writer: &TopicWriter, ctx: &IngestContext) {
         let omitted = self.count - self.letters.len() as u64;
         if omitted > 0 {
             let reason = format!(
@@ -149,26 +149,26 @@ impl Refused {
                  dead_letters.request_rows_max"
             );
             let last = self.letters.last().and_then(|l| l.line).unwrap_or_default();
-            let letter = inlet.letter(ctx, last + 1, None, "omitted", reason, vec![]);
+            let letter = writer.letter(ctx, last + 1, None, "omitted", reason, vec![]);
             self.letters.push(letter);
         }
     }
 }
 
-impl Inlet {
+impl TopicWriter {
     pub fn new(
         topic: Topic,
         log: Arc<log::Topic>,
-        feed: Arc<Feed>,
+        reader: Arc<TopicReader>,
         checks: Checks,
         external: Option<Arc<ExternalLog>>,
-    ) -> Inlet {
+    ) -> TopicWriter {
         let zero = || AtomicU64::new(0);
         let newest = Mutex::default();
-        Inlet {
+        TopicWriter {
             topic,
             log,
-            feed,
+            reader,
             checks,
             external,
             events: zero(),
@@ -338,7 +338,7 @@ impl Inlet {
                 let appended = log.append(batch)?;
                 first = first.or(Some(appended.first));
                 last = Some(appended.last);
-                self.feed.appended(partition, appended)?;
+                self.reader.appended(partition, appended)?;
                 waits.push(log.durable(appended));
             }
             if let (Some(first), Some(last)) = (first, last) {
@@ -373,15 +373,15 @@ struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    fn new(inlet: &Inlet, ctx: &IngestContext, mark: Option<&'a str>) -> Gathered<'a> {
-        let partitions = inlet.topic.partitions.max(1);
+    fn new(writer: &TopicWriter, ctx: &IngestContext, mark: Option<&'a str>) -> Gathered<'a> {
+        let partitions = writer.topic.partitions.max(1);
         Gathered {
             now: ctx.clock.now_us(),
             partitions,
             // Without a key a request stays together; a repeat of a marked one chooses the same.
             unkeyed: match mark {
                 Some(mark) => partition_of(mark.as_bytes(), partitions),
-                None => inlet.turn(partitions),
+                None => writer.turn(partitions),
             },
             headers: mark.iter().map(|m| (MARK_HEADER, m.as_bytes())).collect(),
             open: BTreeMap::new(),
@@ -392,12 +392,12 @@ impl<'a> Gathered<'a> {
 
     fn push(
         &mut self,
-        inlet: &Inlet,
+        writer: &TopicWriter,
         batch: &RecordBatch,
         rows: &[Row],
         keep: Option<&BooleanArray>,
     ) -> Result<()> {
-        let keys = inlet.keys(batch)?;
+        let keys = writer.keys(batch)?;
         for (i, Row { value, .. }) in rows.iter().enumerate() {
             if keep.is_some_and(|k| !k.value(i)) {
                 continue;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stores::blocking::blocking;
 use crate::topics::dead_letters::DeadLetter;
-use crate::topics::ingest::{Checked, IngestContext, Ingested, Inlet, MARK_HEADER, ranges};
+use crate::topics::ingest::{Checked, IngestContext, Ingested, MARK_HEADER, TopicWriter, ranges};
 use crate::topics::rows::{for_each_record, next_offset};
 
 /// What is known of one producer.
@@ -48,15 +48,15 @@ impl Producers {
     /// Last sequence number and position of a producer whose append is known to be done.
     pub fn last(
         &self,
-        inlet: &Inlet,
+        writer: &TopicWriter,
         producer: &str,
     ) -> Result<Option<(u64, Option<String>, bool)>> {
-        Ok(self.get(inlet, producer)?.map(|r| (r.sequence, r.position, r.answer.is_some())))
+        Ok(self.get(writer, producer)?.map(|r| (r.sequence, r.position, r.answer.is_some())))
     }
 
     /// Position to read again from when the last append was not finished.
-    pub fn position_before(&self, inlet: &Inlet, producer: &str) -> Result<Option<String>> {
-        Ok(self.get(inlet, producer)?.and_then(|r| r.position_before))
+    pub fn position_before(&self, writer: &TopicWriter, producer: &str) -> Result<Option<String>> {
+        Ok(self.get(writer, producer)?.and_then(|r| r.position_before))
     }
 
     /// Forgets every producer whose name begins so.
@@ -69,7 +69,7 @@ impl Producers {
     /// Appends batch `sequence` of `producer` unless it is there already. Sequences count from 1.
     pub async fn append(
         &self,
-        inlet: &Inlet,
+        writer: &TopicWriter,
         ctx: &IngestContext,
         producer: &str,
         sequence: u64,
@@ -77,7 +77,7 @@ impl Producers {
         check: impl FnOnce(&str) -> Result<Checked> + Send + 'static,
     ) -> Result<Ingested> {
         let _turn = self.turn.lock().await;
-        let last = self.get(inlet, producer)?;
+        let last = self.get(writer, producer)?;
         let repeat = match &last {
             Some(r) if r.sequence == sequence => {
                 if let Some(answer) = &r.answer {
@@ -97,10 +97,10 @@ impl Producers {
         let mut there = None;
         let mut record = match last {
             Some(record) if repeat => {
-                match &inlet.external {
-                    None => drop_present(inlet, &record.ends, &mark, &mut checked)?,
+                match &writer.external {
+                    None => drop_present(writer, &record.ends, &mark, &mut checked)?,
                     Some(kafka) => {
-                        there = kafka.committed(&inlet.topic.name, &mark).await?;
+                        there = kafka.committed(&writer.topic.name, &mark).await?;
                         if there.is_some() {
                             checked.partitions.clear();
                         }
@@ -110,10 +110,10 @@ impl Producers {
             }
             _ => {
                 // Not the ends: what is not durable yet may be cut off and its offsets used again.
-                let ends = inlet.log.partitions();
+                let ends = writer.log.partitions();
                 let ends = ends.iter().map(|p| (p.id().0, p.high_watermark().0)).collect();
                 let position_before = last.and_then(|r| r.position);
-                let topic = inlet.log.id().to_string();
+                let topic = writer.log.id().to_string();
                 let record =
                     Record { topic, sequence, position, position_before, ends, answer: None };
                 self.put(producer, &record, ctx, &[])?;
@@ -122,24 +122,24 @@ impl Producers {
         };
         fail_point("once.begun");
         let refused = std::mem::take(&mut checked.refused);
-        let mut answer = inlet.append(ctx, checked, Some(&mark)).await?;
+        let mut answer = writer.append(ctx, checked, Some(&mark)).await?;
         answer.partitions.extend(there.map(ranges).unwrap_or_default());
         fail_point("once.appended");
         answer.set_refused(&refused);
         record.answer = Some(answer.clone());
         // In one write, so that a repeat adds none of the letters again.
         self.put(producer, &record, ctx, &refused.letters)?;
-        inlet.count_refused(refused.count);
+        writer.count_refused(refused.count);
         fail_point("once.recorded");
         Ok(answer)
     }
 
-    fn get(&self, inlet: &Inlet, producer: &str) -> Result<Option<Record>> {
+    fn get(&self, writer: &TopicWriter, producer: &str) -> Result<Option<Record>> {
         let Some(bytes) = self.records.get(producer.as_bytes())? else { return Ok(None) };
         let record: Record = serde_json::from_slice(&bytes).map_err(|e| {
             Error::corrupt(format!("the record of producer '{producer}' is damaged: {e}"))
         })?;
-        Ok((record.topic == inlet.log.id().to_string()).then_some(record))
+        Ok((record.topic == writer.log.id().to_string()).then_some(record))
     }
 
     fn put(
@@ -167,13 +167,13 @@ fn out_of_order(producer: &str, sequence: u64, last: u64) -> Error {
 
 /// Removes from `checked` the partitions whose part of the batch is in the log already.
 fn drop_present(
-    inlet: &Inlet,
+    writer: &TopicWriter,
     ends: &BTreeMap<i32, i64>,
     mark: &str,
     checked: &mut Checked,
 ) -> Result<()> {
     for (partition, batches) in &mut checked.partitions {
-        let log = inlet.log.partition(*partition)?;
+        let log = writer.log.partition(*partition)?;
         let from = Offset(ends.get(&partition.0).copied().unwrap_or_default());
         // Batches of a partition are appended in order, so those there are the first ones.
         let mut there = count_marked(&log, from, mark)?;

@@ -44,9 +44,9 @@ pub struct DeletedRecords {
 
 /// The partitions of a topic, in order. Error: `NotFound` for an unknown topic.
 pub async fn partition_list(inner: &Arc<Inner>, topic: &str) -> Result<Vec<PartitionInfo>> {
-    let (inlet, inner) = (inner.inlet(topic)?, inner.clone());
+    let (writer, inner) = (inner.topic_writer(topic)?, inner.clone());
     blocking(move || {
-        let logs = inlet.log.partitions();
+        let logs = writer.log.partitions();
         logs.iter().map(|log| partition_info(&inner, log)).collect()
     })
     .await
@@ -62,18 +62,18 @@ pub async fn delete_records(
     before: BTreeMap<Partition, Option<Offset>>,
 ) -> Result<Vec<DeletedRecords>> {
     inner.check_open()?;
-    let inlet = inner.inlet(topic)?;
-    if let Some(kafka) = &inlet.external {
+    let writer = inner.topic_writer(topic)?;
+    if let Some(kafka) = &writer.external {
         let what = format!("the records of '{topic}' are in Kafka at {}", kafka.brokers());
         return Err(Error::unsupported(what).hint("delete them there: kafka-delete-records"));
     }
     blocking(move || {
         let mut wanted = vec![];
         for (partition, before) in before {
-            let end = inlet.log.partition(partition)?.high_watermark();
+            let end = writer.log.partition(partition)?.high_watermark();
             let before = before.unwrap_or(end);
             if before > end {
-                let name = &inlet.topic.name;
+                let name = &writer.topic.name;
                 let what = format!(
                     "offset {before} of topic '{name}' partition {partition} does not exist"
                 );
@@ -83,7 +83,7 @@ pub async fn delete_records(
         }
         let mut deleted = vec![];
         for (partition, before) in wanted {
-            let start = inlet.log.delete_records(partition, before)?;
+            let start = writer.log.delete_records(partition, before)?;
             deleted.push(DeletedRecords { partition: partition.0, low_watermark: start.0 });
         }
         Ok(deleted)

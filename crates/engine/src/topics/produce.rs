@@ -12,9 +12,10 @@ use log::{BatchBuilder, CleanupPolicy, ErrorCode, Refusal};
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
 use crate::topics::ingest::{
-    BATCH_BYTES, IngestContext, Ingested, Inlet, PartitionRange, Refused, partition_of, ranges,
+    BATCH_BYTES, IngestContext, Ingested, PartitionRange, Refused, TopicWriter, partition_of,
+    ranges,
 };
-use crate::topics::screen::misfits;
+use crate::topics::validation::misfits;
 
 /// What a batch of one record takes beyond the record's own bytes, at most.
 const OVERHEAD_BYTES: usize = 128;
@@ -47,33 +48,33 @@ pub async fn produce(
     records: Vec<ProducerRecord>,
 ) -> Result<Ingested> {
     inner.check_open()?;
-    let inlet = inner.inlet(topic)?;
+    let writer = inner.topic_writer(topic)?;
     let ctx = inner.ingest.clone();
-    let (inlet2, ctx2) = (inlet.clone(), ctx.clone());
-    let checked = blocking(move || check(&inlet2, &ctx2, &records)).await?;
+    let (writer2, ctx2) = (writer.clone(), ctx.clone());
+    let checked = blocking(move || check(&writer2, &ctx2, &records)).await?;
     let Batches { partitions, accepted, refused } = checked;
-    let appended = match &inlet.external {
+    let appended = match &writer.external {
         _ if partitions.is_empty() => vec![],
         Some(kafka) => ranges(kafka.append(topic, &partitions).await?),
-        None => append(&inlet, partitions).await?,
+        None => append(&writer, partitions).await?,
     };
-    inlet.answer(&ctx, accepted, appended, refused).await
+    writer.answer(&ctx, accepted, appended, refused).await
 }
 
 /// Records of one call: each costs some memory, however short it is.
 const RECORDS_MAX: usize = 500_000;
 
 /// Chooses partitions, and takes out what is no row of the topic.
-fn check(inlet: &Inlet, ctx: &IngestContext, records: &[ProducerRecord]) -> Result<Batches> {
+fn check(writer: &TopicWriter, ctx: &IngestContext, records: &[ProducerRecord]) -> Result<Batches> {
     if records.len() > RECORDS_MAX {
         let n = records.len();
         return Err(Error::too_large(format!("{n} records at once; {RECORDS_MAX} is the limit"))
             .hint("send them in several requests"));
     }
-    let config = inlet.log.config();
+    let config = writer.log.config();
     let count = i32::try_from(config.partitions).unwrap_or(i32::MAX);
     let needs_key = config.cleanup_policy != CleanupPolicy::Delete;
-    let largest = (inlet.log.message_bytes_max() as usize).min(ctx.event_bytes_max);
+    let largest = (writer.log.message_bytes_max() as usize).min(ctx.event_bytes_max);
     let values: Vec<Option<&[u8]>> = records.iter().map(|r| r.value.as_deref()).collect();
     let mut refused = Refused::default();
     let mut faulty = BTreeSet::new();
@@ -81,7 +82,7 @@ fn check(inlet: &Inlet, ctx: &IngestContext, records: &[ProducerRecord]) -> Resu
         let (line, raw) = (i as u64 + 1, values[i].unwrap_or_default().to_vec());
         // One fault of a record is enough.
         if faulty.insert(i) {
-            refused.push(inlet.letter(ctx, line, column, kind, reason, raw), ctx);
+            refused.push(writer.letter(ctx, line, column, kind, reason, raw), ctx);
         }
     };
     for (i, record) in records.iter().enumerate() {
@@ -91,10 +92,10 @@ fn check(inlet: &Inlet, ctx: &IngestContext, records: &[ProducerRecord]) -> Resu
             refuse(i, None, "too_large", reason);
         }
     }
-    for (i, column, kind, reason) in misfits(inlet, ctx, &values)? {
+    for (i, column, kind, reason) in misfits(writer, ctx, &values)? {
         refuse(i, column, kind, reason);
     }
-    let (now, unkeyed) = (ctx.clock.now_us(), inlet.turn(count));
+    let (now, unkeyed) = (ctx.clock.now_us(), writer.turn(count));
     let mut open: BTreeMap<Partition, BatchBuilder> = BTreeMap::new();
     let mut partitions: BTreeMap<Partition, Vec<Bytes>> = BTreeMap::new();
     for (i, record) in records.iter().enumerate() {
@@ -103,7 +104,7 @@ fn check(inlet: &Inlet, ctx: &IngestContext, records: &[ProducerRecord]) -> Resu
             return Err(Error::invalid(what).hint("give each record a key"));
         }
         let partition = match (record.partition, &record.key) {
-            (Some(partition), _) => inlet.log.partition(partition)?.id(),
+            (Some(partition), _) => writer.log.partition(partition)?.id(),
             (None, Some(key)) => partition_of(key, count),
             (None, None) => unkeyed,
         };
@@ -125,21 +126,21 @@ fn check(inlet: &Inlet, ctx: &IngestContext, records: &[ProducerRecord]) -> Resu
     for (partition, builder) in open {
         partitions.entry(partition).or_default().push(builder.build());
     }
-    refused.finish(inlet, ctx);
+    refused.finish(writer, ctx);
     Ok(Batches { partitions, accepted: (records.len() - faulty.len()) as u64, refused })
 }
 
-/// Appends as a client's batches are: the screening looks at them, and counts them.
+/// Appends as a client's batches are: the validation looks at them, and counts them.
 async fn append(
-    inlet: &Inlet,
+    writer: &TopicWriter,
     partitions: BTreeMap<Partition, Vec<Bytes>>,
 ) -> Result<Vec<PartitionRange>> {
     let (mut ranges, mut waits) = (vec![], vec![]);
     for (partition, batches) in partitions {
-        let log = inlet.log.partition(partition)?;
+        let log = writer.log.partition(partition)?;
         let mut range: Option<PartitionRange> = None;
         for batch in batches {
-            let appended = log.append_produced(batch).map_err(|e| not_taken(inlet, &e))?;
+            let appended = log.append_produced(batch).map_err(|e| not_taken(writer, &e))?;
             let (first, last) = (appended.first.0, appended.last.0);
             range
                 .get_or_insert(PartitionRange {
@@ -158,13 +159,13 @@ async fn append(
     Ok(ranges)
 }
 
-fn not_taken(inlet: &Inlet, refusal: &Refusal) -> Error {
+fn not_taken(writer: &TopicWriter, refusal: &Refusal) -> Error {
     let kind = match refusal.code {
         ErrorCode::MessageTooLarge => Kind::TooLarge,
         ErrorCode::KafkaStorageError => Kind::Io,
         _ => Kind::Invalid,
     };
-    let topic = &inlet.topic.name;
+    let topic = &writer.topic.name;
     Error::new(kind, format!("topic '{topic}' does not take the records: {}", refusal.message))
 }
 

@@ -7,8 +7,8 @@ use common::{Offset, Partition, Result};
 
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
-use crate::topics::feed::Feed;
 use crate::topics::rows::for_each_record;
+use crate::topics::topic_reader::TopicReader;
 
 /// A raw event.
 #[derive(Clone, Debug)]
@@ -27,12 +27,12 @@ pub async fn read_topic(
     from: BTreeMap<Partition, Offset>,
     limit: usize,
 ) -> Result<Vec<Event>> {
-    let inlet = inner.inlet(topic)?;
+    let writer = inner.topic_writer(topic)?;
     blocking(move || {
         let mut events = vec![];
         for (partition, from) in from {
-            let at = from.max(inlet.log.partition(partition)?.start_offset());
-            read_events(&inlet.feed, partition, at, limit - events.len(), &mut events)?;
+            let at = from.max(writer.log.partition(partition)?.start_offset());
+            read_events(&writer.reader, partition, at, limit - events.len(), &mut events)?;
             if events.len() >= limit {
                 break;
             }
@@ -44,13 +44,13 @@ pub async fn read_topic(
 
 /// The last events over all partitions, newest first.
 pub async fn tail_topic(inner: &Arc<Inner>, topic: &str, n: usize) -> Result<Vec<Event>> {
-    let inlet = inner.inlet(topic)?;
+    let writer = inner.topic_writer(topic)?;
     blocking(move || {
         let mut events = vec![];
-        for log in inlet.log.partitions() {
-            let end = inlet.feed.end(&log)?;
+        for log in writer.log.partitions() {
+            let end = writer.reader.end(&log)?;
             let from = Offset((end.0 - n as i64).max(log.start_offset().0));
-            read_events(&inlet.feed, log.id(), from, n, &mut events)?;
+            read_events(&writer.reader, log.id(), from, n, &mut events)?;
         }
         events.sort_by_key(|e| std::cmp::Reverse((e.timestamp_us, e.partition, e.offset)));
         events.truncate(n);
@@ -60,7 +60,7 @@ pub async fn tail_topic(inner: &Arc<Inner>, topic: &str, n: usize) -> Result<Vec
 }
 
 fn read_events(
-    feed: &Feed,
+    reader: &TopicReader,
     partition: Partition,
     mut at: Offset,
     limit: usize,
@@ -68,7 +68,7 @@ fn read_events(
 ) -> Result<()> {
     let end = events.len() + limit;
     while events.len() < end {
-        let stretch = feed.read(partition, at, 1 << 20)?;
+        let stretch = reader.read(partition, at, 1 << 20)?;
         if stretch.next <= at {
             break;
         }

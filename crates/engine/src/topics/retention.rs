@@ -38,7 +38,7 @@ pub async fn retention(platform: &Arc<Inner>) -> Result<()> {
         inner.log.apply_retention()?;
         inner.log.apply_compaction()?;
         for topic in inner.log.topics() {
-            inner.env.feeds.topic(topic.name())?.forget_before_start()?;
+            inner.env.readers.topic(topic.name())?.forget_before_start()?;
         }
         let keep = inner.project.config.dead_letters_retention.0;
         let rows_max = u64::from(inner.project.config.dead_letters_rows_max);
@@ -52,22 +52,22 @@ pub async fn retention(platform: &Arc<Inner>) -> Result<()> {
 /// not when its own turn comes. If that fails it says so itself, and compaction waits.
 async fn archive_compacted(platform: &Arc<Inner>) {
     let is_compacted = |t: &&crate::define::registry::TopicEntry| {
-        t.inlet.topic.archive && t.inlet.log.config().cleanup_policy.compacts()
+        t.writer.topic.archive && t.writer.log.config().cleanup_policy.compacts()
     };
     let topics: Vec<_> = {
         let registry = platform.registry();
-        registry.topics.values().filter(is_compacted).map(|t| t.inlet.clone()).collect()
+        registry.topics.values().filter(is_compacted).map(|t| t.writer.clone()).collect()
     };
-    for inlet in topics {
-        if let Err(e) = crate::topics::archive::archive_topic(platform, &inlet).await {
-            tracing::debug!(topic = inlet.topic.name, "it is not compacted yet: {e}");
+    for writer in topics {
+        if let Err(e) = crate::topics::archive::archive_topic(platform, &writer).await {
+            tracing::debug!(topic = writer.topic.name, "it is not compacted yet: {e}");
         }
     }
 }
 
 /// What is to be archived stays in the log until it is; so does a topic without definition.
 fn hold_unarchived(inner: &Inner, topic: &log::Topic) {
-    let archive = inner.registry().topics.get(topic.name()).map(|t| t.inlet.topic.archive);
+    let archive = inner.registry().topics.get(topic.name()).map(|t| t.writer.topic.archive);
     let archived = inner.archive.of(topic.name()).unwrap_or_default();
     for p in topic.partitions() {
         p.hold_from(match archive {

@@ -18,7 +18,7 @@ use formats::headers::HeadersBuilder;
 use formats::json::Decoded;
 use formats::{HIDDEN, hidden_fields};
 
-use crate::topics::feed::{Feed, Stretch};
+use crate::topics::topic_reader::{Stretch, TopicReader};
 
 /// Declared columns, all nullable as they come out of the lake, then the hidden ones.
 pub fn full_schema(topic: &Topic) -> SchemaRef {
@@ -209,7 +209,7 @@ pub fn for_each_record(
 
 /// Decodes `from..to` of a partition in pieces of at most `bytes_max` stored bytes.
 pub fn read_range(
-    feed: &Feed,
+    reader: &TopicReader,
     decoder: &mut RowDecoder,
     partition: Partition,
     mut from: Offset,
@@ -218,7 +218,7 @@ pub fn read_range(
     mut each: impl FnMut(RecordBatch, Offset) -> Result<bool>,
 ) -> Result<()> {
     while from < to {
-        let mut stretch = feed.read(partition, from, bytes_max)?;
+        let mut stretch = reader.read(partition, from, bytes_max)?;
         stretch.next = stretch.next.min(to);
         if stretch.next <= from {
             return Ok(());

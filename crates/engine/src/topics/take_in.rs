@@ -19,11 +19,11 @@ pub async fn ingest(
     kind: BodyKind,
 ) -> Result<Ingested> {
     inner.check_open()?;
-    let inlet = inner.inlet(topic)?;
+    let writer = inner.topic_writer(topic)?;
     let ctx = inner.ingest.clone();
-    let (inlet2, ctx2) = (inlet.clone(), ctx.clone());
-    let checked = blocking(move || inlet2.check_body(&ctx2, &body, kind, None, None)).await?;
-    inlet.append(&ctx, checked, None).await
+    let (writer2, ctx2) = (writer.clone(), ctx.clone());
+    let checked = blocking(move || writer2.check_body(&ctx2, &body, kind, None, None)).await?;
+    writer.append(&ctx, checked, None).await
 }
 
 /// Takes in batch `sequence` (from 1) of an import, once however often it is sent.
@@ -37,11 +37,11 @@ pub async fn ingest_import(
     origin: Option<Origin>,
 ) -> Result<Ingested> {
     inner.check_open()?;
-    let inlet = inner.inlet(topic)?;
+    let writer = inner.topic_writer(topic)?;
     let ctx = inner.ingest.clone();
     let producer = import_producer(topic, import);
-    let (inlet2, ctx2) = (inlet.clone(), ctx.clone());
+    let (writer2, ctx2) = (writer.clone(), ctx.clone());
     let check =
-        move |mark: &str| inlet2.check_body(&ctx2, &body, kind, Some(mark), origin.as_ref());
-    inner.producers.append(&inlet, &ctx, &producer, sequence, None, check).await
+        move |mark: &str| writer2.check_body(&ctx2, &body, kind, Some(mark), origin.as_ref());
+    inner.producers.append(&writer, &ctx, &producer, sequence, None, check).await
 }

@@ -30,7 +30,7 @@ impl TopicStats {
 
 /// Figures of each topic.
 pub(crate) fn topic_stats(inner: &Inner) -> BTreeMap<String, TopicStats> {
-    let log = |(name, entry): (&String, &TopicEntry)| (name.clone(), entry.inlet.log.clone());
+    let log = |(name, entry): (&String, &TopicEntry)| (name.clone(), entry.writer.log.clone());
     // Looking at the logs may wait for the disk: not under the registry's lock.
     let logs: Vec<_> = inner.registry().topics.iter().map(log).collect();
     logs.into_iter().map(|(name, log)| (name, TopicStats::of(&log))).collect()

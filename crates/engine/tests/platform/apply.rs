@@ -167,3 +167,24 @@ fn a_file_takes_over_what_was_typed_and_says_what_stays_when_it_goes() {
     bench.apply().unwrap();
     assert_eq!(bench.sql("SELECT count(*) FROM events"), ["10"]);
 }
+
+#[test]
+fn a_name_may_be_of_another_kind_after_an_edit() {
+    let sink =
+        "CREATE SINK ids FROM (SELECT id FROM events) WITH (connector = 'file', path = 'out');\n";
+    let view = "CREATE MATERIALIZED VIEW ids AS SELECT id FROM events;\n";
+    let bench = Bench::new(&format!("{EVENTS}{view}"));
+    bench.send("events", &events(0..10));
+    bench.until("SELECT count(*) FROM ids", &strings([10]));
+    bench.place.write("sql/project.sql", &format!("{EVENTS}{sink}"));
+    let report = bench.apply().unwrap();
+    assert_eq!((report.changed, report.dropped), (strings(["ids"]), vec![]));
+    assert_eq!(bench.refused("SELECT * FROM ids").kind(), Kind::NotFound);
+    assert!(bench.platform.views().is_empty(), "the view has ended");
+    bench.wait("the sink delivers", |b| b.platform.status().sinks[0].rows_total == 10);
+    let bench = bench.reopen();
+    bench.place.write("sql/project.sql", &format!("{EVENTS}{view}"));
+    bench.apply().unwrap();
+    assert!(bench.platform.status().sinks.is_empty(), "the sink has ended");
+    bench.until("SELECT count(*) FROM ids", &strings([10]));
+}

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
-use crate::decimals::{self, Fault};
+use crate::analyzer::decimals::{self, Fault};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Round {

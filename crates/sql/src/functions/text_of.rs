@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 
-use crate::intervals::{day_time_text, year_month_text};
+use crate::analyzer::intervals::{day_time_text, year_month_text};
 
 /// Has values of this type another text than Arrow gives them?
 pub(crate) fn differs(t: &DataType) -> bool {

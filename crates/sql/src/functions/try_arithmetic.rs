@@ -7,7 +7,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::arithmetic::Checked;
+use crate::analyzer::arithmetic::Checked;
 
 pub(crate) const NAME: &str = "try_arithmetic";
 

@@ -79,7 +79,7 @@ pub(super) fn repeated_columns(plan: &LogicalPlan) -> Result<()> {
     let fields = plan.schema().fields();
     for (i, field) in fields.iter().enumerate() {
         if fields.iter().take(i).any(|f| f.name() == field.name()) {
-            return Err(crate::view_rules::repeated(field.name()));
+            return Err(crate::analyzer::view_rules::repeated(field.name()));
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use datafusion::logical_expr::Expr;
 use graph::{KeyWindow, WindowPart};
 
 use super::plan_error;
-use crate::window::{BUCKETS, WINDOW, WindowSize};
+use crate::functions::window::{BUCKETS, WINDOW, WindowSize};
 
 /// A way from a topic through filters and projections.
 #[derive(Clone)]

@@ -1,0 +1,11 @@
+//! Rules over the plan that give it Spark's types and meaning.
+
+pub mod ansi;
+pub mod arithmetic;
+pub mod decimals;
+pub mod float_keys;
+pub mod int_literals;
+pub mod intervals;
+pub mod micros;
+pub mod time_windows;
+pub mod view_rules;

@@ -1,0 +1,11 @@
+//! What a query goes through before it is planned: one change to its syntax tree each.
+
+pub mod array_text;
+pub mod hidden;
+pub mod letter_case;
+pub mod references;
+pub mod rewrite;
+pub mod same_names;
+pub mod spark_names;
+pub mod using;
+pub mod window_names;

@@ -1,0 +1,4 @@
+//! What a Postgres client sends, in our spelling.
+
+pub mod literals;
+pub mod statement;

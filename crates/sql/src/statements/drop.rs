@@ -1,0 +1,20 @@
+//! `DROP TOPIC | SOURCE | MATERIALIZED VIEW | VIEW | SINK [IF EXISTS] name`.
+
+use common::Error;
+
+use crate::statements::statement::{ObjectKind, Statement};
+use crate::tokens::Cursor;
+
+pub(crate) fn parse(cursor: &mut Cursor) -> Result<Statement, Error> {
+    let Some(kind) = ObjectKind::parse(cursor) else {
+        let e = cursor.expected("TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER");
+        return Err(match cursor.peek_word(0, "TABLE") {
+            true => e.hint("events are in a TOPIC, results in a MATERIALIZED VIEW"),
+            false => e,
+        });
+    };
+    let if_exists = cursor.words(&["IF", "EXISTS"]);
+    let (name, span) = cursor.name("a name")?;
+    cursor.expect_end()?;
+    Ok(Statement::Drop { kind, name, if_exists, span })
+}

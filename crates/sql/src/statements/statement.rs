@@ -1,0 +1,367 @@
+//! Statements of ours and how a text is cut into them. All faults of a text are found at once:
+//! after a fault reading goes on behind the next `;`.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use catalog::{Definition, Origin};
+use common::{Error, Place, Secret};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use crate::nesting;
+use crate::statements::alter_topic::TopicChange;
+use crate::statements::{
+    alter_topic, create_sink, create_source, create_topic, create_view, drop, explain, show, user,
+};
+use crate::tokens::{self, Cursor, Tok};
+
+/// A text to parse and the file it comes from, none when typed in.
+#[derive(Clone, Debug)]
+pub struct Text {
+    pub file: Option<String>,
+    pub text: Arc<str>,
+}
+
+impl Text {
+    pub fn new(file: Option<&str>, text: &str) -> Self {
+        Self { file: file.map(Into::into), text: text.into() }
+    }
+
+    pub fn place(&self, span: Range<usize>) -> Place {
+        Place { file: self.file.clone(), text: self.text.clone(), span }
+    }
+
+    pub(crate) fn origin(&self, span: Range<usize>) -> Origin {
+        Origin { file: self.file.clone(), text: self.text.clone(), span }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    Topic,
+    Source,
+    View,
+    Sink,
+}
+
+impl ObjectKind {
+    /// As in `CREATE …`, and as `catalog::Object::kind` says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ObjectKind::Topic => "TOPIC",
+            ObjectKind::Source => "SOURCE",
+            ObjectKind::View => "MATERIALIZED VIEW",
+            ObjectKind::Sink => "SINK",
+        }
+    }
+
+    /// Reads a kind if one comes next.
+    pub(crate) fn parse(cursor: &mut Cursor) -> Option<ObjectKind> {
+        if cursor.word("TOPIC") {
+            Some(ObjectKind::Topic)
+        } else if cursor.word("SOURCE") {
+            Some(ObjectKind::Source)
+        } else if cursor.words(&["MATERIALIZED", "VIEW"]) || cursor.word("VIEW") {
+            Some(ObjectKind::View)
+        } else if cursor.word("SINK") {
+            Some(ObjectKind::Sink)
+        } else {
+            None
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Statement {
+    Create {
+        definition: Box<Definition>,
+        existing: Existing,
+    },
+    Drop {
+        kind: ObjectKind,
+        name: String,
+        if_exists: bool,
+        span: Range<usize>,
+    },
+    AlterTopic {
+        name: String,
+        change: TopicChange,
+        span: Range<usize>,
+    },
+    CreateUser {
+        name: String,
+        password: Secret,
+        if_not_exists: bool,
+    },
+    AlterUser {
+        name: String,
+        password: Secret,
+    },
+    DropUser {
+        name: String,
+        if_exists: bool,
+    },
+    Show(Show),
+    Describe {
+        name: String,
+        span: Range<usize>,
+    },
+    Explain {
+        analyze: bool,
+        what: ExplainWhat,
+    },
+    /// Any query; `start` is where its text begins in the whole.
+    Query {
+        text: String,
+        start: usize,
+    },
+}
+
+/// What CREATE does with an object of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    Refuse,
+    /// IF NOT EXISTS.
+    Keep,
+    /// OR REPLACE.
+    Replace,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Show {
+    Topics,
+    Sources,
+    Views,
+    Sinks,
+    /// Topics and views: all that can be selected from.
+    Tables,
+    Pipelines,
+    Functions,
+    Users,
+    /// The text that made an object; of whatever kind when none is named.
+    Create {
+        kind: Option<ObjectKind>,
+        name: String,
+        span: Range<usize>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ExplainWhat {
+    View { name: String, span: Range<usize> },
+    Query { text: String, start: usize },
+}
+
+/// All statements of a text, or all its faults.
+pub fn parse(text: &Text) -> Result<Vec<Statement>, Vec<Error>> {
+    nesting::check_text(text).map_err(|e| user::without_secrets(text, vec![e]))?;
+    let (tokens, fault) = tokens::tokens(text);
+    let mut faults = vec![];
+    let mut statements = vec![];
+    for part in tokens.split(|t| t.is(&Token::SemiColon)).filter(|p| !p.is_empty()) {
+        match statement(text, part, &mut faults) {
+            Ok(s) => statements.push(s),
+            Err(e) => faults.push(e),
+        }
+    }
+    faults.extend(fault);
+    if faults.is_empty() {
+        return Ok(statements);
+    }
+    faults.sort_by_key(|e| e.place().map_or(0, |p| p.span.start));
+    Err(user::without_secrets(text, faults))
+}
+
+/// Longest names: of topics what Kafka takes.
+const NAME_BYTES_MAX: usize = 128;
+const TOPIC_NAME_BYTES_MAX: usize = 249;
+
+const STARTS: [&str; 11] = [
+    "CREATE", "ALTER", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "SELECT", "WITH", "VALUES", "TABLE",
+    "FROM",
+];
+
+fn statement(text: &Text, tokens: &[Tok], faults: &mut Vec<Error>) -> Result<Statement, Error> {
+    nesting::check(text, tokens)?;
+    let mut cursor = Cursor::new(text, tokens);
+    if cursor.words(&["CREATE", "USER"]) {
+        return user::create(&mut cursor);
+    }
+    if cursor.words(&["ALTER", "USER"]) {
+        return user::alter(&mut cursor);
+    }
+    if cursor.words(&["DROP", "USER"]) {
+        return user::drop(&mut cursor);
+    }
+    if cursor.word("CREATE") {
+        return create(&mut cursor, faults);
+    }
+    if cursor.word("ALTER") {
+        return alter_topic::parse(&mut cursor, faults);
+    }
+    if cursor.word("DROP") {
+        return drop::parse(&mut cursor);
+    }
+    if cursor.word("SHOW") {
+        return show::parse(&mut cursor);
+    }
+    if cursor.word("DESCRIBE") || cursor.word("DESC") {
+        return show::describe(&mut cursor);
+    }
+    if cursor.word("EXPLAIN") {
+        return explain::parse(&mut cursor);
+    }
+    if begins_query(&cursor) {
+        let (text, start) = query(&mut cursor)?;
+        return Ok(Statement::Query { text, start });
+    }
+    Err(unknown_statement(&cursor))
+}
+
+pub(crate) fn begins_query(cursor: &Cursor) -> bool {
+    ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|w| cursor.peek_word(0, w))
+        || cursor.peek_symbol(0, &Token::LParen)
+}
+
+/// The rest of the statement as a query: its text and where it starts.
+pub(crate) fn query(cursor: &mut Cursor) -> Result<(String, usize), Error> {
+    let rest = cursor.rest();
+    if rest.is_empty() {
+        return Err(cursor.expected("a query").hint("write SELECT …"));
+    }
+    tokens::query(cursor.text, rest)?;
+    let start = cursor.span().start;
+    let end = rest.last().map_or(start, |t| t.span.end);
+    while cursor.advance().is_some() {}
+    Ok((cursor.slice(start..end).to_string(), start))
+}
+
+fn unknown_statement(cursor: &Cursor) -> Error {
+    let span = cursor.span();
+    let word = cursor.slice(span.clone()).to_uppercase();
+    let hint = match word.as_str() {
+        "INSERT" | "COPY" | "LOAD" => {
+            "events come in through POST /api/topics/…, `watershed import` or a SOURCE"
+        }
+        "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" => {
+            "events are never changed; send a new event, or DROP and CREATE the object"
+        }
+        "SET" | "USE" | "RESET" => "settings live in watershed.toml",
+        _ => {
+            let e = match common::nearest(&word, STARTS) {
+                Some(near) => Error::syntax(format!("unknown statement '{word}'"))
+                    .hint(format!("did you mean '{near}'?")),
+                None => Error::syntax(format!("unknown statement '{word}'")).hint(
+                    "statements begin with CREATE, DROP, SHOW, DESCRIBE, EXPLAIN, SELECT or WITH",
+                ),
+            };
+            return cursor.error(e, span);
+        }
+    };
+    let e = Error::unsupported(format!("{word} is not supported")).hint(hint);
+    cursor.error(e, span)
+}
+
+fn create(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Statement, Error> {
+    let or_replace = cursor.words(&["OR", "REPLACE"]);
+    let span = cursor.span();
+    if cursor.peek_word(0, "VIEW") {
+        let e = Error::unsupported("a view is always materialized");
+        return Err(cursor.error(e.hint("write CREATE MATERIALIZED VIEW …"), span));
+    }
+    let Some(kind) = ObjectKind::parse(cursor) else {
+        return Err(unknown_kind(cursor));
+    };
+    let at = cursor.span();
+    let existing = match (or_replace, cursor.words(&["IF", "NOT", "EXISTS"])) {
+        (true, true) => {
+            let e = Error::syntax("OR REPLACE and IF NOT EXISTS contradict each other");
+            return Err(cursor.error(e.hint("leave one of them out"), at));
+        }
+        (true, false) => Existing::Replace,
+        (false, true) => Existing::Keep,
+        (false, false) => Existing::Refuse,
+    };
+    let definition = Box::new(match kind {
+        ObjectKind::Topic => create_topic::parse(cursor, faults)?,
+        ObjectKind::Source => create_source::parse(cursor)?,
+        ObjectKind::View => create_view::parse(cursor, faults)?,
+        ObjectKind::Sink => create_sink::parse(cursor, faults)?,
+    });
+    Ok(Statement::Create { definition, existing })
+}
+
+fn unknown_kind(cursor: &Cursor) -> Error {
+    let kinds = ["TOPIC", "SOURCE", "MATERIALIZED VIEW", "SINK", "USER"];
+    let e = cursor.expected("TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER");
+    let word = cursor.slice(cursor.span()).to_uppercase();
+    match word.as_str() {
+        "TABLE" | "STREAM" => e.hint("write CREATE TOPIC name (column TYPE, …)"),
+        _ => match common::nearest(&word, kinds) {
+            Some(near) => e.hint(format!("did you mean '{near}'?")),
+            None => e,
+        },
+    }
+}
+
+/// The name of an object that a statement makes: one part, and usable in a query as it is written.
+pub(crate) fn object_name(cursor: &mut Cursor, what: &str) -> Result<String, Error> {
+    let (name, span) = one_part(cursor, what)?;
+    check_name(cursor, &name, &span)?;
+    Ok(name)
+}
+
+/// The name of a topic: also what Kafka takes for one, as `__heartbeat`.
+pub(crate) fn topic_name(cursor: &mut Cursor) -> Result<String, Error> {
+    let (name, span) = one_part(cursor, "a topic name")?;
+    check_letters(cursor, &name, &span, TOPIC_NAME_BYTES_MAX)?;
+    check_usable(cursor, &name, &span)?;
+    Ok(name)
+}
+
+fn one_part(cursor: &mut Cursor, what: &str) -> Result<(String, Range<usize>), Error> {
+    let (name, span) = cursor.name(what)?;
+    if cursor.symbol(&Token::Period) {
+        let e = Error::syntax("names have one part here").hint("leave out the schema");
+        return Err(cursor.error(e, span.start..cursor.span().end));
+    }
+    Ok((name, span))
+}
+
+/// A name must be usable in a query as it is written, and not be taken for a hidden column.
+pub(crate) fn check_name(cursor: &Cursor, name: &str, span: &Range<usize>) -> Result<(), Error> {
+    if name.starts_with('_') {
+        let e = Error::invalid(format!("'{name}' begins with '_'"))
+            .hint("such names are kept for hidden columns; take another");
+        return Err(cursor.error(e, span.clone()));
+    }
+    check_letters(cursor, name, span, NAME_BYTES_MAX)?;
+    check_usable(cursor, name, span)
+}
+
+fn check_letters(
+    cursor: &Cursor,
+    name: &str,
+    span: &Range<usize>,
+    bytes_max: usize,
+) -> Result<(), Error> {
+    if name.len() > bytes_max || name.chars().any(|c| c.is_control() || c == '/' || c == '\\') {
+        let e = Error::invalid(format!("'{name}' cannot be a name")).hint(format!(
+            "names have at most {bytes_max} bytes and no control characters or slashes"
+        ));
+        return Err(cursor.error(e, span.clone()));
+    }
+    Ok(())
+}
+
+fn check_usable(cursor: &Cursor, name: &str, span: &Range<usize>) -> Result<(), Error> {
+    let written = cursor.slice(span.clone());
+    let probe = Text::new(None, &format!("SELECT {written}, a.{written} FROM {written}"));
+    let (tokens, fault) = tokens::tokens(&probe);
+    if fault.is_some() || tokens::query(&probe, &tokens).is_err() {
+        let e = Error::syntax(format!("'{name}' is a reserved word"))
+            .hint(format!("take another name, or write \"{name}\" wherever it is used"));
+        return Err(cursor.error(e, span.clone()));
+    }
+    Ok(())
+}
