@@ -17,6 +17,9 @@ mod stores;
 mod testing;
 mod topics;
 
+#[cfg(test)]
+mod golden_tests;
+
 pub use access::principal::{Action, Principal};
 pub use define::{project_check, promises};
 pub use stores::{check, text};

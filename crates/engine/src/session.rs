@@ -225,6 +225,13 @@ impl Session {
         Ok(self.caller.inner.topic_writer(topic)?.log.clone())
     }
 
+    /// The same for a client that appends.
+    pub fn topic_log_to_write(&self, topic: &str) -> Result<Arc<log::Topic>> {
+        self.may(Action::Write, Some(topic))?;
+        self.caller.inner.check_open()?;
+        Ok(self.caller.inner.topic_writer(topic)?.log.clone())
+    }
+
     /// The logs of all topics.
     pub fn topic_logs(&self) -> Vec<Arc<log::Topic>> {
         let registry = self.caller.inner.registry();

@@ -53,7 +53,7 @@ pub fn answer(app: &App, mut request: Request) -> Result<Answer> {
     }
     let mut outcomes: Vec<(String, Vec<(i32, Outcome)>)> = vec![];
     for (name, partitions) in topics {
-        let log = app.session.topic_log(&name).map_err(|_| {
+        let log = app.session.topic_log_to_write(&name).map_err(|_| {
             Fault::new(ResponseError::UnknownTopicOrPartition, format!("no topic '{name}'"))
         });
         let one = |(index, records): (i32, Option<Bytes>)| {

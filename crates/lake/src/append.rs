@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use common::{Error, Result};
+use common::Result;
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
@@ -20,9 +20,9 @@ use futures::future::BoxFuture;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::lake::{Opened, Table, blocking};
+use crate::lake::{Opened, Table};
 use crate::ranges::{Plan, Range};
-use crate::{Appended, Declared, Lake, columns, fault, files};
+use crate::{Appended, Declared, Lake, columns, fault};
 
 /// Commits between two checkpoints of a table's log.
 const CHECKPOINT_INTERVAL: u64 = 50;
@@ -88,9 +88,8 @@ impl Lake {
 
 impl Table {
     pub(crate) async fn create(&self, stored: &SchemaRef) -> Result<Arc<Opened>> {
-        let bad = |e| fault::error(&self.dir, "create", e);
-        std::fs::create_dir_all(&self.dir)
-            .map_err(|e| Error::io(format!("cannot create '{}'", self.dir.display()), e))?;
+        let bad = |e| fault::error(&self.place, "create", e);
+        self.place.create()?;
         let table = CreateBuilder::new()
             .with_log_store(self.log.clone())
             .with_table_name(&self.topic)
@@ -99,13 +98,8 @@ impl Table {
             .await
             .map_err(bad)?;
         let state = table.snapshot().map_err(bad)?.clone();
-        self.sync_log(state.version()).await?;
-        let dir = self.dir.clone();
-        blocking(move || {
-            files::sync(&dir, [])?;
-            dir.parent().map_or(Ok(()), |parent| files::sync(parent, []))
-        })
-        .await?;
+        self.place.committed(state.version()).await?;
+        self.place.created().await?;
         self.keep(state, Default::default())
     }
 
@@ -113,7 +107,7 @@ impl Table {
         if batches.is_empty() {
             return Ok(vec![]);
         }
-        let bad = |e| fault::error(&self.dir, "write to", e);
+        let bad = |e| fault::error(&self.place, "write to", e);
         let mut writer = self.writer(schema)?;
         for batch in batches {
             writer.write(batch).await.map_err(bad)?;
@@ -124,7 +118,7 @@ impl Table {
     }
 
     pub(crate) fn writer(&self, schema: &SchemaRef) -> Result<RecordBatchWriter> {
-        let bad = |e| fault::error(&self.dir, "write to", e);
+        let bad = |e| fault::error(&self.place, "write to", e);
         let zstd = ZstdLevel::try_new(1).map_err(|e| bad(DeltaTableError::from(e)))?;
         let properties =
             WriterProperties::builder().set_compression(Compression::ZSTD(zstd)).build();
@@ -133,11 +127,8 @@ impl Table {
         Ok(writer.with_target_file_size(FILE_BYTES))
     }
 
-    /// Data files are on disk before a commit names them.
     pub(crate) async fn sync_data(&self, adds: &[Add]) -> Result<()> {
-        let (dir, names) = (self.dir.clone(), adds.iter().map(|a| a.path.clone()));
-        let names: Vec<String> = names.collect();
-        blocking(move || files::sync(&dir, names.iter().map(String::as_str))).await
+        self.place.data_written(adds.iter().map(|a| a.path.clone()).collect()).await
     }
 
     async fn commit(&self, opened: &Opened, adds: Vec<Add>, plan: &Plan) -> Result<u64> {
@@ -162,28 +153,15 @@ impl Table {
             .with_actions(adds.into_iter().map(Action::Add).collect())
             .build(Some(&opened.state), self.log.clone(), operation)
             .await
-            .map_err(|e| fault::error(&self.dir, "commit to", e))?;
+            .map_err(|e| fault::error(&self.place, "commit to", e))?;
         let version = commit.version();
         let state: DeltaTableState = commit.snapshot();
-        self.sync_log(version).await?;
+        self.place.committed(version).await?;
         // Another writer may have come between: then the table tells.
         if version == opened.state.version() + 1 {
             self.keep(state, archived)?;
         }
         Ok(version)
-    }
-}
-
-impl Table {
-    /// A commit stands once its entry is on disk, and its name in the folder.
-    pub(crate) async fn sync_log(&self, version: u64) -> Result<()> {
-        let log = self.dir.join("_delta_log");
-        blocking(move || {
-            let names =
-                [format!("{version:020}.json"), format!("{version:020}.checkpoint.parquet")];
-            files::sync(&log, names.iter().map(String::as_str).chain(["_last_checkpoint"]))
-        })
-        .await
     }
 }
 

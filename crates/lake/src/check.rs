@@ -11,8 +11,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+use crate::fault;
 use crate::lake::{Lake, Table};
-use crate::{fault, files};
+use crate::place::{Place, TablePlace};
 
 /// What was looked at, and what is wrong.
 #[derive(Debug, Default)]
@@ -30,27 +31,9 @@ impl Lake {
 
     async fn check_all(location: &str, base: &Path) -> Result<Checked> {
         let mut checked = Checked::default();
-        let root = files::folder(location, base)?;
-        let failed = |e| Error::io(format!("cannot read '{}'", root.display()), e);
-        let entries = match fs::read_dir(&root) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(checked),
-            Err(e) => return Err(failed(e)),
-        };
-        let mut names = vec![];
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            // What is being dropped is nobody's any more.
-            if entry.path().is_dir() && !name.ends_with("~dropped") {
-                names.push(name);
-            }
-        }
-        names.sort();
-        let root = std::path::absolute(&root).map_err(failed)?;
-        for name in names {
+        for (name, place) in Place::open(location, base)?.tables()? {
             checked.tables += 1;
-            if let Err(e) = checked.table(&name, &root.join(&name)).await {
+            if let Err(e) = checked.table(&name, &place).await {
                 checked.faults.push(e);
             }
         }
@@ -59,20 +42,20 @@ impl Lake {
 }
 
 impl Checked {
-    async fn table(&mut self, name: &str, dir: &Path) -> Result<()> {
-        check_versions(dir)?;
-        let table = Table::new(name, dir.to_path_buf())?;
+    async fn table(&mut self, name: &str, place: &TablePlace) -> Result<()> {
+        check_versions(place)?;
+        let table = Table::new(name, place.clone())?;
         let Some(opened) = table.refresh().await? else {
-            return Err(fault::corrupt(dir, "it has no '_delta_log'"));
+            return Err(fault::corrupt(place, "it has no '_delta_log'"));
         };
         let data = opened.state.snapshot().try_log_data();
-        let data = data.map_err(|e| fault::error(dir, "read", e))?;
+        let data = data.map_err(|e| fault::error(place, "read", e))?;
         let named: Vec<(String, i64)> =
             data.iter().map(|file| (file.path().into_owned(), file.size())).collect();
         for (name, size) in named {
             self.files += 1;
-            if let Err(why) = check_file(&dir.join(&name), size) {
-                self.faults.push(fault::corrupt(dir, format!("the data file '{name}' {why}")));
+            if let Err(why) = check_file(&place.path().join(&name), size) {
+                self.faults.push(fault::corrupt(place, format!("the data file '{name}' {why}")));
             }
         }
         Ok(())
@@ -80,13 +63,13 @@ impl Checked {
 }
 
 /// Versions are numbered without a gap, from 0 or from where a checkpoint begins.
-fn check_versions(dir: &Path) -> Result<()> {
-    let log = dir.join("_delta_log");
+fn check_versions(place: &TablePlace) -> Result<()> {
+    let log = place.log();
     let failed = |e| Error::io(format!("cannot read '{}'", log.display()), e);
     let entries = match fs::read_dir(&log) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err(fault::corrupt(dir, "its '_delta_log' is gone"));
+            return Err(fault::corrupt(place, "its '_delta_log' is gone"));
         }
         Err(e) => return Err(failed(e)),
     };
@@ -109,7 +92,7 @@ fn check_versions(dir: &Path) -> Result<()> {
     match gap.or(lost).or(versions.is_empty().then_some(0)) {
         Some(version) => {
             let text = format!("'_delta_log/{version:020}.json' is missing");
-            Err(fault::corrupt(dir, text))
+            Err(fault::corrupt(place, text))
         }
         None => Ok(()),
     }

@@ -33,7 +33,7 @@ impl Table {
         stored: &SchemaRef,
         session: &Arc<SessionState>,
     ) -> Result<Arc<Opened>> {
-        let bad = |e| fault::error(&self.dir, "add columns to", e);
+        let bad = |e| fault::error(&self.place, "add columns to", e);
         let kernel = opened.state.schema();
         let arrow = self.arrow_schema(&opened.state)?;
         let mut fields: Vec<FieldRef> = arrow.fields().to_vec();
@@ -80,8 +80,8 @@ impl Table {
     async fn newest(&self) -> Result<Arc<Opened>> {
         let refreshed = self.refresh().await?;
         let newest =
-            refreshed.ok_or_else(|| fault::corrupt(&self.dir, "its '_delta_log' is gone"))?;
-        self.sync_log(newest.state.version()).await?;
+            refreshed.ok_or_else(|| fault::corrupt(&self.place, "its '_delta_log' is gone"))?;
+        self.place.committed(newest.state.version()).await?;
         Ok(newest)
     }
 
@@ -93,7 +93,7 @@ impl Table {
         declared: &Declared,
         session: &Arc<SessionState>,
     ) -> Result<Arc<Opened>> {
-        let bad = |e| fault::error(&self.dir, "change columns of", e);
+        let bad = |e| fault::error(&self.place, "change columns of", e);
         let adds = self.written_anew(opened, schema, declared, session).await?;
         let data = opened.state.snapshot().try_log_data().map_err(bad)?;
         let removes = data.iter().map(|file| Action::Remove(file.remove_action(true)));
@@ -124,7 +124,7 @@ impl Table {
         declared: &Declared,
         session: &Arc<SessionState>,
     ) -> Result<Vec<Add>> {
-        let bad = |e| fault::error(&self.dir, "change columns of", e);
+        let bad = |e| fault::error(&self.place, "change columns of", e);
         let read = |e: datafusion::error::DataFusionError| bad(DeltaTableError::from(e));
         let scan = self.scan(opened, session).await?;
         let plan = scan.scan(&**session, None, &[], None).await.map_err(read)?;

@@ -3,26 +3,27 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::path::Path;
 
 use common::{Error, Kind};
 use deltalake_core::DeltaTableError;
 
-pub(crate) fn corrupt(dir: &Path, what: impl std::fmt::Display) -> Error {
-    Error::corrupt(format!("the archive in '{}' is damaged: {what}", dir.display())).hint(
+use crate::place::TablePlace;
+
+pub(crate) fn corrupt(place: &TablePlace, what: impl std::fmt::Display) -> Error {
+    Error::corrupt(format!("the archive in '{place}' is damaged: {what}")).hint(
         "restore the folder from a backup, or move it away: \
          events that are still in the log are archived anew",
     )
 }
 
-/// An error of one table, named by its folder.
-pub(crate) fn error(dir: &Path, doing: &str, e: DeltaTableError) -> Error {
-    let what = format!("cannot {doing} the archive in '{}'", dir.display());
+/// An error of one table, named by its place.
+pub(crate) fn error(place: &TablePlace, doing: &str, e: DeltaTableError) -> Error {
+    let what = format!("cannot {doing} the archive in '{place}'");
     if let Some(io) = io_cause(&e) {
         let kind = io.kind();
         let text = io.to_string();
         if kind == io::ErrorKind::NotFound {
-            return corrupt(dir, format!("a file is missing ({text})")).caused_by(e);
+            return corrupt(place, format!("a file is missing ({text})")).caused_by(e);
         }
         return Error::io(what, io::Error::new(kind, text)).caused_by(e);
     }
@@ -53,7 +54,7 @@ pub(crate) fn error(dir: &Path, doing: &str, e: DeltaTableError) -> Error {
         | DeltaTableError::NoSchema
         | DeltaTableError::Parquet { .. }
         | DeltaTableError::Arrow { .. }
-        | DeltaTableError::ObjectStore { .. } => corrupt(dir, text).caused_by(e),
+        | DeltaTableError::ObjectStore { .. } => corrupt(place, text).caused_by(e),
         _ => Error::new(Kind::Internal, format!("{what}: {text}")).caused_by(e),
     }
 }

@@ -22,12 +22,13 @@ use futures::future::BoxFuture;
 use url::Url;
 
 use crate::exact::Exact;
+use crate::place::{Place, TablePlace};
 use crate::ranges::Gap;
-use crate::{Declared, fault, files};
+use crate::{Declared, fault};
 
 /// The tables of all topics. Needs a tokio runtime of several threads.
 pub struct Lake {
-    root: PathBuf,
+    place: Place,
     tables: Mutex<HashMap<String, Arc<Table>>>,
     /// Only for its options, which decide the types a scan gives.
     pub(crate) session: Arc<SessionState>,
@@ -61,21 +62,19 @@ impl Lake {
     /// A lake in a local folder, created when missing. `location` is written as in the
     /// configuration (`file:data/lake`), a relative one starts at `base`.
     pub fn open(location: &str, base: &Path) -> Result<Self> {
-        let root = files::folder(location, base)?;
-        let bad = |e| Error::io(format!("cannot create the lake '{}'", root.display()), e);
-        let root = std::path::absolute(&root).map_err(bad)?;
-        std::fs::create_dir_all(&root).map_err(bad)?;
+        let place = Place::open(location, base)?;
+        place.create()?;
         let mut config = SessionConfig::new();
         let parquet = &mut config.options_mut().execution.parquet;
         parquet.schema_force_view_types = false;
         parquet.pushdown_filters = false;
         let session = SessionStateBuilder::new().with_config(config).build();
-        Ok(Self { root, tables: Mutex::default(), session: Arc::new(session) })
+        Ok(Self { place, tables: Mutex::default(), session: Arc::new(session) })
     }
 
     /// The folder of a topic's table, which any Delta reader opens.
     pub fn table_folder(&self, topic: &str) -> PathBuf {
-        self.root.join(files::folder_name(topic))
+        self.place.table(topic).path().to_path_buf()
     }
 
     /// Next offset of each partition that is not archived yet; empty without a table.
@@ -125,8 +124,7 @@ impl Lake {
             let table = self.table(topic)?;
             let _one = table.appending.lock().await;
             lock(&self.tables).remove(topic);
-            let dir = table.dir.clone();
-            let removed = blocking(move || files::remove(&dir)).await;
+            let removed = table.place.remove().await;
             *lock(&table.opened) = None;
             removed
         })
@@ -137,7 +135,7 @@ impl Lake {
         if let Some(table) = tables.get(topic) {
             return Ok(table.clone());
         }
-        let table = Arc::new(Table::new(topic, self.table_folder(topic))?);
+        let table = Arc::new(Table::new(topic, self.place.table(topic))?);
         tables.insert(topic.to_owned(), table.clone());
         Ok(table)
     }
@@ -146,7 +144,7 @@ impl Lake {
 /// A topic's table, whether it exists yet or not.
 pub(crate) struct Table {
     pub(crate) topic: String,
-    pub(crate) dir: PathBuf,
+    pub(crate) place: TablePlace,
     pub(crate) url: Url,
     pub(crate) log: LogStoreRef,
     /// The newest version met.
@@ -173,14 +171,14 @@ pub(crate) struct Opened {
 }
 
 impl Table {
-    pub(crate) fn new(topic: &str, dir: PathBuf) -> Result<Self> {
-        let bad = || Error::invalid(format!("'{}' cannot hold a table", dir.display()));
-        let url = Url::from_directory_path(&dir).map_err(|()| bad())?;
+    pub(crate) fn new(topic: &str, place: TablePlace) -> Result<Self> {
+        let url = place.url()?;
         let log = DeltaTableBuilder::from_url(url.clone()).and_then(|b| b.build_storage());
-        let log = log.map_err(|e| bad().caused_by(e))?;
+        let bad = |e| Error::invalid(format!("'{place}' cannot hold a table")).caused_by(e);
+        let log = log.map_err(bad)?;
         Ok(Self {
             topic: topic.to_owned(),
-            dir,
+            place,
             url,
             log,
             opened: Mutex::default(),
@@ -190,7 +188,7 @@ impl Table {
 
     /// The table's newest version; none if there is no table.
     pub(crate) async fn refresh(&self) -> Result<Option<Arc<Opened>>> {
-        let bad = |e| fault::error(&self.dir, "read", e);
+        let bad = |e| fault::error(&self.place, "read", e);
         let cached = lock(&self.opened).clone();
         let state = match cached {
             Some(cached) => {
@@ -203,14 +201,13 @@ impl Table {
                 state
             }
             None => {
-                let dir = self.dir.clone();
-                if let Some(entry) = blocking(move || files::set_aside_unwritten(&dir)).await? {
-                    let table = self.dir.display();
+                if let Some(entry) = self.place.set_aside_unwritten().await? {
+                    let table = &self.place;
                     tracing::warn!(%table, entry, "a commit that was cut off is left out");
                 }
                 if !self.log.is_delta_table_location().await.map_err(bad)? {
-                    if files::has_data(&self.dir) {
-                        return Err(fault::corrupt(&self.dir, "its '_delta_log' is gone"));
+                    if self.place.has_data() {
+                        return Err(fault::corrupt(&self.place, "its '_delta_log' is gone"));
                     }
                     return Ok(None);
                 }
@@ -233,14 +230,14 @@ impl Table {
             .with_session(session.clone())
             .build()
             .await
-            .map_err(|e| fault::corrupt(&self.dir, &e).caused_by(e))?;
+            .map_err(|e| fault::corrupt(&self.place, &e).caused_by(e))?;
         Ok(Arc::new(scan))
     }
 
     /// Makes a version the cached one, unless a newer one is there already.
     pub(crate) fn keep(&self, state: DeltaTableState, archived: Archived) -> Result<Arc<Opened>> {
         let data =
-            state.snapshot().try_log_data().map_err(|e| fault::error(&self.dir, "read", e))?;
+            state.snapshot().try_log_data().map_err(|e| fault::error(&self.place, "read", e))?;
         let files = data.num_files();
         let bytes = data.iter().map(|f| f.size().max(0) as u64).sum();
         let opened = Arc::new(Opened { state, archived, files, bytes });
@@ -278,18 +275,8 @@ impl Table {
             .schema()
             .as_ref()
             .try_into_arrow()
-            .map_err(|e| fault::error(&self.dir, "read", DeltaTableError::from(e)))?;
+            .map_err(|e| fault::error(&self.place, "read", DeltaTableError::from(e)))?;
         Ok(Arc::new(schema))
-    }
-}
-
-/// Runs file work that may take its time off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(e) => Err(Error::cancelled("the archive's work was cancelled").caused_by(e)),
     }
 }
 

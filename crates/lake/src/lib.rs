@@ -8,8 +8,8 @@ mod columns;
 mod evolve;
 mod exact;
 mod fault;
-mod files;
 mod lake;
+mod place;
 mod ranges;
 
 pub use check::Checked;

@@ -3,34 +3,25 @@
 //! old is stopped, and last its state is removed. A fault before the swap is undone, and what ran
 //! has not noticed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use catalog::{Definition, Object};
-use common::{Epoch, Error, Result, fail_point};
-use connector::Role;
-use log::TopicConfig;
+use common::{Error, Result, fail_point};
 use serde::Serialize;
 
-use crate::access::secrets::{Connection, connection, outside_of};
+use crate::access::secrets::connection;
 use crate::define::decide::{Change, Part, decide};
 use crate::define::planned::Planned;
-use crate::define::planning::{Checks, PlannedQuery};
-use crate::define::registry::{Registry, SinkEntry, SourceEntry, TopicEntry, ViewEntry};
+use crate::define::prepared::{Kept, NewSink, NewSource, Prepared};
+use crate::define::registry::{Registry, SinkEntry, SourceEntry, ViewEntry};
 use crate::define::retired::remove_retired;
-use crate::flows::outbox::Outbox;
-use crate::flows::pipeline::{Pipeline, Spec, Target};
-use crate::flows::sinks::{SinkMade, SinkRunner};
-use crate::flows::sources::{SourceMade, SourceRunner};
-use crate::flows::subscription::Publisher;
-use crate::flows::uncomputable::OnError;
-use crate::flows::view_store::ViewStore;
+use crate::define::{sink, source, topic, view};
+use crate::flows::sinks::SinkRunner;
+use crate::flows::sources::SourceRunner;
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
-use crate::stores::meta::{Meta, NewPipeline, TopicRecord};
+use crate::stores::meta::Meta;
 use crate::topics::ingest::TopicWriter;
-use crate::topics::topic_log::{is_empty, log_config};
 
 /// What an `apply` did, by name.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -42,48 +33,6 @@ pub struct ApplyReport {
     /// Topics that nothing defines any more; their events stay until DROP TOPIC.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_over: Vec<String>,
-}
-
-/// What is ready to take the place of what runs.
-#[derive(Default)]
-struct Prepared {
-    /// Definitions whose running part stays as it is.
-    kept: Vec<Kept>,
-    topics: BTreeMap<String, TopicEntry>,
-    views: BTreeMap<String, ViewEntry>,
-    sinks: BTreeMap<String, NewSink>,
-    /// Sinks that go on with another token, or under other rules.
-    reconnected: BTreeMap<String, (Connection, SinkMade)>,
-    sources: BTreeMap<String, NewSource>,
-    pipelines: Vec<NewPipeline>,
-    undo: Vec<Undo>,
-}
-
-struct Kept {
-    definition: Definition,
-    /// Of a view, for views on it.
-    plan: Option<datafusion::logical_expr::LogicalPlan>,
-}
-
-struct NewSink {
-    definition: Definition,
-    print: String,
-    connection: Connection,
-    pipeline: Pipeline,
-    made: SinkMade,
-}
-
-struct NewSource {
-    definition: Definition,
-    connection: Connection,
-    made: SourceMade,
-}
-
-/// How to take back what was prepared.
-enum Undo {
-    NewLog(String),
-    AlteredLog(String, TopicConfig),
-    Record(String, Option<TopicRecord>),
 }
 
 /// What ran before and does no longer.
@@ -103,7 +52,7 @@ pub(crate) async fn put_into_effect(
     let retired = inner.clone();
     // What an earlier attempt left must not be taken for a new pipeline's state.
     blocking(move || remove_retired(&retired)).await?;
-    let wanted = planned.iter().map(|p| wanted_part(inner, p)).collect::<Result<Vec<Part>>>()?;
+    let wanted = planned.iter().map(|p| part_of(inner, p)).collect::<Result<Vec<Part>>>()?;
     let running = inner.registry().parts();
     let (decided, ended) = decide(&running, &wanted, rebuild);
     let mut report = report_of(&wanted, &decided, &ended);
@@ -152,52 +101,18 @@ fn report_of(wanted: &[Part], decided: &[Change], ended: &[&Part]) -> ApplyRepor
 }
 
 /// What a definition stands for.
-fn wanted_part(inner: &Arc<Inner>, planned: &Planned) -> Result<Part> {
+fn part_of(inner: &Arc<Inner>, planned: &Planned) -> Result<Part> {
     let definition = planned.definition();
-    let part = |print: String, topics: Vec<String>| Part {
-        kind: definition.object.kind(),
-        name: definition.object.name().to_string(),
-        print,
-        connection: 0,
-        topics,
-        partitions: 0,
-    };
-    Ok(match (planned, &definition.object) {
-        (Planned::View { query, .. }, Object::View(view)) => {
-            let print = format!("{}{}", query.fingerprint, view_options(view));
-            part(print, query.topics.keys().cloned().collect())
-        }
-        (Planned::Sink { query, .. }, Object::Sink(sink)) => {
-            let connection = connection(&inner.rules, definition)?.digest();
-            let print = format!("{}{}", query.fingerprint, sink_options(sink)?);
-            Part { connection, ..part(print, query.topics.keys().cloned().collect()) }
-        }
-        (_, Object::Source(source)) => {
-            let connection = connection(&inner.rules, definition)?.digest();
-            Part { connection, ..part(format!("{source:?}"), vec![source.into.clone()]) }
-        }
-        (_, Object::Topic(topic)) => {
-            Part { partitions: topic.partitions, ..part(format!("{topic:?}"), vec![]) }
-        }
+    let connection = || Ok::<u64, Error>(connection(&inner.rules, definition)?.digest());
+    match (planned, &definition.object) {
+        (Planned::Topic { .. }, Object::Topic(topic)) => Ok(topic::part(topic)),
+        (Planned::Source(_), Object::Source(source)) => Ok(source::part(source, connection()?)),
+        (Planned::View { query, .. }, Object::View(view)) => Ok(view::part(view, query)),
+        (Planned::Sink { query, .. }, Object::Sink(sink)) => sink::part(sink, query, connection()?),
         (_, other) => {
-            return Err(Error::internal(format!("'{}' is planned as another kind", other.name())));
+            Err(Error::internal(format!("'{}' is planned as another kind", other.name())))
         }
-    })
-}
-
-/// What of a view decides whether it is the same, beside its plan.
-fn view_options(view: &catalog::View) -> &'static str {
-    match OnError::of(&view.options) {
-        OnError::Stop => "\non_error = 'stop'",
-        OnError::DeadLetter => "",
     }
-}
-
-/// Of a sink, likewise.
-fn sink_options(sink: &catalog::Sink) -> Result<String> {
-    let spec = connectors::spec(Role::Sink, &sink.connector)?;
-    let options = connector::without_secrets(spec, &sink.options);
-    Ok(format!("\n{:?}", (&sink.connector, &options)))
 }
 
 async fn prepare_all(
@@ -211,18 +126,18 @@ async fn prepare_all(
         match (planned, change) {
             (planned, Change::Keep) => to.kept.push(kept(planned)),
             (Planned::Topic { definition, checks }, _) => {
-                prepare_topic(inner, definition, checks, to)?;
+                topic::prepare(inner, definition, checks, to)?;
             }
-            (Planned::Source(definition), _) => prepare_source(inner, definition, to)?,
+            (Planned::Source(definition), _) => source::prepare(inner, definition, to)?,
             (Planned::View { definition, query }, _) => {
                 let is_anew = rebuild == Some(definition.object.name());
-                prepare_view(inner, definition, query, is_anew, to).await?;
+                view::prepare(inner, definition, query, is_anew, to).await?;
             }
             (Planned::Sink { definition, query }, Change::Reconnect) => {
-                reconnect_sink(inner, definition, &query, to)?;
+                sink::reconnect(inner, definition, &query, to)?;
             }
             (Planned::Sink { definition, query }, _) => {
-                prepare_sink(inner, definition, query, to).await?;
+                sink::prepare(inner, definition, query, to).await?;
             }
         }
         fail_point("apply.one");
@@ -237,146 +152,6 @@ fn kept(planned: Planned) -> Kept {
         | Planned::Source(definition)
         | Planned::Sink { definition, .. } => Kept { definition, plan: None },
     }
-}
-
-fn prepare_topic(
-    inner: &Arc<Inner>,
-    definition: Definition,
-    checks: Checks,
-    to: &mut Prepared,
-) -> Result<()> {
-    let Object::Topic(topic) = definition.object.clone() else { return Ok(()) };
-    let external = &inner.external;
-    if let Some(kafka) = external {
-        kafka.create(&topic.name, &log_config(&topic))?;
-    }
-    let log = open_log(inner, &topic.name, log_config(&topic), &mut to.undo)?;
-    let meta = Meta::new(&inner.kv)?;
-    let mut record = TopicRecord::of(&topic);
-    let known = meta.topic(&topic.name)?;
-    if let Some(old) = known.as_ref().filter(|_| !is_empty(&log)) {
-        record.succeed(old);
-    }
-    record.log_id = Some(log.id().to_string());
-    if known.as_ref() != Some(&record) {
-        to.undo.push(Undo::Record(topic.name.clone(), known));
-        meta.put_topic(&record)?;
-    }
-    let name = topic.name.clone();
-    let reader = inner.env.readers.topic(&topic.name)?;
-    let writer = Arc::new(TopicWriter::new(topic, log, reader, checks, external.clone()));
-    crate::topics::validation::catch_up(&writer, &inner.ingest)?;
-    to.topics.insert(name, TopicEntry { definition, writer });
-    Ok(())
-}
-
-/// The topic's log, made when it is not there.
-fn open_log(
-    inner: &Arc<Inner>,
-    name: &str,
-    config: TopicConfig,
-    undo: &mut Vec<Undo>,
-) -> Result<Arc<log::Topic>> {
-    let Ok(log) = inner.log.topic(name) else {
-        let log = inner.log.create_topic(name, config)?;
-        undo.push(Undo::NewLog(name.to_string()));
-        return Ok(log);
-    };
-    if config.partitions < log.config().partitions && is_empty(&log) {
-        // Nothing is in it: made anew it is the same again.
-        inner.log.drop_topic(name)?;
-        return inner.log.create_topic(name, config);
-    }
-    if log.config() != config {
-        undo.push(Undo::AlteredLog(name.to_string(), log.config()));
-        inner.log.alter(name, config)?;
-    }
-    Ok(log)
-}
-
-fn prepare_source(inner: &Arc<Inner>, definition: Definition, to: &mut Prepared) -> Result<()> {
-    let Object::Source(source) = definition.object.clone() else { return Ok(()) };
-    let running = || inner.registry().topics.get(&source.into).map(|t| t.writer.clone());
-    let writer = to.topics.get(&source.into).map(|new| new.writer.clone()).or_else(running);
-    let Some(writer) = writer else {
-        return Err(Error::internal(format!("source '{}' has no topic", source.name)));
-    };
-    let connection = connection(&inner.rules, &definition)?;
-    let outside = outside_of(&inner.rules, &definition);
-    let (ingest, producers) = (&inner.ingest, &inner.producers);
-    let made = SourceRunner::make(&source, outside, writer, ingest, producers)?;
-    to.sources.insert(source.name.clone(), NewSource { definition, connection, made });
-    Ok(())
-}
-
-async fn prepare_view(
-    inner: &Arc<Inner>,
-    definition: Definition,
-    mut query: PlannedQuery,
-    is_anew: bool,
-    to: &mut Prepared,
-) -> Result<()> {
-    let Object::View(view) = definition.object.clone() else { return Ok(()) };
-    let (options, on_error) = (view_options(&view), OnError::of(&view.options));
-    let print = format!("{}{options}", query.fingerprint);
-    query.fingerprint = format!("{}{options}", with_logs(inner, &query)?);
-    let inner = inner.clone();
-    let started =
-        blocking(move || start_view(&inner, definition, query, print, on_error, is_anew)).await?;
-    let (entry, new) = started;
-    to.pipelines.extend(new);
-    to.views.insert(view.name, entry);
-    Ok(())
-}
-
-async fn prepare_sink(
-    inner: &Arc<Inner>,
-    definition: Definition,
-    query: PlannedQuery,
-    to: &mut Prepared,
-) -> Result<()> {
-    let Object::Sink(sink) = definition.object.clone() else { return Ok(()) };
-    let options = sink_options(&sink)?;
-    let print = format!("{}{options}", query.fingerprint);
-    let fingerprint = format!("{}{options}", with_logs(inner, &query)?);
-    let connection = connection(&inner.rules, &definition)?;
-    let outside = outside_of(&inner.rules, &definition);
-    let schema = query.graph.output.schema.clone();
-    let (starting, name) = (inner.clone(), sink.name.clone());
-    let started =
-        blocking(move || start_sink_pipeline(&starting, &name, &fingerprint, query)).await?;
-    let (pipeline, outbox, committed, new) = started;
-    to.pipelines.extend(new);
-    let committed = Arc::new(AtomicU64::new(committed.0));
-    let made = SinkRunner::make(&inner.clock, &sink, outside, schema, outbox, committed)?;
-    let new = NewSink { definition, print, connection, pipeline, made };
-    to.sinks.insert(sink.name, new);
-    Ok(())
-}
-
-/// The same pipeline goes on, and delivers by another connector.
-fn reconnect_sink(
-    inner: &Arc<Inner>,
-    definition: Definition,
-    query: &PlannedQuery,
-    to: &mut Prepared,
-) -> Result<()> {
-    let Object::Sink(sink) = definition.object.clone() else { return Ok(()) };
-    let connection = connection(&inner.rules, &definition)?;
-    let outside = outside_of(&inner.rules, &definition);
-    let running = inner
-        .registry()
-        .sinks
-        .get(&sink.name)
-        .map(|e| (e.runner.outbox.clone(), e.runner.committed.clone()));
-    let Some((outbox, committed)) = running else {
-        return Err(Error::internal(format!("sink '{}' does not run", sink.name)));
-    };
-    let schema = query.graph.output.schema.clone();
-    let made = SinkRunner::make(&inner.clock, &sink, outside, schema, outbox, committed)?;
-    to.reconnected.insert(sink.name, (connection, made));
-    to.kept.push(Kept { definition, plan: None });
-    Ok(())
 }
 
 /// The last that can fail: what a restart will find.
@@ -413,7 +188,7 @@ async fn take_back(inner: &Arc<Inner>, prepared: Prepared) {
         drop((views, sinks));
         let mut first = Ok(());
         for step in undo.into_iter().rev() {
-            first = first.and(take_back_step(&inner, step));
+            first = first.and(topic::take_back(&inner, step));
         }
         first.and(remove_retired(&inner))
     });
@@ -460,22 +235,22 @@ async fn swap(inner: &Arc<Inner>, prepared: Prepared, ended: &[&Part]) -> Old {
         old.sinks.push(sink);
     }
     old.views.extend(old_views);
-    for (name, (connection, made)) in reconnected {
+    for (name, (part, made)) in reconnected {
         let entry = inner.registry_mut().sinks.remove(&name);
         let Some(mut entry) = entry else { continue };
         entry.runner.stop().await;
         entry.runner = SinkRunner::start(made);
-        entry.connection = connection;
+        entry.part = part;
         inner.registry_mut().sinks.insert(name, entry);
     }
     let mut registry = inner.registry_mut();
-    for (name, NewSource { definition, connection, made }) in sources {
+    for (name, NewSource { definition, part, made }) in sources {
         let runner = SourceRunner::start(made);
-        registry.sources.insert(name, SourceEntry { definition, connection, runner });
+        registry.sources.insert(name, SourceEntry { definition, part, runner });
     }
-    for (name, NewSink { definition, print, connection, pipeline, made }) in sinks {
+    for (name, NewSink { definition, part, pipeline, made }) in sinks {
         let runner = SinkRunner::start(made);
-        let entry = SinkEntry { definition, print, connection, pipeline, runner };
+        let entry = SinkEntry { definition, part, pipeline, runner };
         registry.sinks.insert(name, entry);
     }
     old
@@ -516,83 +291,4 @@ impl Registry {
             entry.definition = definition;
         }
     }
-}
-
-fn take_back_step(inner: &Inner, step: Undo) -> Result<()> {
-    match step {
-        Undo::NewLog(name) => {
-            if let Ok(log) = inner.log.topic(&name) {
-                inner.env.readers.forget(log.id())?;
-            }
-            inner.log.drop_topic(&name)
-        }
-        Undo::AlteredLog(name, config) => inner.log.alter(&name, config).map(|_| ()),
-        Undo::Record(_, Some(old)) => Meta::new(&inner.kv)?.put_topic(&old),
-        Undo::Record(name, None) => Meta::new(&inner.kv)?.topic_dropped(&name),
-    }
-}
-
-/// State belongs to the very topics it was made from, not to later ones of their names.
-fn with_logs(inner: &Inner, query: &PlannedQuery) -> Result<String> {
-    let mut fingerprint = query.fingerprint.clone();
-    for name in query.topics.keys() {
-        fingerprint.push_str(&format!("\n{name} {}", inner.log.topic(name)?.id()));
-    }
-    Ok(fingerprint)
-}
-
-fn start_view(
-    inner: &Arc<Inner>,
-    definition: Definition,
-    query: PlannedQuery,
-    print: String,
-    on_error: OnError,
-    is_anew: bool,
-) -> Result<(ViewEntry, Option<NewPipeline>)> {
-    let name = definition.object.name().to_string();
-    let (id, new) = Meta::new(&inner.kv)?.prepare_pipeline(&name, &query.fingerprint, is_anew)?;
-    let schema = query.graph.output.schema.clone();
-    let key = query.graph.output.key.clone();
-    let store = Arc::new(ViewStore::open(&inner.kv, &id.id, schema.clone(), key)?);
-    let publisher = Arc::new(Publisher::default());
-    let spec = Arc::new(Spec {
-        id: id.id,
-        name,
-        fingerprint: query.fingerprint.clone(),
-        first_epoch: id.first_epoch,
-        graph: query.graph,
-        topics: query.topics,
-        target: Target::View { store: store.clone(), publisher: publisher.clone() },
-        on_error,
-    });
-    let pipeline = Pipeline::start(spec, inner.env.clone())?;
-    let entry =
-        ViewEntry { definition, print, plan: query.plan, schema, store, publisher, pipeline };
-    Ok((entry, new))
-}
-
-type StartedSink = (Pipeline, Arc<Outbox>, Epoch, Option<NewPipeline>);
-
-fn start_sink_pipeline(
-    inner: &Arc<Inner>,
-    name: &str,
-    fingerprint: &str,
-    query: PlannedQuery,
-) -> Result<StartedSink> {
-    let (id, new) = Meta::new(&inner.kv)?.prepare_pipeline(name, fingerprint, false)?;
-    let id = id.id;
-    let outbox = Arc::new(Outbox::open(&inner.kv, &id)?);
-    let committed = state::load_checkpoint(&inner.kv, &id)?.map_or(Epoch(0), |c| c.epoch);
-    let spec = Arc::new(Spec {
-        id,
-        name: name.to_string(),
-        fingerprint: fingerprint.to_string(),
-        // A target that shows its epochs must see that these are not its own.
-        first_epoch: Epoch(0),
-        graph: query.graph,
-        topics: query.topics,
-        target: Target::Sink(outbox.clone()),
-        on_error: OnError::default(),
-    });
-    Ok((Pipeline::start(spec, inner.env.clone())?, outbox, committed, new))
 }

@@ -171,3 +171,15 @@ fn topic_print(topic: &Topic, columns: &[&str]) -> String {
 fn internal(e: impl std::fmt::Display) -> Error {
     Error::internal(format!("planning: {e}"))
 }
+
+impl PlannedQuery {
+    /// Its fingerprint with the topics' logs: state belongs to the very topics it was made from, not
+    /// to later ones of their names.
+    pub fn with_logs(&self, log: &log::Log) -> Result<String> {
+        let mut fingerprint = self.fingerprint.clone();
+        for name in self.topics.keys() {
+            fingerprint.push_str(&format!("\n{name} {}", log.topic(name)?.id()));
+        }
+        Ok(fingerprint)
+    }
+}

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use catalog::{Definition, Object};
+use catalog::Definition;
 use common::{Error, nearest};
 use datafusion::logical_expr::LogicalPlan;
 
-use crate::access::secrets::Connection;
 use crate::define::decide::Part;
 use crate::flows::pipeline::Pipeline;
 use crate::flows::sinks::SinkRunner;
@@ -21,14 +20,14 @@ use crate::topics::ingest::TopicWriter;
 /// A topic in use.
 pub struct TopicEntry {
     pub definition: Definition,
+    pub part: Part,
     pub writer: Arc<TopicWriter>,
 }
 
 /// A running view.
 pub struct ViewEntry {
     pub definition: Definition,
-    /// See `Part`.
-    pub print: String,
+    pub part: Part,
     /// For views on this view: its plan over topics.
     pub plan: LogicalPlan,
     pub schema: SchemaRef,
@@ -40,8 +39,7 @@ pub struct ViewEntry {
 /// A running sink: a pipeline into an outbox, and its delivery.
 pub struct SinkEntry {
     pub definition: Definition,
-    pub print: String,
-    pub connection: Connection,
+    pub part: Part,
     pub pipeline: Pipeline,
     pub runner: SinkRunner,
 }
@@ -49,7 +47,7 @@ pub struct SinkEntry {
 /// A running source.
 pub struct SourceEntry {
     pub definition: Definition,
-    pub connection: Connection,
+    pub part: Part,
     pub runner: SourceRunner,
 }
 
@@ -84,33 +82,11 @@ impl Registry {
 
     /// What runs, to be compared with what is wanted.
     pub fn parts(&self) -> Vec<Part> {
-        let part = |definition: &Definition, print: String, connection, topics: Vec<String>| Part {
-            kind: definition.object.kind(),
-            name: definition.object.name().to_string(),
-            print,
-            connection,
-            topics,
-            partitions: 0,
-        };
-        let topics = self.topics.values().map(|e| {
-            let topic = &e.writer.topic;
-            let partitions = topic.partitions;
-            Part { partitions, ..part(&e.definition, format!("{topic:?}"), 0, vec![]) }
-        });
-        let sources = self.sources.values().map(|e| match &e.definition.object {
-            Object::Source(s) => {
-                let into = vec![s.into.clone()];
-                part(&e.definition, format!("{s:?}"), e.connection.digest(), into)
-            }
-            _ => part(&e.definition, String::new(), 0, vec![]),
-        });
-        let read = |pipeline: &Pipeline| pipeline.spec.topics.keys().cloned().collect();
-        let views = self.views.values();
-        let views = views.map(|e| part(&e.definition, e.print.clone(), 0, read(&e.pipeline)));
-        let sinks = self.sinks.values().map(|e| {
-            part(&e.definition, e.print.clone(), e.connection.digest(), read(&e.pipeline))
-        });
-        topics.chain(sources).chain(views).chain(sinks).collect()
+        let topics = self.topics.values().map(|e| &e.part);
+        let sources = self.sources.values().map(|e| &e.part);
+        let views = self.views.values().map(|e| &e.part);
+        let sinks = self.sinks.values().map(|e| &e.part);
+        topics.chain(sources).chain(views).chain(sinks).cloned().collect()
     }
 
     /// Names that can be read with SELECT.
