@@ -82,6 +82,6 @@ fn start_view(
     });
     let pipeline = Pipeline::start(spec, inner.env.clone())?;
     let entry =
-        ViewEntry { definition, print, plan: query.plan, schema, store, publisher, pipeline };
+        ViewEntry { definition, part, plan: query.plan, schema, store, publisher, pipeline };
     Ok((entry, new))
 }
