@@ -196,6 +196,27 @@ export class World {
     };
   }
 
+  objects() {
+    const of = (kind, depends) => (o) => ({
+      kind,
+      name: o.name,
+      depends_on: depends(o),
+      file: o.file ?? null,
+      statement: o.sql ?? `CREATE ${kind.toUpperCase()} ${o.name} …`,
+      info: o,
+    });
+    const status = this.status();
+    return [
+      ...this.topics().map(of('topic', () => [])),
+      ...status.sources.map(of('source', (s) => [s.into])),
+      ...this.views().map(of('materialized view', (v) => v.depends_on ?? [])),
+      ...status.sinks.map(of('sink', () => [])),
+      ...(this.empty ? [] : [{ name: 'spikes', state: 'running', rows_learned: 1200 }]).map(
+        of('model', () => ['cpu_minute']),
+      ),
+    ];
+  }
+
   groups(now = Date.now()) {
     if (this.empty) return [];
     return [this.group('billing', now), this.group('reports', now)]

@@ -94,6 +94,7 @@ export const api = {
   produce: (name: string, record: T.NewRecord) =>
     call<T.Ingested>(`/api/topics/${seg(name)}/records`, post({ records: [record] })),
   groups: () => call<T.Group[]>('/api/groups'),
+  objects: () => call<T.ObjectInfo[]>('/api/objects'),
   group: (name: string) => call<T.GroupDetail>(`/api/groups/${seg(name)}`),
   resetOffsets: (name: string, reset: T.Reset) =>
     call<T.ResetPlan>(`/api/groups/${seg(name)}/offsets`, post(reset)),

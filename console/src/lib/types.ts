@@ -307,3 +307,14 @@ export interface Dashboard {
   title?: string | null;
   panels: Panel[];
 }
+
+/** Anything that is defined, of whatever kind. */
+export interface ObjectInfo {
+  kind: string;
+  name: string;
+  depends_on: string[];
+  file: string | null;
+  statement: string;
+  /** As the list of its kind has it. */
+  info: Record<string, unknown>;
+}

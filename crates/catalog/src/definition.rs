@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use common::Place;
 
+use crate::kind::{self, Kind};
 use crate::storage::Storage;
 
 /// Options of a `WITH (...)` clause, names in lower case.
@@ -177,13 +178,12 @@ impl Object {
         }
     }
 
-    /// As written in `CREATE …`.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static Kind {
         match self {
-            Object::Topic(_) => "TOPIC",
-            Object::Source(_) => "SOURCE",
-            Object::View(_) => "MATERIALIZED VIEW",
-            Object::Sink(_) => "SINK",
+            Object::Topic(_) => &kind::TOPIC,
+            Object::Source(_) => &kind::SOURCE,
+            Object::View(_) => &kind::VIEW,
+            Object::Sink(_) => &kind::SINK,
         }
     }
 }

@@ -5,6 +5,7 @@
 mod document;
 
 pub mod definition;
+pub mod kind;
 pub mod literals;
 pub mod scram;
 pub mod storage;
@@ -15,6 +16,7 @@ pub use definition::{
     Check, Column, Definition, Format, Object, Options, Origin, Sink, Source, Topic, View,
     Watermark,
 };
+pub use kind::Kind;
 pub use scram::{ScramMechanism, Verifier};
 pub use storage::Storage;
 pub use store::{CatalogFile, Stored};

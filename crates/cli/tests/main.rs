@@ -28,6 +28,7 @@ mod kafka_tls;
 mod kafka_tokens;
 mod kafka_tools;
 mod metrics;
+mod objects;
 mod pgwire;
 mod pgwire_hostile;
 mod pgwire_prepared;

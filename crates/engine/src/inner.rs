@@ -86,9 +86,9 @@ impl Inner {
     /// The topic that runs under this name.
     pub(crate) fn topic_writer(&self, topic: &str) -> Result<Arc<TopicWriter>> {
         let registry = self.registry();
-        match registry.topics.get(topic) {
-            Some(t) => Ok(t.writer.clone()),
-            None => Err(unknown_topic(topic, registry.topics.keys().map(String::as_str))),
+        match registry.get::<Arc<TopicWriter>>(topic) {
+            Some(writer) => Ok(writer.clone()),
+            None => Err(unknown_topic(topic, registry.names::<Arc<TopicWriter>>())),
         }
     }
 

@@ -17,6 +17,7 @@ use lake::Lake;
 
 use crate::access::principal::Principal;
 use crate::access::users::Users;
+use crate::define::registry::{Entry, Registry};
 use crate::define::texts::Texts;
 use crate::flows::pipeline::Env;
 use crate::flows::state_budget::StateBudget;
@@ -90,27 +91,26 @@ impl Platform {
         // A definition being made is finished first; later ones are refused.
         let _texts = self.inner.texts.lock().await;
         let registry = std::mem::take(&mut *self.inner.registry_mut());
-        for (_, mut source) in registry.sources {
-            source.runner.stop().await;
+        let Registry { objects, serving } = registry;
+        let mut objects: Vec<Entry> = objects.into_values().collect();
+        for entry in objects.iter_mut().filter(|e| e.object.pipeline().is_none()) {
+            entry.object.stop().await;
         }
         let tasks =
             std::mem::take(&mut *self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             let _ = task.await;
         }
-        let views = (registry.views, registry.serving);
-        let (mut pipelines, mut deliveries) = (vec![], vec![]);
-        for (_, sink) in registry.sinks {
-            pipelines.push(sink.pipeline);
-            deliveries.push(sink.runner);
-        }
+        let all = objects.iter().chain(serving.values());
+        let pipelines: Vec<_> = all.filter_map(|e| e.object.pipeline().cloned()).collect();
         blocking(move || {
-            drop((views, pipelines));
+            pipelines.iter().for_each(|pipeline| pipeline.stop());
             Ok(())
         })
         .await?;
-        for mut delivery in deliveries {
-            delivery.stop().await;
+        // What was committed last is delivered as far as that goes now.
+        for entry in &mut objects {
+            entry.object.stop().await;
         }
         let inner = self.inner.clone();
         blocking(move || {

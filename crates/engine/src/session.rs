@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arrow::datatypes::DataType;
 use bytes::Bytes;
+use catalog::Kind;
 use common::{Epoch, Error, Offset, Partition, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -18,13 +19,15 @@ use sql::TopicChange;
 use crate::access::principal::{Action, Principal};
 use crate::access::users::Users;
 use crate::define::changes::ApplyReport;
-use crate::define::{apply, drops};
+use crate::define::topic::TopicInfo;
+use crate::define::view::ViewInfo;
+use crate::define::{apply, drops, topic, view};
 use crate::flows::subscription::Subscription;
 use crate::groups::consumer_groups::{GroupDetail, GroupInfo};
 use crate::groups::reset_offsets::{ResetOffsets, ResetPlan, ResetRefused};
 use crate::groups::{consumer_groups, reset_offsets};
 use crate::inner::Inner;
-use crate::observe::status::{Status, TopicInfo, ViewInfo};
+use crate::observe::status::{ObjectInfo, Status};
 use crate::observe::{metrics, problems, status};
 use crate::query::caller::Caller;
 use crate::query::outcome::{Answer, Outcome, Rows};
@@ -37,7 +40,7 @@ use crate::stores::blocking::blocking;
 use crate::stores::project::{Dashboard, Project};
 use crate::topics::browse::{RecordPage, RecordQuery};
 use crate::topics::dead_letters::{Chosen, DeadLetterPage, DeadLetterQuery};
-use crate::topics::ingest::{Ingested, Origin};
+use crate::topics::ingest::{Ingested, Origin, TopicWriter};
 use crate::topics::partitions::{DeletedRecords, PartitionInfo};
 use crate::topics::produce::ProducerRecord;
 use crate::topics::raw_topic::RawTopic;
@@ -90,6 +93,13 @@ impl Session {
 
     pub fn status(&self) -> Status {
         status::status(&self.caller.inner)
+    }
+
+    /// Every object there is, of one kind or of any.
+    pub async fn objects(&self, kind: Option<&'static Kind>) -> Result<Vec<ObjectInfo>> {
+        let inner = self.caller.inner.clone();
+        // Some of it is read from logs and stores.
+        blocking(move || Ok(status::objects(&inner, kind))).await
     }
 
     /// All figures of the engine.
@@ -164,7 +174,7 @@ impl Session {
     /// DROP TOPIC.
     pub async fn drop_topic(&self, name: &str) -> Result<()> {
         self.may(Action::Define, Some(name))?;
-        drops::drop_typed(&self.caller.inner, "TOPIC", name).await
+        drops::drop_typed(&self.caller.inner, &catalog::kind::TOPIC, name).await
     }
 
     /// Computes a view anew from all events there are, in the archive and in the log, also one that
@@ -177,19 +187,19 @@ impl Session {
     /// How many more topics may be made.
     pub fn topics_room(&self) -> usize {
         let max = self.caller.inner.project.config.topics_max as usize;
-        max.saturating_sub(self.caller.inner.registry().topics.len())
+        max.saturating_sub(self.caller.inner.registry().names::<Arc<TopicWriter>>().count())
     }
 }
 
 // Topics and their events.
 impl Session {
     pub fn topics(&self) -> Vec<TopicInfo> {
-        status::topics(&self.caller.inner)
+        topic::topics(&self.caller.inner)
     }
 
     pub fn topic(&self, name: &str) -> Result<TopicInfo> {
         self.may(Action::Read, Some(name))?;
-        status::topic(&self.caller.inner, name)
+        topic::topic(&self.caller.inner, name)
     }
 
     /// Partitions of a topic.
@@ -235,7 +245,7 @@ impl Session {
     /// The logs of all topics.
     pub fn topic_logs(&self) -> Vec<Arc<log::Topic>> {
         let registry = self.caller.inner.registry();
-        registry.topics.values().map(|t| t.writer.log.clone()).collect()
+        registry.all::<Arc<TopicWriter>>().map(|(_, w)| w.log.clone()).collect()
     }
 
     /// Changes whenever more of a log can be read.
@@ -332,7 +342,7 @@ impl Session {
 impl Session {
     /// All views, with their texts.
     pub fn views(&self) -> Vec<ViewInfo> {
-        status::views(&self.caller.inner)
+        view::views(&self.caller.inner)
     }
 
     /// A page of rows: in the order asked for and then by all columns, or by their keys.

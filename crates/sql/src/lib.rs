@@ -42,7 +42,7 @@ pub use statements::alter_topic::{TopicChange, altered};
 pub use statements::create_sink::DELIVERIES;
 pub use statements::order::order;
 pub use statements::split::{Split, split};
-pub use statements::statement::{Existing, ExplainWhat, ObjectKind, Show, Statement, Text, parse};
+pub use statements::statement::{Existing, ExplainWhat, Show, Statement, Text, parse};
 pub use statements::topic_options::OPTIONS as TOPIC_OPTIONS;
 pub use topic_table::{TopicTable, shown_columns, table_schema};
 

@@ -1,12 +1,13 @@
 //! Reading of our statements, good and bad.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use catalog::kind::{TOPIC, VIEW};
 use catalog::{Definition, Object, Storage};
 use datafusion::arrow::datatypes::DataType;
 
 use crate::order;
 use crate::testing::{rendered, topic};
-use crate::{ExplainWhat, ObjectKind, Show, Statement, Text, altered, parse};
+use crate::{ExplainWhat, Show, Statement, Text, altered, parse};
 
 fn one(sql: &str) -> Statement {
     match parse(&Text::new(None, sql)) {
@@ -264,16 +265,16 @@ fn references_leave_out_what_with_defines() {
 #[test]
 fn other_statements() {
     assert!(matches!(one("drop topic if exists T"),
-        Statement::Drop { kind: ObjectKind::Topic, if_exists: true, name, .. } if name == "t"));
-    assert!(matches!(one("DROP VIEW v"), Statement::Drop { kind: ObjectKind::View, .. }));
+        Statement::Drop { kind, if_exists: true, name, .. } if name == "t" && kind == &TOPIC));
+    assert!(matches!(one("DROP VIEW v"), Statement::Drop { kind, .. } if kind == &VIEW));
     for (sql, want) in [
-        ("SHOW TOPICS", Show::Topics),
-        ("SHOW MATERIALIZED VIEWS;", Show::Views),
-        ("show pipelines", Show::Pipelines),
+        ("SHOW TOPICS", Show::Objects(&TOPIC)),
+        ("SHOW MATERIALIZED VIEWS;", Show::Objects(&VIEW)),
+        ("show pipelines", Show::Objects(&VIEW)),
         ("SHOW FUNCTIONS", Show::Functions),
         (
             "SHOW CREATE MATERIALIZED VIEW v",
-            Show::Create { kind: Some(ObjectKind::View), name: "v".into(), span: 30..31 },
+            Show::Create { kind: Some(&VIEW), name: "v".into(), span: 30..31 },
         ),
         ("SHOW CREATE v", Show::Create { kind: None, name: "v".into(), span: 12..13 }),
     ] {

@@ -14,9 +14,11 @@ use sql::TopicChange;
 
 use crate::access::secrets::{forget_secrets, outside_of, without_secrets};
 use crate::define::changes::ApplyReport;
-use crate::define::planned::{self, Planned};
+use crate::define::kind::Planned;
+use crate::define::planned;
 use crate::define::registry::unknown_view;
 use crate::define::texts::{Texts, defines, first, parse_all, taken_over};
+use crate::define::view::RunningView;
 use crate::inner::Inner;
 use crate::stores::meta::{Meta, TopicRecord};
 use crate::stores::project::Dashboard;
@@ -77,7 +79,7 @@ pub async fn apply_project(inner: &Arc<Inner>) -> Result<ApplyReport, Vec<Error>
     if let Ok(boards) = boards {
         let faults = {
             let registry = inner.registry();
-            unknown_in(&boards, &registry.views.keys().map(String::as_str).collect())
+            unknown_in(&boards, &registry.names::<RunningView>().collect())
         };
         if let Ok(mut now) = inner.dashboards.write() {
             *now = boards;
@@ -134,7 +136,7 @@ fn typed_at(inner: &Arc<Inner>, texts: &Texts, name: &str) -> Result<usize> {
     let is_it = |statement: &String| defines(statement).as_deref() == Some(name);
     texts.typed.iter().position(is_it).ok_or_else(|| {
         let definition = inner.registry().definition(name).cloned();
-        let kind = definition.as_ref().map_or("object", |d| d.object.kind()).to_lowercase();
+        let kind = definition.as_ref().map_or("object".to_string(), |d| d.object.kind().said());
         let file = definition.and_then(|d| d.origin.file).unwrap_or_default();
         Error::conflict(format!("{kind} '{name}' is defined in {file}"))
             .hint(format!("change it in {file} and apply that"))
@@ -168,7 +170,10 @@ async fn plan_and_apply(
     Ok(report)
 }
 
-async fn plan_texts(inner: &Arc<Inner>, texts: &[sql::Text]) -> Result<Vec<Planned>, Vec<Error>> {
+async fn plan_texts(
+    inner: &Arc<Inner>,
+    texts: &[sql::Text],
+) -> Result<Vec<Box<dyn Planned>>, Vec<Error>> {
     let ordered = sql::order(parse_all(texts)?)?;
     check_topics_max(inner, &ordered).map_err(|e| vec![e])?;
     plan_all(inner, ordered).await
@@ -195,7 +200,7 @@ fn check_topics_max(inner: &Arc<Inner>, wanted: &[Definition]) -> Result<()> {
 async fn plan_all(
     inner: &Arc<Inner>,
     ordered: Vec<Definition>,
-) -> Result<Vec<Planned>, Vec<Error>> {
+) -> Result<Vec<Box<dyn Planned>>, Vec<Error>> {
     let meta = Meta::new(&inner.kv).map_err(|e| vec![e])?;
     // With the columns that events have which are there already.
     let as_stored = |topic: &catalog::Topic| {
@@ -259,7 +264,7 @@ fn save_catalog(inner: &Arc<Inner>, texts: &Texts, definitions: &[&Definition]) 
             None => common::Version(1),
         };
         stored.push(Stored {
-            kind: definition.object.kind().to_string(),
+            kind: definition.object.kind().name.to_string(),
             name: name.to_string(),
             statement,
             file: definition.origin.file.clone(),
@@ -294,8 +299,8 @@ pub async fn rebuild_view(inner: &Arc<Inner>, name: &str) -> Result<()> {
     inner.check_open()?;
     {
         let registry = inner.registry();
-        if !registry.views.contains_key(name) {
-            return Err(unknown_view(name, registry.views.keys().map(String::as_str)));
+        if registry.get::<RunningView>(name).is_none() {
+            return Err(unknown_view(name, registry.names::<RunningView>()));
         }
     }
     apply_texts(inner, &now, Some(name)).await.map(|_| ()).map_err(first)

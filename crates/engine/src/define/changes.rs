@@ -5,23 +5,21 @@
 
 use std::sync::Arc;
 
-use catalog::{Definition, Object};
-use common::{Error, Result, fail_point};
+use catalog::Definition;
+use common::{Result, fail_point};
 use serde::Serialize;
 
-use crate::access::secrets::connection;
 use crate::define::decide::{Change, Part, decide};
-use crate::define::planned::Planned;
-use crate::define::prepared::{Kept, NewSink, NewSource, Prepared};
-use crate::define::registry::{Registry, SinkEntry, SourceEntry, ViewEntry};
+use crate::define::kind::Planned;
+use crate::define::kinds::{self, KINDS};
+use crate::define::prepared::Prepared;
+use crate::define::registry::{Entry, Registry};
 use crate::define::retired::remove_retired;
-use crate::define::{sink, source, topic, view};
-use crate::flows::sinks::SinkRunner;
-use crate::flows::sources::SourceRunner;
+use crate::define::topic;
+use crate::flows::pipeline::Pipeline;
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
 use crate::stores::meta::Meta;
-use crate::topics::ingest::TopicWriter;
 
 /// What an `apply` did, by name.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -35,30 +33,23 @@ pub struct ApplyReport {
     pub left_over: Vec<String>,
 }
 
-/// What ran before and does no longer.
-struct Old {
-    sources: Vec<(String, SourceEntry)>,
-    sinks: Vec<SinkEntry>,
-    views: Vec<ViewEntry>,
-}
-
 /// Makes the planned definitions run in place of those that do; `save` writes the catalog.
 pub(crate) async fn put_into_effect(
     inner: &Arc<Inner>,
-    planned: Vec<Planned>,
+    planned: Vec<Box<dyn Planned>>,
     rebuild: Option<&str>,
     save: &(dyn Fn(&[&Definition]) -> Result<()> + Send + Sync),
 ) -> Result<ApplyReport> {
     let retired = inner.clone();
     // What an earlier attempt left must not be taken for a new pipeline's state.
     blocking(move || remove_retired(&retired)).await?;
-    let wanted = planned.iter().map(|p| part_of(inner, p)).collect::<Result<Vec<Part>>>()?;
+    let wanted = planned.iter().map(|p| p.part(inner)).collect::<Result<Vec<Part>>>()?;
     let running = inner.registry().parts();
     let (decided, ended) = decide(&running, &wanted, rebuild);
     let mut report = report_of(&wanted, &decided, &ended);
     let definitions: Vec<Definition> = planned.iter().map(|p| p.definition().clone()).collect();
     let mut prepared = Prepared::default();
-    let ready = match prepare_all(inner, planned, &decided, rebuild, &mut prepared).await {
+    let ready = match prepare_all(inner, planned, &decided, &mut prepared).await {
         Ok(()) => make_durable(inner, &prepared, &ended, &definitions, save),
         Err(e) => Err(e),
     };
@@ -67,15 +58,16 @@ pub(crate) async fn put_into_effect(
         return Err(e);
     }
     fail_point("apply.prepared");
-    let replacing = {
+    let replacing: Vec<Arc<Pipeline>> = {
         let registry = inner.registry();
-        let is_there = |(name, _): &(&String, _)| registry.readable(name).is_some();
-        prepared.views.iter().filter(is_there).map(|(_, v)| &v.pipeline).collect::<Vec<_>>()
+        let views = prepared.new.iter().filter(|e| registry.readable(e.name()).is_some());
+        views.filter_map(|e| e.object.pipeline().cloned()).collect()
     };
     crate::define::replaced::wait_shortly(&replacing).await;
     let old = swap(inner, prepared, &ended).await;
     remove(inner, old, &ended).await;
-    report.left_over = ended.iter().filter(|p| p.kind == "TOPIC").map(|p| p.name.clone()).collect();
+    let stays = |p: &&&Part| kinds::of(p.kind).is_ok_and(|kind| kind.outlives_its_definition());
+    report.left_over = ended.iter().filter(stays).map(|p| p.name.clone()).collect();
     if !inner.registry().serving.is_empty() {
         tokio::spawn(crate::define::replaced::end_replaced(inner.clone()));
     }
@@ -91,7 +83,7 @@ fn report_of(wanted: &[Part], decided: &[Change], ended: &[&Part]) -> ApplyRepor
         let list = match change {
             Change::Keep => &mut report.kept,
             Change::Make if !had_name(part) => &mut report.created,
-            Change::Make | Change::Replace | Change::Reconnect => &mut report.changed,
+            _ => &mut report.changed,
         };
         list.push(part.name.clone());
     }
@@ -100,58 +92,27 @@ fn report_of(wanted: &[Part], decided: &[Change], ended: &[&Part]) -> ApplyRepor
     report
 }
 
-/// What a definition stands for.
-fn part_of(inner: &Arc<Inner>, planned: &Planned) -> Result<Part> {
-    let definition = planned.definition();
-    let connection = || Ok::<u64, Error>(connection(&inner.rules, definition)?.digest());
-    match (planned, &definition.object) {
-        (Planned::Topic { .. }, Object::Topic(topic)) => Ok(topic::part(topic)),
-        (Planned::Source(_), Object::Source(source)) => Ok(source::part(source, connection()?)),
-        (Planned::View { query, .. }, Object::View(view)) => Ok(view::part(view, query)),
-        (Planned::Sink { query, .. }, Object::Sink(sink)) => sink::part(sink, query, connection()?),
-        (_, other) => {
-            Err(Error::internal(format!("'{}' is planned as another kind", other.name())))
-        }
-    }
-}
-
 async fn prepare_all(
     inner: &Arc<Inner>,
-    planned: Vec<Planned>,
+    planned: Vec<Box<dyn Planned>>,
     decided: &[Change],
-    rebuild: Option<&str>,
     to: &mut Prepared,
 ) -> Result<()> {
     for (planned, change) in planned.into_iter().zip(decided) {
-        match (planned, change) {
-            (planned, Change::Keep) => to.kept.push(kept(planned)),
-            (Planned::Topic { definition, checks }, _) => {
-                topic::prepare(inner, definition, checks, to)?;
-            }
-            (Planned::Source(definition), _) => source::prepare(inner, definition, to)?,
-            (Planned::View { definition, query }, _) => {
-                let is_anew = rebuild == Some(definition.object.name());
-                view::prepare(inner, definition, query, is_anew, to).await?;
-            }
-            (Planned::Sink { definition, query }, Change::Reconnect) => {
-                sink::reconnect(inner, definition, &query, to)?;
-            }
-            (Planned::Sink { definition, query }, _) => {
-                sink::prepare(inner, definition, query, to).await?;
+        match change {
+            Change::Keep => to.kept.push(planned.definition().clone()),
+            _ => {
+                let origin = planned.definition().origin.clone();
+                let done = planned.prepare(inner, *change, to).await;
+                done.map_err(|e| match e.place() {
+                    None => e.at(origin.place(origin.span.clone())),
+                    Some(_) => e,
+                })?;
             }
         }
         fail_point("apply.one");
     }
     Ok(())
-}
-
-fn kept(planned: Planned) -> Kept {
-    match planned {
-        Planned::View { definition, query } => Kept { definition, plan: Some(query.plan) },
-        Planned::Topic { definition, .. }
-        | Planned::Source(definition)
-        | Planned::Sink { definition, .. } => Kept { definition, plan: None },
-    }
 }
 
 /// The last that can fail: what a restart will find.
@@ -164,12 +125,14 @@ fn make_durable(
 ) -> Result<()> {
     let all: Vec<&Definition> = definitions.iter().collect();
     save(&all)?;
-    // A pipeline of the same name, of another kind, retires it by itself.
-    let is_new =
-        |name: &str| prepared.views.contains_key(name) || prepared.sinks.contains_key(name);
-    let has_pipeline = |p: &&&Part| p.kind != "TOPIC" && p.kind != "SOURCE";
-    let retired = ended.iter().filter(has_pipeline).filter(|p| !is_new(&p.name));
-    let retired: Vec<String> = retired.map(|p| p.name.clone()).collect();
+    let retired: Vec<String> = {
+        let registry = inner.registry();
+        let has_pipeline =
+            |name: &str| registry.objects.get(name).is_some_and(|e| e.object.pipeline().is_some());
+        // A pipeline of the same name, of another kind, retires it by itself.
+        let is_over = |name: &&String| has_pipeline(name) && !prepared.has_pipeline(name);
+        ended.iter().map(|p| &p.name).filter(is_over).cloned().collect()
+    };
     let meta = Meta::new(&inner.kv)?;
     meta.commit_pipelines(&prepared.pipelines, &retired).inspect_err(|_| {
         // What is running is what a restart should find.
@@ -181,11 +144,10 @@ fn make_durable(
 }
 
 async fn take_back(inner: &Arc<Inner>, prepared: Prepared) {
-    let Prepared { topics, views, sinks, sources, undo, .. } = prepared;
-    drop((topics, sources));
+    let Prepared { new, undo, .. } = prepared;
     let inner = inner.clone();
     let taken = blocking(move || {
-        drop((views, sinks));
+        drop(new);
         let mut first = Ok(());
         for step in undo.into_iter().rev() {
             first = first.and(topic::take_back(&inner, step));
@@ -197,98 +159,69 @@ async fn take_back(inner: &Arc<Inner>, prepared: Prepared) {
     }
 }
 
-/// Takes the old out and puts the new in, under one lock; then starts what must not run beside
-/// its predecessor.
-async fn swap(inner: &Arc<Inner>, prepared: Prepared, ended: &[&Part]) -> Old {
-    let Prepared { kept, topics, views, sinks, sources, reconnected, .. } = prepared;
-    let writers: Vec<Arc<TopicWriter>> = topics.values().map(|t| t.writer.clone()).collect();
-    let gone = |kind: &str, name: &str| ended.iter().any(|p| p.kind == kind && p.name == name);
-    let (old_sources, old_sinks, old_views) = {
+/// Takes the old out and puts the new in, under one lock. Then, kind by kind, the old stops and the
+/// new starts: neither of them reads or delivers what the other does.
+async fn swap(inner: &Arc<Inner>, prepared: Prepared, ended: &[&Part]) -> Vec<Entry> {
+    let new: Vec<String> = prepared.new.iter().map(|e| e.name().to_string()).collect();
+    let mut old = inner.registry_mut().swap(prepared, ended);
+    for kind in KINDS {
+        for entry in old.iter_mut().filter(|e| e.part.kind == kind.words()) {
+            entry.object.stop().await;
+        }
         let mut registry = inner.registry_mut();
-        for kept in kept {
-            registry.redefine(kept.definition, kept.plan);
+        for name in &new {
+            if let Some(entry) = registry.objects.get_mut(name)
+                && entry.part.kind == kind.words()
+            {
+                kind.start(inner, entry);
+            }
         }
-        registry.topics.retain(|n, _| !gone("TOPIC", n));
-        registry.topics.extend(topics);
-        let replaced = |n: &String| gone("SOURCE", n) || sources.contains_key(n);
-        let old_sources: Vec<_> = registry.sources.extract_if(.., |n, _| replaced(n)).collect();
-        let replaced = |n: &String| gone("SINK", n) || sinks.contains_key(n);
-        let old_sinks: Vec<_> = registry.sinks.extract_if(.., |n, _| replaced(n)).collect();
-        let gone = |name: &str| gone("MATERIALIZED VIEW", name);
-        (old_sources, old_sinks, registry.replace_views(views, &gone))
-    };
-    for writer in writers {
-        inner.validation.watch(&writer);
-        if let Some(kafka) = &inner.external {
-            kafka.follow(&writer.log);
-        }
-    }
-    let mut old = Old { sources: vec![], sinks: vec![], views: vec![] };
-    for (name, source) in old_sources {
-        old.sources.push((name, source));
-    }
-    for (_, source) in &mut old.sources {
-        source.runner.stop().await;
-    }
-    for (_, mut sink) in old_sinks {
-        sink.runner.stop().await;
-        old.sinks.push(sink);
-    }
-    old.views.extend(old_views);
-    for (name, (part, made)) in reconnected {
-        let entry = inner.registry_mut().sinks.remove(&name);
-        let Some(mut entry) = entry else { continue };
-        entry.runner.stop().await;
-        entry.runner = SinkRunner::start(made);
-        entry.part = part;
-        inner.registry_mut().sinks.insert(name, entry);
-    }
-    let mut registry = inner.registry_mut();
-    for (name, NewSource { definition, part, made }) in sources {
-        let runner = SourceRunner::start(made);
-        registry.sources.insert(name, SourceEntry { definition, part, runner });
-    }
-    for (name, NewSink { definition, part, pipeline, made }) in sinks {
-        let runner = SinkRunner::start(made);
-        let entry = SinkEntry { definition, part, pipeline, runner };
-        registry.sinks.insert(name, entry);
     }
     old
 }
 
 /// Ends what was replaced and removes what it kept. A failure leaves waste for the next start.
-async fn remove(inner: &Arc<Inner>, old: Old, ended: &[&Part]) {
-    let gone = ended.iter().filter(|p| p.kind == "SOURCE");
-    let gone: Vec<String> = gone.map(|p| p.name.clone()).collect();
+async fn remove(inner: &Arc<Inner>, old: Vec<Entry>, ended: &[&Part]) {
+    let mut removed = Ok(());
+    for part in ended {
+        if let Ok(kind) = kinds::of(part.kind)
+            && !kind.outlives_its_definition()
+        {
+            removed = removed.and(kind.remove(inner, &part.name).await);
+        }
+    }
     let inner = inner.clone();
-    let removed = blocking(move || {
+    let retired = blocking(move || {
         drop(old);
-        gone.iter()
-            .try_for_each(|n| inner.producers.forget(&crate::flows::sources::producer(n)))?;
         remove_retired(&inner)
     });
-    if let Err(e) = removed.await {
+    if let Err(e) = removed.and(retired.await) {
         tracing::warn!("state of definitions that were replaced is still on disk: {e}");
     }
 }
 
 impl Registry {
-    /// The same thing runs on, under a definition that stands elsewhere or reads otherwise.
-    fn redefine(
-        &mut self,
-        definition: Definition,
-        plan: Option<datafusion::logical_expr::LogicalPlan>,
-    ) {
-        let name = definition.object.name();
-        if let Some(entry) = self.topics.get_mut(name) {
-            entry.definition = definition;
-        } else if let Some(entry) = self.views.get_mut(name) {
-            entry.definition = definition;
-            entry.plan = plan.unwrap_or_else(|| entry.plan.clone());
-        } else if let Some(entry) = self.sinks.get_mut(name) {
-            entry.definition = definition;
-        } else if let Some(entry) = self.sources.get_mut(name) {
-            entry.definition = definition;
+    /// The new take the places of the old, which are given back as far as they have ended.
+    fn swap(&mut self, prepared: Prepared, ended: &[&Part]) -> Vec<Entry> {
+        let mut old = vec![];
+        for definition in prepared.kept {
+            // The same thing runs on, under a definition that stands elsewhere or reads otherwise.
+            if let Some(entry) = self.objects.get_mut(definition.object.name()) {
+                entry.definition = definition;
+            }
         }
+        for part in ended {
+            old.extend(self.objects.remove(&part.name));
+            old.extend(self.serving.remove(&part.name));
+        }
+        for entry in prepared.new {
+            let kind = kinds::of(entry.part.kind);
+            let before = self.objects.insert(entry.name().to_string(), entry);
+            old.extend(before.and_then(|before| match kind {
+                Ok(kind) => kind.replaced(self, before),
+                Err(_) => Some(before),
+            }));
+        }
+        old
     }
 }

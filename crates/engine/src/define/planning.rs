@@ -173,8 +173,8 @@ fn internal(e: impl std::fmt::Display) -> Error {
 }
 
 impl PlannedQuery {
-    /// Its fingerprint with the topics' logs: state belongs to the very topics it was made from, not
-    /// to later ones of their names.
+    /// Its fingerprint with the topics' logs: state belongs to the very topics it was made from,
+    /// not to later ones of their names.
     pub fn with_logs(&self, log: &log::Log) -> Result<String> {
         let mut fingerprint = self.fingerprint.clone();
         for name in self.topics.keys() {

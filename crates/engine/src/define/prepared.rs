@@ -1,50 +1,35 @@
 //! What is ready to take the place of what runs, and how to take it back.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use catalog::Definition;
-use datafusion::logical_expr::LogicalPlan;
 use log::TopicConfig;
 
-use crate::define::decide::Part;
-use crate::define::registry::{TopicEntry, ViewEntry};
-use crate::flows::pipeline::Pipeline;
-use crate::flows::sinks::SinkMade;
-use crate::flows::sources::SourceMade;
+use crate::define::registry::Entry;
 use crate::stores::meta::{NewPipeline, TopicRecord};
+use crate::topics::ingest::TopicWriter;
 
 /// What is ready to take the place of what runs.
 #[derive(Default)]
 pub struct Prepared {
     /// Definitions whose running part stays as it is.
-    pub kept: Vec<Kept>,
-    pub topics: BTreeMap<String, TopicEntry>,
-    pub views: BTreeMap<String, ViewEntry>,
-    pub sinks: BTreeMap<String, NewSink>,
-    /// Sinks that go on with another token, or under other rules.
-    pub reconnected: BTreeMap<String, (Part, SinkMade)>,
-    pub sources: BTreeMap<String, NewSource>,
+    pub kept: Vec<Definition>,
+    /// In the order in which they were planned; none has started.
+    pub new: Vec<Entry>,
     pub pipelines: Vec<NewPipeline>,
     pub undo: Vec<Undo>,
 }
 
-pub struct Kept {
-    pub definition: Definition,
-    /// Of a view, for views on it.
-    pub plan: Option<LogicalPlan>,
-}
+impl Prepared {
+    /// A topic that is among them.
+    pub fn topic(&self, name: &str) -> Option<&Arc<TopicWriter>> {
+        self.new.iter().find(|e| e.name() == name)?.of()
+    }
 
-pub struct NewSink {
-    pub definition: Definition,
-    pub part: Part,
-    pub pipeline: Pipeline,
-    pub made: SinkMade,
-}
-
-pub struct NewSource {
-    pub definition: Definition,
-    pub part: Part,
-    pub made: SourceMade,
+    /// Pipelines that catch up already.
+    pub fn has_pipeline(&self, name: &str) -> bool {
+        self.new.iter().any(|e| e.name() == name && e.object.pipeline().is_some())
+    }
 }
 
 /// How to take back what was prepared.

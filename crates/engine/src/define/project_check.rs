@@ -63,7 +63,7 @@ async fn check(project: &Project) -> Result<Checked, Vec<Error>> {
     }
     let mut by_kind = BTreeMap::new();
     for definition in &definitions {
-        *by_kind.entry(definition.object.kind().to_lowercase()).or_default() += 1;
+        *by_kind.entry(definition.object.kind().said()).or_default() += 1;
     }
     Ok(Checked { definitions: by_kind, dashboards: dashboards.len(), tests })
 }

@@ -1,97 +1,89 @@
-//! What is defined and running, by name. Guarded by one lock in `Inner`; held only to look up or
-//! to swap entries, never over I/O.
+//! What is defined and running, by name; names are of one kind at a time. Guarded by one lock in
+//! `Inner`; held only to look up or to swap entries, never over I/O.
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
 use catalog::Definition;
+use catalog::kind::KINDS;
 use common::{Error, nearest};
-use datafusion::logical_expr::LogicalPlan;
 
 use crate::define::decide::Part;
-use crate::flows::pipeline::Pipeline;
-use crate::flows::sinks::SinkRunner;
-use crate::flows::sources::SourceRunner;
-use crate::flows::subscription::Publisher;
-use crate::flows::view_store::ViewStore;
-use crate::topics::ingest::TopicWriter;
+use crate::define::running::Running;
 
-/// A topic in use.
-pub struct TopicEntry {
+/// An object in use.
+pub struct Entry {
     pub definition: Definition,
     pub part: Part,
-    pub writer: Arc<TopicWriter>,
+    pub object: Box<dyn Running>,
 }
 
-/// A running view.
-pub struct ViewEntry {
-    pub definition: Definition,
-    pub part: Part,
-    /// For views on this view: its plan over topics.
-    pub plan: LogicalPlan,
-    pub schema: SchemaRef,
-    pub store: Arc<ViewStore>,
-    pub publisher: Arc<Publisher>,
-    pub pipeline: Pipeline,
-}
+impl Entry {
+    pub fn new(definition: Definition, part: Part, object: impl Running) -> Entry {
+        Entry { definition, part, object: Box::new(object) }
+    }
 
-/// A running sink: a pipeline into an outbox, and its delivery.
-pub struct SinkEntry {
-    pub definition: Definition,
-    pub part: Part,
-    pub pipeline: Pipeline,
-    pub runner: SinkRunner,
-}
+    pub fn name(&self) -> &str {
+        self.definition.object.name()
+    }
 
-/// A running source.
-pub struct SourceEntry {
-    pub definition: Definition,
-    pub part: Part,
-    pub runner: SourceRunner,
+    /// The object, if it is one of these.
+    pub fn of<T: Running>(&self) -> Option<&T> {
+        (self.object.as_ref() as &dyn Any).downcast_ref()
+    }
+
+    pub fn of_mut<T: Running>(&mut self) -> Option<&mut T> {
+        (self.object.as_mut() as &mut dyn Any).downcast_mut()
+    }
 }
 
 /// Everything by name.
 #[derive(Default)]
 pub struct Registry {
-    pub topics: BTreeMap<String, TopicEntry>,
-    pub views: BTreeMap<String, ViewEntry>,
-    /// Views that were replaced and serve until their successors in `views` have caught up.
-    pub serving: BTreeMap<String, ViewEntry>,
-    pub sinks: BTreeMap<String, SinkEntry>,
-    pub sources: BTreeMap<String, SourceEntry>,
+    pub objects: BTreeMap<String, Entry>,
+    /// Views that were replaced and serve until their successors in `objects` have caught up.
+    pub serving: BTreeMap<String, Entry>,
 }
 
 impl Registry {
+    pub fn get<T: Running>(&self, name: &str) -> Option<&T> {
+        self.objects.get(name)?.of()
+    }
+
+    /// All of one kind, by name.
+    pub fn all<T: Running>(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.objects.iter().filter_map(|(name, entry)| Some((name.as_str(), entry.of()?)))
+    }
+
+    pub fn names<T: Running>(&self) -> impl Iterator<Item = &str> {
+        self.all::<T>().map(|(name, _)| name)
+    }
+
+    /// Every object, kind by kind.
+    pub fn entries(&self) -> Vec<&Entry> {
+        let of = |kind| self.objects.values().filter(move |e| e.definition.object.kind() == kind);
+        KINDS.into_iter().flat_map(of).collect()
+    }
+
     /// Every definition, topics first.
     pub fn definitions(&self) -> Vec<&Definition> {
-        let topics = self.topics.values().map(|e| &e.definition);
-        let sources = self.sources.values().map(|e| &e.definition);
-        let views = self.views.values().map(|e| &e.definition);
-        let sinks = self.sinks.values().map(|e| &e.definition);
-        topics.chain(sources).chain(views).chain(sinks).collect()
+        self.entries().into_iter().map(|e| &e.definition).collect()
     }
 
     pub fn definition(&self, name: &str) -> Option<&Definition> {
-        let topic = self.topics.get(name).map(|e| &e.definition);
-        let source = || self.sources.get(name).map(|e| &e.definition);
-        let view = || self.views.get(name).map(|e| &e.definition);
-        let sink = || self.sinks.get(name).map(|e| &e.definition);
-        topic.or_else(source).or_else(view).or_else(sink)
+        self.objects.get(name).map(|e| &e.definition)
     }
 
     /// What runs, to be compared with what is wanted.
     pub fn parts(&self) -> Vec<Part> {
-        let topics = self.topics.values().map(|e| &e.part);
-        let sources = self.sources.values().map(|e| &e.part);
-        let views = self.views.values().map(|e| &e.part);
-        let sinks = self.sinks.values().map(|e| &e.part);
-        topics.chain(sources).chain(views).chain(sinks).cloned().collect()
+        self.entries().into_iter().map(|e| e.part.clone()).collect()
     }
 
     /// Names that can be read with SELECT.
     pub fn tables(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.topics.keys().chain(self.views.keys()).cloned().collect();
+        let is_table = |(_, e): &(&String, &Entry)| e.definition.object.kind().is_table;
+        let mut names: Vec<String> =
+            self.objects.iter().filter(is_table).map(|(name, _)| name.clone()).collect();
         names.push("dead_letters".into());
         names.sort();
         names

@@ -11,8 +11,11 @@ use crate::stores::meta::Meta;
 pub(crate) fn remove_retired(inner: &Inner) -> Result<()> {
     let meta = Meta::new(&inner.kv)?;
     // Asked first: one that ceases to serve meanwhile is removed the next time.
-    let serving: Vec<String> =
-        inner.registry().serving.values().map(|v| v.pipeline.spec.id.clone()).collect();
+    let serving: Vec<String> = {
+        let registry = inner.registry();
+        let pipelines = registry.serving.values().filter_map(|e| e.object.pipeline());
+        pipelines.map(|p| p.spec.id.clone()).collect()
+    };
     for id in meta.retired()?.into_iter().filter(|id| !serving.contains(id)) {
         let mut batch = inner.kv.batch();
         state::remove(&mut batch, &id)?;

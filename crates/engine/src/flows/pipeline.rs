@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
@@ -478,7 +478,7 @@ pub struct Pipeline {
     pub shared: Arc<Shared>,
     stop: Arc<AtomicBool>,
     hurry: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 /// A pipeline that is stopped may finish what it computes for so long.
@@ -507,7 +507,7 @@ impl Pipeline {
                 }
             })
             .map_err(|e| Error::io("starting a pipeline thread", e))?;
-        Ok(Pipeline { spec, shared, stop, hurry, thread: Some(thread) })
+        Ok(Pipeline { spec, shared, stop, hurry, thread: Mutex::new(Some(thread)) })
     }
 
     pub fn status(&self) -> PipelineStatus {
@@ -516,9 +516,10 @@ impl Pipeline {
 
     /// Commits what was taken in and ends the thread. What takes too long is given up: it is read
     /// again at the next start.
-    pub fn stop(&mut self) {
+    pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             let until = Instant::now() + GRACE;
             while !thread.is_finished() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(1));

@@ -22,7 +22,9 @@ pub struct SinkRunner {
     /// Last epoch that the target may hold: of the pipeline at its start, or delivered since.
     pub committed: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<()>,
+    /// Until it starts.
+    waiting: Mutex<Option<(Box<dyn Sink>, Run)>>,
+    task: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// What a sink says of itself.
@@ -43,13 +45,8 @@ impl SinkShared {
     }
 }
 
-/// A sink whose connector is made and that delivers nothing yet.
-pub struct SinkMade {
-    sink: Box<dyn Sink>,
-    run: Run,
-}
-
 impl SinkRunner {
+    /// Its connector is made; it delivers nothing yet.
     pub fn make(
         clock: &Arc<dyn Clock>,
         sink: &Definition,
@@ -57,7 +54,7 @@ impl SinkRunner {
         schema: SchemaRef,
         outbox: Arc<Outbox>,
         committed: Arc<AtomicU64>,
-    ) -> Result<SinkMade> {
+    ) -> Result<SinkRunner> {
         let health = Arc::new(Health::default());
         let context = Context {
             name: sink.name.clone(),
@@ -78,22 +75,29 @@ impl SinkRunner {
             delivery,
             committed,
         };
-        Ok(SinkMade { sink: made, run })
+        Ok(SinkRunner {
+            shared: run.shared.clone(),
+            outbox: run.outbox.clone(),
+            delivery,
+            committed: run.committed.clone(),
+            stop: watch::Sender::new(false),
+            waiting: Mutex::new(Some((made, run))),
+            task: None,
+        })
     }
 
-    pub fn start(made: SinkMade) -> SinkRunner {
-        let SinkMade { sink, run } = made;
-        let (shared, outbox, delivery) = (run.shared.clone(), run.outbox.clone(), run.delivery);
-        let committed = run.committed.clone();
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(run.forever(sink, stopped));
-        SinkRunner { shared, outbox, delivery, committed, stop, task }
+    pub fn start(&mut self) {
+        let waiting = self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        self.task =
+            waiting.map(|(sink, run)| tokio::spawn(run.forever(sink, self.stop.subscribe())));
     }
 
-    /// Delivers no more from here on. To be called once.
+    /// Delivers no more from here on.
     pub async fn stop(&mut self) {
-        let _ = self.stop.send(true);
-        let _ = (&mut self.task).await;
+        self.stop.send_replace(true);
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
     }
 }
 

@@ -24,7 +24,9 @@ const NDJSON: BodyKind = BodyKind::Json(ContentKind::Ndjson);
 pub struct SourceRunner {
     pub shared: Arc<SourceShared>,
     stop: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<()>,
+    /// Until it starts.
+    waiting: Mutex<Option<(Box<dyn Source>, Run)>>,
+    task: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// What a source says of itself.
@@ -46,20 +48,15 @@ impl SourceShared {
     }
 }
 
-/// A source whose connector is made and that reads nothing yet.
-pub struct SourceMade {
-    source: Box<dyn Source>,
-    run: Run,
-}
-
 impl SourceRunner {
+    /// Its connector is made; it reads nothing yet.
     pub fn make(
         source: &Definition,
         outside: Outside,
         writer: Arc<TopicWriter>,
         ingest: &Arc<IngestContext>,
         producers: &Arc<Producers>,
-    ) -> Result<SourceMade> {
+    ) -> Result<SourceRunner> {
         let health = Arc::new(Health::default());
         let context = Context {
             name: source.name.clone(),
@@ -77,21 +74,26 @@ impl SourceRunner {
             producers: producers.clone(),
             shared: Arc::new(SourceShared { health, ..SourceShared::default() }),
         };
-        Ok(SourceMade { source: made, run })
+        Ok(SourceRunner {
+            shared: run.shared.clone(),
+            stop: watch::Sender::new(false),
+            waiting: Mutex::new(Some((made, run))),
+            task: None,
+        })
     }
 
-    pub fn start(made: SourceMade) -> SourceRunner {
-        let SourceMade { source, run } = made;
-        let shared = run.shared.clone();
-        let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(run.forever(source, stopped));
-        SourceRunner { shared, stop, task }
+    pub fn start(&mut self) {
+        let waiting = self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        self.task =
+            waiting.map(|(source, run)| tokio::spawn(run.forever(source, self.stop.subscribe())));
     }
 
-    /// Takes nothing more from here on. To be called once.
+    /// Takes nothing more from here on.
     pub async fn stop(&mut self) {
-        let _ = self.stop.send(true);
-        let _ = (&mut self.task).await;
+        self.stop.send_replace(true);
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
     }
 }
 

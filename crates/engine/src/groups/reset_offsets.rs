@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::groups::consumer_groups::refused;
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
+use crate::topics::ingest::TopicWriter;
 use crate::topics::position::Position;
 
 /// Which offsets are to be set, and where to.
@@ -141,10 +142,10 @@ fn scope(inner: &Inner, text: &str) -> Result<(String, Vec<i32>)> {
         Some((name, list)) => (name, Some(list)),
         None => (text, None),
     };
-    let known = inner.registry().topics.contains_key(name);
+    let known = inner.registry().get::<Arc<TopicWriter>>(name).is_some();
     if !known {
         let registry = inner.registry();
-        return Err(Error::unknown("topic", name, registry.topics.keys().map(String::as_str)));
+        return Err(Error::unknown("topic", name, registry.names::<Arc<TopicWriter>>()));
     }
     let log = inner.log.topic(name)?;
     let Some(list) = partitions else {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use common::{Error, Result};
 
+use crate::define::view::RunningView;
 use crate::inner::Inner;
 
 /// Why requests would fail now, if they would: the platform is stopping, nobody has looked at
@@ -17,7 +18,7 @@ pub fn ready(inner: &Arc<Inner>) -> Result<()> {
         return Err(Error::unavailable("the project's definitions do not run yet"));
     }
     let was_caught_up = inner.caught_up.load(Ordering::Relaxed);
-    for (name, view) in &inner.registry().views {
+    for (name, view) in inner.registry().all::<RunningView>() {
         // Views made later do not take the platform out of service, nor does one that fails.
         let status = view.pipeline.status();
         if was_caught_up || status.stopped().is_some() {

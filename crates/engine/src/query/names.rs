@@ -10,6 +10,7 @@ use crate::access::principal::{self, Action};
 use crate::inner::Inner;
 use crate::query::caller::Caller;
 use crate::query::tables::{DeadLettersProvider, PlatformSchema, TopicProvider, ViewProvider};
+use crate::topics::ingest::TopicWriter;
 
 /// A session for queries: all tables, Spark's semantics.
 pub fn session(caller: &Caller) -> Result<SessionState> {
@@ -50,7 +51,7 @@ pub(crate) fn table(inner: &Inner, name: &str) -> Option<Arc<dyn TableProvider>>
             stopped: inner.project.config.query_stopped_views,
         }));
     }
-    let writer = &registry.topics.get(name)?.writer;
+    let writer: &Arc<TopicWriter> = registry.get(name)?;
     Some(Arc::new(TopicProvider::new(
         writer.topic.clone(),
         writer.reader.clone(),

@@ -237,7 +237,7 @@ async fn direct(caller: &Caller, statement: sql::Statement) -> Result<Outcome> {
         }
         sql::Statement::Drop { kind, name, if_exists, .. } => {
             caller.may(Action::Define, Some(&name))?;
-            drop_object(inner, kind.name(), &name, if_exists).await
+            drop_object(inner, kind, &name, if_exists).await
         }
         sql::Statement::CreateUser { name, password, if_not_exists } => {
             caller.may(Action::Operate, None)?;
@@ -265,7 +265,7 @@ async fn direct(caller: &Caller, statement: sql::Statement) -> Result<Outcome> {
 async fn create(inner: &Arc<Inner>, wanted: &Definition, existing: Existing) -> Result<Outcome> {
     let (kind, name) = (wanted.object.kind(), wanted.object.name());
     let statement = wanted.origin.statement();
-    let shown = kind.to_lowercase();
+    let shown = kind.said();
     let is = inner.registry().definition(name).map(|d| d.object.kind());
     let done = match (is, existing) {
         (None, _) => {
@@ -280,7 +280,7 @@ async fn create(inner: &Arc<Inner>, wanted: &Definition, existing: Existing) -> 
             "replaced"
         }
         (Some(is), _) => {
-            let text = format!("{} '{name}' exists already", is.to_lowercase());
+            let text = format!("{} '{name}' exists already", is.said());
             return Err(Error::already_exists(text)
                 .hint(format!("choose another name, or DROP {is} {name} first")));
         }
@@ -290,11 +290,11 @@ async fn create(inner: &Arc<Inner>, wanted: &Definition, existing: Existing) -> 
 
 async fn drop_object(
     inner: &Arc<Inner>,
-    kind: &str,
+    kind: &'static catalog::Kind,
     name: &str,
     if_exists: bool,
 ) -> Result<Outcome> {
-    let shown = kind.to_lowercase();
+    let shown = kind.said();
     if if_exists && inner.registry().definition(name).is_none() {
         return Ok(Outcome::Message(format!("there is no {shown} '{name}'")));
     }

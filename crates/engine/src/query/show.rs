@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use catalog::{Object, User};
+use catalog::User;
 use common::{Error, Result};
 use sql::Show;
 
+use crate::define::facts::{Described, numbers, options, texts};
+use crate::define::kinds;
+use crate::define::registry::{Entry, unknown_view};
 use crate::inner::Inner;
 use crate::query::caller::Caller;
 use crate::query::outcome::Outcome;
@@ -23,51 +26,14 @@ fn table(columns: Vec<(&str, ArrayRef)>) -> Result<Outcome> {
     Ok(Outcome::Rows { schema, batches: vec![batch] })
 }
 
-fn texts<T: Into<String>>(values: impl IntoIterator<Item = T>) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(values.into_iter().map(Into::into)))
-}
-
-fn options(values: impl IntoIterator<Item = Option<String>>) -> ArrayRef {
-    Arc::new(values.into_iter().collect::<StringArray>())
-}
-
-fn numbers(values: impl IntoIterator<Item = u64>) -> ArrayRef {
-    Arc::new(Int64Array::from_iter_values(values.into_iter().map(|n| n as i64)))
-}
-
 pub(crate) fn show(caller: &Caller, show: &Show) -> Result<Outcome> {
     let inner = &caller.inner;
     match show {
-        Show::Topics => {
-            let topics = crate::observe::status::topics(inner);
-            table(vec![
-                ("name", texts(topics.iter().map(|t| t.name.as_str()))),
-                ("partitions", numbers(topics.iter().map(|t| t.partitions as u64))),
-                ("records", numbers(topics.iter().map(|t| t.records))),
-                ("bytes", numbers(topics.iter().map(|t| t.bytes))),
-                ("key", options(topics.iter().map(|t| t.key.clone()))),
-            ])
-        }
-        Show::Views | Show::Pipelines => {
-            let views = crate::observe::status::views(inner);
-            table(vec![
-                ("name", texts(views.iter().map(|v| v.name.as_str()))),
-                ("state", texts(views.iter().map(|v| v.state.as_str()))),
-                ("epoch", numbers(views.iter().map(|v| v.epoch))),
-                ("rows", numbers(views.iter().map(|v| v.rows))),
-                ("lag_events", numbers(views.iter().map(|v| v.lag_events))),
-                (
-                    "freshness_ms",
-                    Arc::new(views.iter().map(|v| v.freshness_ms).collect::<Int64Array>()),
-                ),
-                ("watermark", options(views.iter().map(|v| v.watermark.clone()))),
-            ])
-        }
-        Show::Sources | Show::Sinks => show_connectors(inner, show),
+        Show::Objects(kind) => table(kinds::of(kind)?.shown(inner)),
         Show::Tables => {
             let names = crate::query::names::table_names(inner);
-            let kinds: Vec<&str> = names.iter().map(|n| kind_of(inner, n)).collect();
-            table(vec![("name", texts(names)), ("kind", texts(kinds))])
+            let words: Vec<String> = names.iter().map(|n| kind_of(inner, n)).collect();
+            table(vec![("name", texts(names)), ("kind", texts(words))])
         }
         Show::Functions => {
             let state = crate::query::names::session(caller)?;
@@ -112,35 +78,9 @@ fn show_users(inner: &Arc<Inner>) -> Result<Outcome> {
     ])
 }
 
-fn show_connectors(inner: &Arc<Inner>, show: &Show) -> Result<Outcome> {
-    let status = crate::observe::status::status(inner);
-    if matches!(show, Show::Sources) {
-        let s = &status.sources;
-        return table(vec![
-            ("name", texts(s.iter().map(|s| s.name.as_str()))),
-            ("connector", texts(s.iter().map(|s| s.connector.as_str()))),
-            ("into", texts(s.iter().map(|s| s.into.as_str()))),
-            ("state", texts(s.iter().map(|s| s.state))),
-            ("events", numbers(s.iter().map(|s| s.events_total))),
-        ]);
-    }
-    let s = &status.sinks;
-    table(vec![
-        ("name", texts(s.iter().map(|s| s.name.as_str()))),
-        ("connector", texts(s.iter().map(|s| s.connector.as_str()))),
-        ("delivery", texts(s.iter().map(|s| s.delivery.as_str()))),
-        ("state", texts(s.iter().map(|s| s.state))),
-        ("rows", numbers(s.iter().map(|s| s.rows_total))),
-        ("waiting_epochs", numbers(s.iter().map(|s| s.waiting_epochs))),
-    ])
-}
-
-fn kind_of(inner: &Arc<Inner>, name: &str) -> &'static str {
-    match inner.registry().definition(name).map(|d| d.object.kind()) {
-        Some("TOPIC") => "topic",
-        Some("MATERIALIZED VIEW") => "materialized view",
-        _ => "system table",
-    }
+fn kind_of(inner: &Arc<Inner>, name: &str) -> String {
+    let kind = inner.registry().definition(name).map(|d| d.object.kind());
+    kind.map_or("system table".to_string(), catalog::Kind::said)
 }
 
 pub(crate) fn describe(inner: &Arc<Inner>, name: &str) -> Result<Outcome> {
@@ -155,18 +95,18 @@ pub(crate) fn describe(inner: &Arc<Inner>, name: &str) -> Result<Outcome> {
 
 /// How a view is kept up to date.
 pub async fn explain(inner: &Arc<Inner>, name: &str) -> Result<Outcome> {
-    let graph = {
+    let spec = {
         let registry = inner.registry();
-        match (registry.views.get(name), registry.sinks.get(name)) {
-            (Some(v), _) => v.pipeline.spec.clone(),
-            (None, Some(s)) => s.pipeline.spec.clone(),
-            (None, None) => {
-                let known = registry.views.keys().chain(registry.sinks.keys());
-                return Err(crate::define::registry::unknown_view(name, known.map(String::as_str)));
+        let pipeline = |entry: &Entry| entry.object.pipeline().map(|p| p.spec.clone());
+        match registry.objects.get(name).and_then(pipeline) {
+            Some(spec) => spec,
+            None => {
+                let known = registry.objects.iter().filter(|(_, e)| pipeline(e).is_some());
+                return Err(unknown_view(name, known.map(|(name, _)| name.as_str())));
             }
         }
     };
-    let (rows, levels) = in_tree_order(&graph.graph);
+    let (rows, levels) = in_tree_order(&spec.graph);
     // The planner's own name for what window() gives.
     let shown = |text: &str| text.replace(sql::WINDOW_COLUMN, "window");
     table(vec![
@@ -200,55 +140,18 @@ fn in_tree_order(graph: &graph::Graph) -> (Vec<stream::ExplainRow>, Vec<u64>) {
     (rows, levels)
 }
 
-/// A column as DESCRIBE shows it.
-pub(crate) struct Described {
-    pub name: String,
-    pub data_type: String,
-    pub nullable: bool,
-    pub comment: String,
-}
-
 fn columns_of(inner: &Arc<Inner>, name: &str) -> Result<Vec<Described>> {
-    let described = |f: &Field, comment: String| Described {
-        name: f.name().clone(),
-        data_type: formats::types::sql_name(f.data_type()),
-        nullable: f.is_nullable(),
-        comment,
-    };
-    let registry = inner.registry();
-    if let Some(entry) = registry.topics.get(name) {
-        let Object::Topic(topic) = &entry.definition.object else {
-            return Err(Error::internal(format!("'{name}' is not a topic")));
-        };
-        let default = |column: &str| {
-            let declared = topic.columns.iter().find(|c| c.name == column)?;
-            Some(format!("default {}", declared.default.as_ref()?))
-        };
-        let comment = |column: &str| match &topic.watermark {
-            _ if default(column).is_some() => default(column).unwrap_or_default(),
-            _ if topic.key.as_deref() == Some(column) => "record key".to_string(),
-            Some(w) if w.column == column => {
-                format!("event time, watermark {} ms behind", w.delay_us / 1_000)
-            }
-            _ if column.starts_with('_') => "hidden".to_string(),
-            _ => String::new(),
-        };
-        let schema = crate::topics::rows::full_schema(topic);
-        return Ok(schema.fields().iter().map(|f| described(f, comment(f.name()))).collect());
-    }
-    if let Some(view) = registry.views.get(name) {
-        let keys = match view.store.key() {
-            graph::OutputKey::Columns(c) => c.clone(),
-            _ => vec![],
-        };
-        let comment = |i| if keys.contains(&i) { "key".to_string() } else { String::new() };
-        let fields = view.schema.fields().iter().enumerate();
-        return Ok(fields.map(|(i, f)| described(f, comment(i))).collect());
-    }
     if name == "dead_letters" {
         let schema = crate::topics::dead_letters::schema();
-        return Ok(schema.fields().iter().map(|f| described(f, String::new())).collect());
+        return Ok(schema.fields().iter().map(|f| Described::new(f, String::new())).collect());
     }
-    let tables = registry.tables();
-    Err(Error::unknown("table", name, tables.iter().map(String::as_str)))
+    let registry = inner.registry();
+    let is_table = |entry: &&Entry| entry.definition.object.kind().is_table;
+    match registry.objects.get(name).filter(is_table) {
+        Some(entry) => Ok(entry.object.columns()),
+        None => {
+            let tables = registry.tables();
+            Err(Error::unknown("table", name, tables.iter().map(String::as_str)))
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use common::{Epoch, Error, Result};
 
 use crate::define::registry::unknown_view;
+use crate::define::view::RunningView;
 use crate::flows::subscription::Subscription;
 use crate::flows::view_store::ViewStore;
 use crate::inner::Inner;
@@ -20,7 +21,7 @@ fn store(inner: &Arc<Inner>, view: &str) -> Result<(Arc<ViewStore>, Option<Strin
             status.check_readable(view, inner.project.config.query_stopped_views)?;
             Ok((v.store.clone(), status.stopped()))
         }
-        None => Err(unknown_view(view, registry.views.keys().map(String::as_str))),
+        None => Err(unknown_view(view, registry.names::<RunningView>())),
     }
 }
 
@@ -65,7 +66,7 @@ pub fn subscribe(inner: &Arc<Inner>, view: &str, after: Option<Epoch>) -> Result
         let registry = inner.registry();
         match registry.readable(view) {
             Some(v) => (v.publisher.clone(), v.store.clone()),
-            None => return Err(unknown_view(view, registry.views.keys().map(String::as_str))),
+            None => return Err(unknown_view(view, registry.names::<RunningView>())),
         }
     };
     let rows_max = u64::from(inner.project.config.query_rows_max);

@@ -42,8 +42,11 @@ pub async fn run(platform: Arc<Inner>) {
 
 /// Archives everything that is durable now. A topic that fails does not keep the others from it.
 pub async fn archive_all(platform: &Arc<Inner>) -> Result<()> {
-    let writers: Vec<Arc<TopicWriter>> =
-        platform.registry().topics.values().map(|t| t.writer.clone()).collect();
+    let writers: Vec<Arc<TopicWriter>> = platform
+        .registry()
+        .all()
+        .map(|(_, writer): (_, &Arc<TopicWriter>)| writer.clone())
+        .collect();
     let mut failure = None;
     for writer in writers.into_iter().filter(|i| i.topic.archive) {
         if let Err(e) = archive_topic(platform, &writer).await {
@@ -63,8 +66,8 @@ async fn archive_some(platform: &Arc<Inner>, writer: &Arc<TopicWriter>) -> Resul
     let inner = platform;
     let name = writer.topic.name.clone();
     let _turn = inner.archive.turn().await;
-    let is_there = |t: &crate::define::registry::TopicEntry| Arc::ptr_eq(&t.writer, writer);
-    if !inner.registry().topics.get(&name).is_some_and(is_there) {
+    let is_there = |there: &Arc<TopicWriter>| Arc::ptr_eq(there, writer);
+    if !inner.registry().get(&name).is_some_and(is_there) {
         return Ok(false);
     }
     let from = match inner.archive.of(&name) {

@@ -7,6 +7,7 @@ use common::{Offset, Result};
 
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
+use crate::topics::ingest::TopicWriter;
 
 /// Runs until the platform closes.
 pub async fn run(platform: Arc<Inner>) {
@@ -51,12 +52,11 @@ pub async fn retention(platform: &Arc<Inner>) -> Result<()> {
 /// Compaction takes what a later record of its key replaces, so the archive gets it first: now, and
 /// not when its own turn comes. If that fails it says so itself, and compaction waits.
 async fn archive_compacted(platform: &Arc<Inner>) {
-    let is_compacted = |t: &&crate::define::registry::TopicEntry| {
-        t.writer.topic.archive && t.writer.log.config().cleanup_policy.compacts()
-    };
+    let is_compacted =
+        |w: &&Arc<TopicWriter>| w.topic.archive && w.log.config().cleanup_policy.compacts();
     let topics: Vec<_> = {
         let registry = platform.registry();
-        registry.topics.values().filter(is_compacted).map(|t| t.writer.clone()).collect()
+        registry.all().map(|(_, writer)| writer).filter(is_compacted).cloned().collect()
     };
     for writer in topics {
         if let Err(e) = crate::topics::archive::archive_topic(platform, &writer).await {
@@ -67,7 +67,7 @@ async fn archive_compacted(platform: &Arc<Inner>) {
 
 /// What is to be archived stays in the log until it is; so does a topic without definition.
 fn hold_unarchived(inner: &Inner, topic: &log::Topic) {
-    let archive = inner.registry().topics.get(topic.name()).map(|t| t.writer.topic.archive);
+    let archive = inner.registry().get(topic.name()).map(|w: &Arc<TopicWriter>| w.topic.archive);
     let archived = inner.archive.of(topic.name()).unwrap_or_default();
     for p in topic.partitions() {
         p.hold_from(match archive {

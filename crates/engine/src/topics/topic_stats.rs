@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::define::registry::TopicEntry;
+use std::sync::Arc;
+
 use crate::inner::Inner;
+use crate::topics::ingest::TopicWriter;
 
 /// Figures of a topic over its partitions.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,8 +32,8 @@ impl TopicStats {
 
 /// Figures of each topic.
 pub(crate) fn topic_stats(inner: &Inner) -> BTreeMap<String, TopicStats> {
-    let log = |(name, entry): (&String, &TopicEntry)| (name.clone(), entry.writer.log.clone());
+    let log = |(name, writer): (&str, &Arc<TopicWriter>)| (name.to_string(), writer.log.clone());
     // Looking at the logs may wait for the disk: not under the registry's lock.
-    let logs: Vec<_> = inner.registry().topics.iter().map(log).collect();
+    let logs: Vec<_> = inner.registry().all().map(log).collect();
     logs.into_iter().map(|(name, log)| (name, TopicStats::of(&log))).collect()
 }

@@ -9,6 +9,7 @@ mod events;
 mod groups;
 mod health;
 mod metrics;
+mod objects;
 pub mod openapi;
 mod parameters;
 mod partitions;
@@ -166,6 +167,16 @@ pub const ROUTES: &[Route] = &[
              all that the group committed); with `dry_run` it only says what would change",
             "ResetPlan",
             || post(groups::reset),
+        )
+    },
+    Route {
+        query: &[parameter("kind", "string", "only of this kind: topic, source, view or sink")],
+        ..read(
+            "/api/objects",
+            "listObjects",
+            "Everything that is defined, kind by kind, with its statement and what runs of it",
+            "Objects",
+            || get(objects::list),
         )
     },
     read("/api/openapi.json", "getOpenApi", "This document", "Any", || get(openapi::get)),

@@ -127,6 +127,10 @@ fn schemas() -> Value {
             ("memory_bytes", any()), ("disk_bytes", any()),
         ]),
         "Dashboards": anys(),
+        "Objects": json!({ "type": "array", "items": object(&[
+            ("kind", text()), ("name", text()), ("depends_on", anys()), ("file", optional()),
+            ("statement", text()), ("info", any()),
+        ]) }),
     });
     for more in [log_schemas(), letter_schemas()] {
         if let (Value::Object(all), Value::Object(more)) = (&mut schemas, more) {

@@ -2,12 +2,12 @@
 
 use common::Error;
 
-use crate::statements::statement::{ObjectKind, Statement};
+use crate::statements::statement::{Statement, kinds, object_kind};
 use crate::tokens::Cursor;
 
 pub(crate) fn parse(cursor: &mut Cursor) -> Result<Statement, Error> {
-    let Some(kind) = ObjectKind::parse(cursor) else {
-        let e = cursor.expected("TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER");
+    let Some(kind) = object_kind(cursor) else {
+        let e = cursor.expected(&kinds());
         return Err(match cursor.peek_word(0, "TABLE") {
             true => e.hint("events are in a TOPIC, results in a MATERIALIZED VIEW"),
             false => e,

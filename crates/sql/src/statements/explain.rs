@@ -2,7 +2,7 @@
 
 use common::Error;
 
-use crate::statements::statement::{ExplainWhat, ObjectKind, Statement, begins_query, query};
+use crate::statements::statement::{ExplainWhat, Statement, begins_query, object_kind, query};
 use crate::tokens::Cursor;
 
 pub(crate) fn parse(cursor: &mut Cursor) -> Result<Statement, Error> {
@@ -12,7 +12,7 @@ pub(crate) fn parse(cursor: &mut Cursor) -> Result<Statement, Error> {
         return Ok(Statement::Explain { analyze, what: ExplainWhat::Query { text, start } });
     }
     if cursor.rest().len() > 1 {
-        ObjectKind::parse(cursor);
+        object_kind(cursor);
     }
     let (name, span) = cursor.name("a query or a view")?;
     cursor.expect_end()?;

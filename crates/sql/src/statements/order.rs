@@ -79,7 +79,7 @@ fn check_references(
             }
             (Some(Object::View(_)), _) => continue,
             (Some(other), _) => {
-                let kind = other.kind().to_lowercase();
+                let kind = other.kind().said();
                 Error::invalid(format!("'{name}' is a {kind}"))
                     .hint("only topics and views can be read")
             }

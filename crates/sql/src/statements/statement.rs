@@ -4,7 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use catalog::{Definition, Origin};
+use catalog::kind::{self, KINDS};
+use catalog::{Definition, Kind, Origin};
 use common::{Error, Place, Secret};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -36,39 +37,29 @@ impl Text {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ObjectKind {
-    Topic,
-    Source,
-    View,
-    Sink,
+/// How the definition of each kind is read, behind `CREATE kind`.
+type Parse = fn(&mut Cursor, &mut Vec<Error>) -> Result<Definition, Error>;
+
+static PARSERS: [(&Kind, Parse); 4] = [
+    (&kind::TOPIC, create_topic::parse),
+    (&kind::SOURCE, |cursor, _| create_source::parse(cursor)),
+    (&kind::VIEW, create_view::parse),
+    (&kind::SINK, create_sink::parse),
+];
+
+/// Reads a kind if one comes next.
+pub(crate) fn object_kind(cursor: &mut Cursor) -> Option<&'static Kind> {
+    let is_next = |kind: &&&Kind| {
+        let words: Vec<&str> = kind.name.split(' ').collect();
+        cursor.words(&words) || cursor.word(kind.short)
+    };
+    KINDS.iter().find(is_next).copied()
 }
 
-impl ObjectKind {
-    /// As in `CREATE …`, and as `catalog::Object::kind` says it.
-    pub fn name(self) -> &'static str {
-        match self {
-            ObjectKind::Topic => "TOPIC",
-            ObjectKind::Source => "SOURCE",
-            ObjectKind::View => "MATERIALIZED VIEW",
-            ObjectKind::Sink => "SINK",
-        }
-    }
-
-    /// Reads a kind if one comes next.
-    pub(crate) fn parse(cursor: &mut Cursor) -> Option<ObjectKind> {
-        if cursor.word("TOPIC") {
-            Some(ObjectKind::Topic)
-        } else if cursor.word("SOURCE") {
-            Some(ObjectKind::Source)
-        } else if cursor.words(&["MATERIALIZED", "VIEW"]) || cursor.word("VIEW") {
-            Some(ObjectKind::View)
-        } else if cursor.word("SINK") {
-            Some(ObjectKind::Sink)
-        } else {
-            None
-        }
-    }
+/// For messages: all that can be made and dropped.
+pub(crate) fn kinds() -> String {
+    let names: Vec<&str> = KINDS.iter().map(|k| k.name).collect();
+    format!("{} or USER", names.join(", "))
 }
 
 #[derive(Clone, Debug)]
@@ -78,7 +69,7 @@ pub enum Statement {
         existing: Existing,
     },
     Drop {
-        kind: ObjectKind,
+        kind: &'static Kind,
         name: String,
         if_exists: bool,
         span: Range<usize>,
@@ -129,18 +120,15 @@ pub enum Existing {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Show {
-    Topics,
-    Sources,
-    Views,
-    Sinks,
+    /// All of a kind.
+    Objects(&'static Kind),
     /// Topics and views: all that can be selected from.
     Tables,
-    Pipelines,
     Functions,
     Users,
     /// The text that made an object; of whatever kind when none is named.
     Create {
-        kind: Option<ObjectKind>,
+        kind: Option<&'static Kind>,
         name: String,
         span: Range<usize>,
     },
@@ -269,7 +257,7 @@ fn create(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Statement, Err
         let e = Error::unsupported("a view is always materialized");
         return Err(cursor.error(e.hint("write CREATE MATERIALIZED VIEW …"), span));
     }
-    let Some(kind) = ObjectKind::parse(cursor) else {
+    let Some(kind) = object_kind(cursor) else {
         return Err(unknown_kind(cursor));
     };
     let at = cursor.span();
@@ -282,22 +270,20 @@ fn create(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Statement, Err
         (false, true) => Existing::Keep,
         (false, false) => Existing::Refuse,
     };
-    let definition = Box::new(match kind {
-        ObjectKind::Topic => create_topic::parse(cursor, faults)?,
-        ObjectKind::Source => create_source::parse(cursor)?,
-        ObjectKind::View => create_view::parse(cursor, faults)?,
-        ObjectKind::Sink => create_sink::parse(cursor, faults)?,
-    });
+    let Some((_, parse)) = PARSERS.iter().find(|(of, _)| *of == kind) else {
+        return Err(Error::internal(format!("CREATE {kind} can't be read")));
+    };
+    let definition = Box::new(parse(cursor, faults)?);
     Ok(Statement::Create { definition, existing })
 }
 
 fn unknown_kind(cursor: &Cursor) -> Error {
-    let kinds = ["TOPIC", "SOURCE", "MATERIALIZED VIEW", "SINK", "USER"];
-    let e = cursor.expected("TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER");
+    let known = KINDS.iter().map(|k| k.name).chain(["USER"]);
+    let e = cursor.expected(&kinds());
     let word = cursor.slice(cursor.span()).to_uppercase();
     match word.as_str() {
         "TABLE" | "STREAM" => e.hint("write CREATE TOPIC name (column TYPE, …)"),
-        _ => match common::nearest(&word, kinds) {
+        _ => match common::nearest(&word, known) {
             Some(near) => e.hint(format!("did you mean '{near}'?")),
             None => e,
         },
