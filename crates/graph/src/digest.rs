@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use crate::graph::{Call, Graph, Key, Node, NodeKind, OrderBy, Source, Step};
+use crate::graph::{Graph, Node};
 
 impl Graph {
     /// The same for graphs that can take up each other's state; stable across processes.
@@ -47,72 +47,6 @@ pub const POSITIONS: u32 = 1 << 31;
 fn of_node(node: &Node, inputs: &dyn std::fmt::Debug) -> String {
     let types = node.schema.fields().iter().map(|f| f.data_type().to_string());
     let types: Vec<String> = types.collect();
-    let kind = of_kind(&node.kind);
+    let kind = node.kind.digest();
     format!("{kind} of {inputs:?} only inserts {} gives {types:?}", node.append_only)
-}
-
-fn of_kind(kind: &NodeKind) -> String {
-    match kind {
-        NodeKind::Source(source) => of_source(source),
-        NodeKind::Calc(calc) => {
-            let steps = calc.steps.iter().map(|step| match step {
-                Step::Filter(e) => format!("filter {e}"),
-                Step::Project { exprs, .. } => format!("project {}", list(exprs)),
-            });
-            list(steps)
-        }
-        NodeKind::Unnest(u) => format!("unnest {u:?}"),
-        NodeKind::Expand(e) => format!("expand {} {:?}", list(&e.keys), e.sets),
-        NodeKind::Aggregate(a) => {
-            format!("aggregate {} {}", keys(&a.keys), list(a.calls.iter().map(of_call)))
-        }
-        NodeKind::Over(over) => {
-            let calls = list(over.calls.iter().map(|c| c.function.name()));
-            format!("over {} {} {calls}", keys(&over.partition_by), order(&over.order_by))
-        }
-        NodeKind::TopN(top) => {
-            let (by, limit) = (order(&top.order_by), top.limit);
-            format!("top {} {by} {limit} {}", keys(&top.partition_by), top.numbered)
-        }
-        NodeKind::Join(join) => {
-            let filter = list(&join.filter);
-            let flags = (join.null_equals_null, join.null_aware);
-            let (left, right) = (keys(&join.left), keys(&join.right));
-            format!("join {} {left} {right} {filter} {flags:?}", join.kind)
-        }
-        NodeKind::Union => "union".into(),
-    }
-}
-
-fn of_source(source: &Source) -> String {
-    let fields = source.schema.fields().iter();
-    let fields = list(fields.map(|f| format!("{} {}", f.name(), f.data_type())));
-    let late = source.late.iter().map(|rule| {
-        let predicate = list(&rule.predicate);
-        format!("{} {} {predicate} {}", rule.window, rule.further_us, rule.direct)
-    });
-    let (topic, width, late) = (&source.topic, source.width, list(late));
-    format!("source {topic} {width} {fields} {:?} {late}", source.watermark)
-}
-
-fn of_call(call: &Call) -> String {
-    let lowered = &call.lowered;
-    let args = call.args.iter().chain(&call.order_by);
-    let args = list(args.map(|a| format!("{} {}", a.expr, a.data_type)));
-    let filter = list(&lowered.filter);
-    let distinct = lowered.aggregate.is_distinct();
-    format!("{} distinct {distinct} {args} {filter}", call.name())
-}
-
-fn keys(keys: &[Key]) -> String {
-    list(keys.iter().map(|k| format!("{} {} {:?}", k.expr, k.data_type, k.window)))
-}
-
-fn order(by: &[OrderBy]) -> String {
-    list(by.iter().map(|o| format!("{} {} {:?}", o.expr, o.data_type, o.options)))
-}
-
-fn list<T: std::fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
-    let items: Vec<String> = items.into_iter().map(|i| i.to_string()).collect();
-    format!("[{}]", items.join("; "))
 }

@@ -1,13 +1,19 @@
 //! From the plan of a query to a stream graph. The text means the same in batch: both start from
 //! the same analyzed plan. What can't be kept up to date is refused with the reason and the
-//! nearest SQL that works (`stream_plan/refuse.rs`); `stream_plan/build.rs` makes the operators.
+//! nearest SQL that works (`stream_plan/refuse.rs`); `stream_plan/build.rs` makes the operators,
+//! a file for each.
 
 mod aggregates;
 mod build;
+mod calc;
+mod join;
 mod over;
 mod refuse;
+mod scan;
 mod trace;
+mod union;
 mod unnest;
+mod windows;
 
 use std::sync::Arc;
 

@@ -265,12 +265,16 @@ impl Run {
         let offsets = sealed.offsets.clone();
         let checkpoint = Checkpoint { offsets, ..Checkpoint::default() };
         let before = self.job.stats();
-        self.job = Job::restore(&self.graph, &checkpoint, self.deltas.clone()).unwrap();
+        self.job = restored(&self.graph, &checkpoint, &self.deltas).unwrap();
         for (a, b) in before.iter().zip(self.job.stats()) {
             assert_eq!((a.operator, a.groups), (b.operator, b.groups), "{} after restart", a.name);
         }
         assert_eq!(self.job.watermark(), sealed.watermark);
     }
+}
+
+fn restored(graph: &Graph, checkpoint: &Checkpoint, deltas: &[Delta]) -> common::Result<Job> {
+    Job::restore(graph, checkpoint, &mut deltas.iter().cloned().map(Ok))
 }
 
 fn same(view: &BTreeMap<String, i64>, batch: &BTreeMap<String, i64>, when: &str) {
@@ -716,7 +720,7 @@ async fn damaged_or_foreign_state_is_told() {
     let sealed = run.seal(false);
     let offsets = sealed.offsets.clone();
     let good = Checkpoint { offsets, ..Checkpoint::default() };
-    assert!(Job::restore(&run.graph, &good, run.deltas.clone()).is_ok());
+    assert!(restored(&run.graph, &good, &run.deltas).is_ok());
     let other = graph("SELECT sensor FROM readings").await.unwrap();
     let halved = |mut d: Delta| {
         let state = d.batch.column(4).as_binary::<i32>();
@@ -729,9 +733,9 @@ async fn damaged_or_foreign_state_is_told() {
     let damaged = vec![halved(run.deltas[0].clone()), run.deltas[1].clone()];
     let behind = Checkpoint { offsets: BTreeMap::new(), ..Checkpoint::default() };
     for (what, result) in [
-        ("another plan", Job::restore(&other, &good, run.deltas.clone())),
-        ("ends too early", Job::restore(&run.graph, &good, damaged)),
-        ("offsets", Job::restore(&run.graph, &behind, run.deltas.clone())),
+        ("another plan", restored(&other, &good, &run.deltas)),
+        ("ends too early", restored(&run.graph, &good, &damaged)),
+        ("offsets", restored(&run.graph, &behind, &run.deltas)),
     ] {
         let e = result.err().unwrap_or_else(|| panic!("{what}"));
         assert_eq!(e.kind(), Kind::Corrupt, "{e}");

@@ -5,4 +5,4 @@
 mod ipc;
 mod store;
 
-pub use store::{KEYSPACE, load, load_checkpoint, remove, should_compact, stage};
+pub use store::{Deltas, KEYSPACE, load, load_checkpoint, remove, should_compact, stage};

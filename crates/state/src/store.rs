@@ -46,7 +46,7 @@ pub fn stage(
         batch.put(&space, key, value);
     }
     stored.bytes += added;
-    let all_full = !deltas.is_empty() && deltas.iter().all(|d| d.full);
+    let all_full = !deltas.is_empty() && deltas.iter().all(|d| replaced.contains(&d.operator));
     if all_full {
         stored = Stored { epochs: 0, full_bytes: added, ..stored };
     } else if !deltas.is_empty() {
@@ -73,8 +73,8 @@ pub fn load_checkpoint(kv: &Arc<Kv>, pipeline: &str) -> Result<Option<Checkpoint
     }
 }
 
-/// The last checkpoint and the deltas to restore from, operator by operator, oldest first.
-pub fn load(kv: &Arc<Kv>, pipeline: &str) -> Result<Option<(Checkpoint, Vec<Delta>)>> {
+/// The last checkpoint, and the deltas to restore from.
+pub fn load(kv: &Arc<Kv>, pipeline: &str) -> Result<Option<(Checkpoint, Deltas)>> {
     let space = kv.keyspace(KEYSPACE)?;
     let snapshot = kv.snapshot()?;
     let Some(json) = snapshot.get(&space, &checkpoint_key(pipeline))? else {
@@ -82,19 +82,47 @@ pub fn load(kv: &Arc<Kv>, pipeline: &str) -> Result<Option<(Checkpoint, Vec<Delt
     };
     let checkpoint = Checkpoint::from_json(&json).map_err(|e| named(e, pipeline))?;
     let prefix = deltas_key(pipeline);
-    let mut deltas: Vec<Delta> = vec![];
-    for pair in snapshot.prefix(&space, &prefix)? {
-        let (key, value) = pair?;
-        let (operator, epoch) = decode_key(&key[prefix.len()..])
-            .ok_or_else(|| named(Error::corrupt("a key of its state is malformed"), pipeline))?;
-        if epoch > checkpoint.epoch {
-            let text = format!("its state has epoch {epoch}, its checkpoint {}", checkpoint.epoch);
-            return Err(named(Error::corrupt(text).hint(REBUILD), pipeline));
-        }
-        let (batch, full) = ipc::decode(&value).map_err(|e| named(e, pipeline))?;
-        deltas.push(Delta { operator, batch, full });
-    }
+    let pairs = snapshot.prefix(&space, &prefix)?;
+    let deltas = Deltas {
+        pairs,
+        prefix: prefix.len(),
+        epoch: checkpoint.epoch,
+        pipeline: pipeline.to_owned(),
+    };
     Ok(Some((checkpoint, deltas)))
+}
+
+/// Deltas of a pipeline as of its last checkpoint, operator by operator, oldest first, each read
+/// when it is asked for: a large state is never in memory twice.
+pub struct Deltas {
+    pairs: kv::Pairs,
+    prefix: usize,
+    epoch: Epoch,
+    pipeline: String,
+}
+
+impl Deltas {
+    fn read(&self, key: &[u8], value: &[u8]) -> Result<Delta> {
+        let (operator, epoch) = decode_key(&key[self.prefix..])
+            .ok_or_else(|| Error::corrupt("a key of its state is malformed"))?;
+        if epoch > self.epoch {
+            let text = format!("its state has epoch {epoch}, its checkpoint {}", self.epoch);
+            return Err(Error::corrupt(text).hint(REBUILD));
+        }
+        let (batch, full) = ipc::decode(value)?;
+        Ok(Delta { operator, batch, full })
+    }
+}
+
+impl Iterator for Deltas {
+    type Item = Result<Delta>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let pair = self.pairs.next()?;
+        let delta = pair
+            .and_then(|(key, value)| self.read(&key, &value).map_err(|e| named(e, &self.pipeline)));
+        Some(delta)
+    }
 }
 
 /// Deletes all of a pipeline's state.

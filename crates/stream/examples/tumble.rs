@@ -57,7 +57,8 @@ fn graph(windowed: bool) -> Graph {
         window,
         text: schema.field(i).name().clone(),
     };
-    let minute = KeyWindow { part: WindowPart::Whole, size_us: MINUTE, grace_us: 0, closes: true };
+    let window = Window::Tumbling { size_us: MINUTE };
+    let minute = KeyWindow { part: WindowPart::Whole, window, closes: true };
     let mut keys = vec![key(1, None)];
     if windowed {
         keys.insert(0, key(0, Some(minute)));

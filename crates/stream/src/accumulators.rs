@@ -90,7 +90,11 @@ pub(crate) trait Accumulator: Send + Sync {
 
     fn load(&mut self, group: u32, from: &mut &[u8]) -> Result<()>;
 
-    fn multiset(&mut self) -> Option<&mut Multiset> {
+    fn multiset(&self) -> Option<&Multiset> {
+        None
+    }
+
+    fn multiset_mut(&mut self) -> Option<&mut Multiset> {
         None
     }
 

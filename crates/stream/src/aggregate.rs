@@ -2,31 +2,89 @@
 //! that can be read at any time. At the end of an epoch each touched group gives its old row
 //! with -1 and its new row with +1. Windows that closed leave the state; their rows stay.
 
-use std::collections::BTreeSet;
-
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
 use common::{Error, Result};
 
-use crate::accumulators::{self, Accumulator, Input, Kept};
+use crate::accumulators::{self, Accumulator, Input, Kept, kept};
 use crate::calc::{evaluate, truth};
 use crate::change::Change;
-use crate::group_index::GroupIndex;
+use crate::keyed_state::{Group, Groups, KeyedState, Saved, Values};
+use crate::keys::Keys;
 use crate::operator::{Operator, Out, Size};
-use crate::rows::{KeyCodec, RowCodec, as_type, micros};
-use crate::snapshot::{Entry, Reader, Writer, bytes};
+use crate::operators::{Place, Spec, Upkeep};
+use crate::rows::{RowCodec, as_type};
+use crate::snapshot::{Writer, bytes};
+use crate::windows::{self, closing_key};
 use graph::error;
-use graph::{Aggregate, Expr, Key, KeyWindow, WindowPart};
+use graph::{Aggregate, Expr, Key, Node};
 
 const NONE: u32 = u32::MAX;
 
 /// As saved: the end of a window that does not close.
 const NEVER: i64 = i64::MAX;
+
+impl Spec for Aggregate {
+    fn title(&self, _node: &Node) -> String {
+        let names = |keys: &[Key]| texts(keys.iter().map(|k| &k.text));
+        let calls = texts(self.calls.iter().map(|c| &c.text));
+        match (self.calls.is_empty(), self.keys.is_empty()) {
+            (true, _) => format!("distinct {}", names(&self.keys)),
+            (_, true) => format!("aggregate {calls}"),
+            _ => format!("aggregate {calls} by {}", names(&self.keys)),
+        }
+    }
+
+    fn upkeep(&self, place: &Place) -> Upkeep {
+        let append_only = place.reads_inserts_only();
+        let of = |wanted: Kept| {
+            let calls = self.calls.iter().filter(|c| kept(c, append_only) == wanted);
+            texts(calls.map(|c| &c.text))
+        };
+        let (values, rows) = (of(Kept::Values), of(Kept::Rows));
+        let group = if self.keys.is_empty() { "one row" } else { "a row for each group" };
+        let mut parts = vec![];
+        if self.calls.is_empty() {
+            parts.push("how often it is there".to_string());
+        }
+        if self.calls.iter().any(|c| kept(c, append_only) == Kept::Fixed) {
+            parts.push("counts, sums, least and greatest values".to_string());
+        }
+        if !values.is_empty() {
+            parts.push(format!("the different values of {values}"));
+        }
+        if !rows.is_empty() {
+            parts.push(format!("all arguments of {rows}"));
+        }
+        let closes = closing_key(&self.keys).is_some();
+        let mut bound = match (closes, self.keys.is_empty()) {
+            (true, _) => windows::BOUND,
+            (false, true) => "one group",
+            (false, false) => "grows with the number of groups",
+        }
+        .to_string();
+        if !closes && (!values.is_empty() || !rows.is_empty()) {
+            bound += ", and with what is kept of their values";
+        }
+        let mut upkeep = Upkeep::incremental(format!("{group}, with {}", parts.join("; ")), bound);
+        if !rows.is_empty() {
+            upkeep.kept += &format!("; {rows}: computed anew for each group that changed");
+        }
+        upkeep
+    }
+
+    fn create(&self, place: &Place) -> Result<Option<Box<dyn Operator>>> {
+        let schema = place.node.schema.clone();
+        Ok(Some(Box::new(AggregateOp::new(self, schema, place.reads_inserts_only())?)))
+    }
+}
+
+fn texts<'a>(of: impl Iterator<Item = &'a String>) -> String {
+    of.map(String::as_str).collect::<Vec<_>>().join(", ")
+}
 
 struct CallState {
     args: Vec<graph::Arg>,
@@ -49,40 +107,106 @@ impl CallState {
 
 /// What is kept for a group beside its accumulators.
 #[derive(Clone, Copy, Default)]
-struct Group {
+struct Count {
     /// How many input rows it has.
     rows: i64,
-    /// End of its window, if that can close.
-    end: Option<i64>,
-    /// Touched since the last flush.
-    dirty: bool,
     /// The output has a row of it.
     shown: bool,
 }
 
-pub(crate) struct AggregateOp {
-    keys: Vec<Key>,
-    codec: KeyCodec,
+struct Aggregates {
+    counts: Vec<Count>,
     calls: Vec<CallState>,
+}
+
+impl Values for Aggregates {
+    fn reset(&mut self, group: u32) {
+        if self.counts.len() <= group as usize {
+            self.counts.resize(group as usize + 1, Count::default());
+            return;
+        }
+        self.counts[group as usize] = Count::default();
+        for call in &mut self.calls {
+            call.accumulator.clear(group);
+        }
+    }
+
+    fn save(&self, group: &Group, to: &mut Writer) {
+        self.save_state(group, &mut vec![], to);
+        for (part, call) in self.calls.iter().enumerate() {
+            if let Some(items) = call.accumulator.multiset() {
+                items.save(group, part, to);
+            }
+        }
+    }
+
+    fn drain(&mut self, touched: &[u32], groups: &Groups, mut to: Option<&mut Writer>) {
+        if let Some(to) = to.as_deref_mut() {
+            let mut state = vec![];
+            for group in touched {
+                self.save_state(&groups.get(*group), &mut state, to);
+            }
+        }
+        for (part, call) in self.calls.iter_mut().enumerate() {
+            if let Some(items) = call.accumulator.multiset_mut() {
+                items.drain_to(part, groups, to.as_deref_mut());
+            }
+        }
+    }
+
+    fn load(&mut self, group: u32, saved: Saved) -> Result<()> {
+        match saved {
+            Saved::State(mut state) => {
+                let rows = bytes::take_i64(&mut state)?;
+                // When it closes follows from its key.
+                let _end = bytes::take_i64(&mut state)?;
+                self.counts[group as usize] = Count { rows, shown: true };
+                for call in &mut self.calls {
+                    call.accumulator.load(group, &mut state)?;
+                }
+            }
+            Saved::Item { part, item, count } => {
+                let call = self.calls.get_mut(part);
+                if let Some(items) = call.and_then(|c| c.accumulator.multiset_mut()) {
+                    items.load(group, item, count);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        let calls: usize = self.calls.iter().map(|c| c.accumulator.bytes()).sum();
+        self.counts.capacity() * size_of::<Count>() + calls
+    }
+}
+
+impl Aggregates {
+    fn save_state(&self, group: &Group, state: &mut Vec<u8>, to: &mut Writer) {
+        state.clear();
+        bytes::put(state, self.counts[group.number as usize].rows.to_le_bytes());
+        bytes::put(state, group.end.unwrap_or(NEVER).to_le_bytes());
+        for call in &self.calls {
+            call.accumulator.save(group.number, state);
+        }
+        to.group(group.key, Some(state));
+    }
+}
+
+struct AggregateOp {
+    keys: Keys,
     schema: SchemaRef,
-    index: GroupIndex,
-    groups: Vec<Group>,
-    /// (window end, group) of groups that can close.
-    ends: BTreeSet<(i64, u32)>,
-    dirty: Vec<u32>,
+    state: KeyedState<Aggregates>,
     /// The rows that touched groups had before.
     old: Vec<(Vec<u32>, RecordBatch)>,
-    /// Groups and keys of removed groups to be saved with the next delta.
-    unsaved: Vec<u32>,
-    removed: Vec<Box<[u8]>>,
     scratch: Vec<u32>,
 }
 
 impl AggregateOp {
-    pub fn new(spec: &Aggregate, schema: SchemaRef, append_only: bool) -> Result<Self> {
+    fn new(spec: &Aggregate, schema: SchemaRef, append_only: bool) -> Result<Self> {
         let calls = spec.calls.iter().map(|call| {
             let mut args = call.args.clone();
-            if accumulators::kept(call, append_only) == Kept::Rows {
+            if kept(call, append_only) == Kept::Rows {
                 args.extend(call.order_by.iter().cloned());
             }
             let accumulator = accumulators::create(call, append_only)?;
@@ -92,76 +216,23 @@ impl AggregateOp {
         // Results are compared and may become state of the next operator, so they have to fit.
         RowCodec::new(schema.fields().iter().map(|f| f.data_type().clone()))?;
         let mut op = Self {
-            codec: key_codec(&spec.keys)?,
-            keys: spec.keys.clone(),
-            calls,
+            keys: Keys::new(&spec.keys)?,
             schema,
-            index: GroupIndex::new(),
-            groups: vec![],
-            ends: BTreeSet::new(),
-            dirty: vec![],
+            state: KeyedState::new(Aggregates { counts: vec![], calls }),
             old: vec![],
-            unsaved: vec![],
-            removed: vec![],
             scratch: vec![],
         };
         if op.keys.is_empty() {
-            op.intern_key(&[]);
-            op.groups[0].dirty = true;
-            op.dirty.push(0);
+            let (group, _) = op.state.intern(&[]);
+            op.state.touch(group);
         }
         Ok(op)
     }
 
-    fn intern_key(&mut self, key: &[u8]) -> u32 {
-        let (group, new) = self.index.intern(key);
-        self.groups.resize(self.index.capacity(), Group::default());
-        if new {
-            self.groups[group as usize] = Group::default();
-        }
-        group
-    }
-
-    /// The group of each row of a batch.
-    fn intern_batch(&mut self, batch: &RecordBatch, groups: &mut Vec<u32>) -> Result<()> {
-        if self.keys.is_empty() {
-            groups.clear();
-            groups.resize(batch.num_rows(), 0);
-            return Ok(());
-        }
-        let keys = key_columns(&self.keys, batch)?;
-        let rows = self.codec.encode(&keys)?;
-        let mut new = vec![];
-        self.index.intern_rows(&rows, groups, &mut new);
-        self.groups.resize(self.index.capacity(), Group::default());
-        for (group, _) in &new {
-            self.groups[*group as usize] = Group::default();
-        }
-        let Some((at, window)) = closing_key(&self.keys) else { return Ok(()) };
-        if !new.is_empty() {
-            let ends = WindowEnds::of(&keys[at], window)?;
-            for (group, row) in new {
-                let end = ends.get(row);
-                self.groups[group as usize].end = end;
-                self.ends.extend(end.map(|e| (e, group)));
-            }
-        }
-        Ok(())
-    }
-
     /// Marks groups as touched, and keeps the rows they had until now.
     fn touch(&mut self, groups: &[u32]) -> Result<()> {
-        let mut shown = vec![];
-        for group in groups {
-            let state = &mut self.groups[*group as usize];
-            if !state.dirty {
-                state.dirty = true;
-                self.dirty.push(*group);
-                if state.shown {
-                    shown.push(*group);
-                }
-            }
-        }
+        let mut shown = self.state.touch_all(groups);
+        shown.retain(|g| self.state.values.counts[*g as usize].shown);
         if !shown.is_empty() {
             let rows = self.read(&shown)?;
             self.old.push((shown, rows));
@@ -171,11 +242,9 @@ impl AggregateOp {
 
     /// The output rows of these groups.
     fn read(&mut self, groups: &[u32]) -> Result<RecordBatch> {
-        let mut columns = match self.keys.is_empty() {
-            true => vec![],
-            false => self.codec.decode(groups.iter().map(|g| self.index.key(*g)))?,
-        };
-        for call in &mut self.calls {
+        let of = &self.state.groups;
+        let mut columns = self.keys.decode(groups.iter().map(|g| of.key(*g)))?;
+        for call in &mut self.state.values.calls {
             columns.push(call.accumulator.evaluate(groups)?);
         }
         let columns = columns.iter().zip(self.schema.fields());
@@ -186,26 +255,13 @@ impl AggregateOp {
             .map_err(error::arrow)
     }
 
-    /// Forgets a group; its number may be used again.
-    fn remove(&mut self, group: u32) {
-        for call in &mut self.calls {
-            call.accumulator.clear(group);
-        }
-        if let Some(end) = self.groups[group as usize].end {
-            self.ends.remove(&(end, group));
-        }
-        self.groups[group as usize] = Group::default();
-        let key = self.index.remove(group);
-        self.removed.push(key);
-    }
-
     /// Of old and new rows those that differ. Both have the same keys, so the calls decide.
     fn difference(&mut self, new: &RecordBatch, alive: &[u32], out: &mut Out) -> Result<()> {
         let mut keep_new = vec![true; alive.len()];
         let mut at = vec![];
         for (groups, old) in std::mem::take(&mut self.old) {
             if at.is_empty() {
-                at.resize(self.index.capacity(), NONE);
+                at.resize(self.state.groups.capacity(), NONE);
                 for (i, group) in alive.iter().enumerate() {
                     at[*group as usize] = i as u32;
                 }
@@ -234,7 +290,8 @@ impl AggregateOp {
         at: &UInt32Array,
     ) -> Result<BooleanBuffer> {
         let mut equal = BooleanBuffer::new_set(old.num_rows());
-        for column in self.keys.len()..self.schema.fields().len() {
+        let width = self.schema.fields().len();
+        for column in width - self.state.values.calls.len()..width {
             let new = take(new.column(column), at, None).map_err(error::arrow)?;
             let old = old.column(column);
             let same = match old.data_type().is_nested() {
@@ -250,47 +307,25 @@ impl AggregateOp {
         }
         Ok(equal)
     }
-
-    fn save_group(&self, group: u32, state: &mut Vec<u8>, writer: &mut Writer) {
-        state.clear();
-        let Group { rows, end, .. } = self.groups[group as usize];
-        bytes::put(state, rows.to_le_bytes());
-        bytes::put(state, end.unwrap_or(NEVER).to_le_bytes());
-        for call in &self.calls {
-            call.accumulator.save(group, state);
-        }
-        writer.group(self.index.key(group), Some(state));
-    }
-
-    fn load_group(&mut self, key: &[u8], mut state: &[u8]) -> Result<()> {
-        let group = self.intern_key(key);
-        let rows = bytes::take_i64(&mut state)?;
-        let end = Some(bytes::take_i64(&mut state)?).filter(|e| *e != NEVER);
-        self.groups[group as usize] = Group { rows, end, dirty: false, shown: true };
-        self.ends.extend(end.map(|e| (e, group)));
-        for call in &mut self.calls {
-            call.accumulator.load(group, &mut state)?;
-        }
-        Ok(())
-    }
 }
 
 impl Operator for AggregateOp {
     fn push(&mut self, _port: usize, change: Change, _out: &mut Out) -> Result<()> {
         let mut groups = std::mem::take(&mut self.scratch);
-        self.intern_batch(&change.batch, &mut groups)?;
+        self.state.intern_batch(&self.keys, &change.batch, &mut groups)?;
         self.touch(&groups)?;
         let weights = change.weights.as_ref().map(|w| &w.values()[..]);
+        let total = self.state.groups.capacity();
+        let Aggregates { counts, calls } = &mut self.state.values;
         match weights {
-            None => groups.iter().for_each(|g| self.groups[*g as usize].rows += 1),
+            None => groups.iter().for_each(|g| counts[*g as usize].rows += 1),
             Some(w) => {
                 for (g, w) in groups.iter().zip(w) {
-                    self.groups[*g as usize].rows += i64::from(*w);
+                    counts[*g as usize].rows += i64::from(*w);
                 }
             }
         }
-        let total = self.index.capacity();
-        for call in &mut self.calls {
+        for call in calls {
             let (args, mask) = call.inputs(&change.batch)?;
             let mask = mask.as_ref();
             call.accumulator.update(&Input {
@@ -306,106 +341,46 @@ impl Operator for AggregateOp {
     }
 
     fn probe(&self, _port: usize, change: &Change, _out: &mut Out) -> Result<()> {
-        key_columns(&self.keys, &change.batch)?;
-        self.calls.iter().try_for_each(|call| call.inputs(&change.batch).map(|_| ()))
+        self.keys.columns(&change.batch)?;
+        let mut calls = self.state.values.calls.iter();
+        calls.try_for_each(|call| call.inputs(&change.batch).map(|_| ()))
     }
 
     fn flush(&mut self, out: &mut Out) -> Result<()> {
-        let dirty = std::mem::take(&mut self.dirty);
-        if dirty.is_empty() {
+        let touched = self.state.take_touched();
+        if touched.is_empty() {
             return Ok(());
         }
         let global = self.keys.is_empty();
-        let mut alive = vec![];
-        for group in &dirty {
-            let state = &mut self.groups[*group as usize];
-            state.dirty = false;
-            if state.rows < 0 {
+        let (mut alive, mut gone) = (vec![], vec![]);
+        for group in touched {
+            let count = &mut self.state.values.counts[group as usize];
+            if count.rows < 0 {
                 return Err(Error::internal("a row was taken back that never came"));
             }
-            state.shown = global || state.rows > 0;
-            if state.shown {
-                alive.push(*group);
-            }
+            count.shown = global || count.rows > 0;
+            if count.shown { alive.push(group) } else { gone.push(group) }
         }
         let new = self.read(&alive)?;
         self.difference(&new, &alive, out)?;
-        for group in dirty {
-            if !self.groups[group as usize].shown {
-                self.remove(group);
-            }
-        }
-        self.unsaved.extend(alive);
+        gone.into_iter().for_each(|group| self.state.remove(group));
         Ok(())
     }
 
-    fn close(&mut self, watermark: i64) -> Result<()> {
-        while let Some((end, group)) = self.ends.first().copied() {
-            if end > watermark {
-                break;
-            }
-            self.remove(group);
-        }
-        Ok(())
+    fn close(&mut self, watermark: i64) {
+        self.state.close(watermark);
     }
 
-    fn delta(&mut self, full: bool) -> Result<Option<RecordBatch>> {
-        let (mut writer, mut state) = (Writer::default(), vec![]);
-        let removed = std::mem::take(&mut self.removed);
-        let unsaved = std::mem::take(&mut self.unsaved);
-        if full {
-            for group in self.index.groups() {
-                self.save_group(group, &mut state, &mut writer);
-            }
-        } else {
-            for key in removed {
-                writer.group(&key, None);
-            }
-            for group in unsaved.into_iter().filter(|g| self.index.is_live(*g)) {
-                self.save_group(group, &mut state, &mut writer);
-            }
-        }
-        let index = &self.index;
-        for (part, call) in self.calls.iter_mut().enumerate() {
-            if let Some(items) = call.accumulator.multiset() {
-                items.drain(full, |group, item, count| {
-                    writer.item(index.key(group), part, item, count);
-                });
-            }
-        }
-        writer.finish(full)
+    fn delta(&mut self, full: bool) -> Result<Vec<RecordBatch>> {
+        self.state.delta(full)
     }
 
     fn restore(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.dirty.clear();
-        for group in &mut self.groups {
-            group.dirty = false;
-        }
-        for entry in Reader::new(batch)?.entries() {
-            match entry {
-                Entry::Group { key, state: Some(state) } => self.load_group(key, state)?,
-                Entry::Group { key, state: None } => {
-                    if let Some(group) = self.index.find(key) {
-                        self.remove(group);
-                    }
-                }
-                Entry::Item { key, part, item, count } => {
-                    let Some(group) = self.index.find(key) else { continue };
-                    let call = self.calls.get_mut(part);
-                    if let Some(items) = call.and_then(|c| c.accumulator.multiset()) {
-                        items.load(group, item, count);
-                    }
-                }
-            }
-        }
-        self.removed.clear();
-        Ok(())
+        self.state.restore(&self.keys, batch)
     }
 
     fn size(&self) -> Size {
-        let calls: usize = self.calls.iter().map(|c| c.accumulator.bytes()).sum();
-        let groups = self.groups.capacity() * size_of::<Group>() + self.ends.len() * 24;
-        Size { groups: self.index.len(), bytes: self.index.bytes() + groups + calls }
+        self.state.size()
     }
 }
 
@@ -421,43 +396,4 @@ fn push_kept(
         _ => out.push(change(filter_record_batch(batch, keep).map_err(error::arrow)?)),
     }
     Ok(())
-}
-
-pub(crate) fn key_codec(keys: &[Key]) -> Result<KeyCodec> {
-    let size = |k: &Key| k.window.filter(|w| w.part == WindowPart::Whole).map(|w| w.size_us);
-    KeyCodec::new(
-        keys.iter().map(|k| k.data_type.clone()).collect(),
-        keys.iter().map(size).collect(),
-    )
-}
-
-pub(crate) fn key_columns(keys: &[Key], batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-    keys.iter().map(|k| as_type(&evaluate(&k.expr, batch)?, &k.data_type)).collect()
-}
-
-/// The key column by which groups close, if there is one.
-pub(crate) fn closing_key(keys: &[Key]) -> Option<(usize, KeyWindow)> {
-    keys.iter().enumerate().find_map(|(i, k)| Some((i, k.window.filter(|w| w.closes)?)))
-}
-
-/// When the windows in a key column close.
-pub(crate) struct WindowEnds {
-    times: arrow::array::TimestampMicrosecondArray,
-    add: i64,
-}
-
-impl WindowEnds {
-    pub fn of(column: &ArrayRef, window: KeyWindow) -> Result<Self> {
-        let start_or_end = match (window.part, column.as_struct_opt()) {
-            (WindowPart::Whole, Some(w)) => w.column(0).clone(),
-            (WindowPart::Whole, None) => return Err(Error::internal("a window is not a struct")),
-            _ => column.clone(),
-        };
-        let size = if window.part == WindowPart::End { 0 } else { window.size_us };
-        Ok(Self { times: micros(&start_or_end)?, add: size + window.grace_us })
-    }
-
-    pub fn get(&self, row: usize) -> Option<i64> {
-        self.times.is_valid(row).then(|| self.times.value(row).saturating_add(self.add))
-    }
 }

@@ -8,16 +8,37 @@ use datafusion_expr_common::columnar_value::ColumnarValue;
 
 use crate::change::{Change, nullable};
 use crate::operator::{Operator, Out};
+use crate::operators::{Place, Spec, Upkeep};
 use crate::rows::as_type;
 use graph::error;
-use graph::{Calc, Expr, Step};
+use graph::{Calc, Expr, Node, Step};
 
-pub(crate) struct CalcOp {
+impl Spec for Calc {
+    fn title(&self, _node: &Node) -> String {
+        let filters = self.steps.iter().any(|s| matches!(s, Step::Filter(_)));
+        let projects = self.steps.iter().any(|s| matches!(s, Step::Project { .. }));
+        match (filters, projects) {
+            (true, true) => "filter and project".into(),
+            (true, false) => "filter".into(),
+            _ => "project".into(),
+        }
+    }
+
+    fn upkeep(&self, _place: &Place) -> Upkeep {
+        Upkeep::without_state()
+    }
+
+    fn create(&self, _place: &Place) -> Result<Option<Box<dyn Operator>>> {
+        Ok(Some(Box::new(CalcOp::new(self))))
+    }
+}
+
+struct CalcOp {
     steps: Vec<Step>,
 }
 
 impl CalcOp {
-    pub fn new(calc: &Calc) -> Self {
+    fn new(calc: &Calc) -> Self {
         // A probed row has NULL where other rows decide.
         let steps = calc.steps.iter().cloned().map(|step| match step {
             Step::Project { exprs, schema } => Step::Project { exprs, schema: nullable(&schema) },

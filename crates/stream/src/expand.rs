@@ -10,19 +10,28 @@ use datafusion_common::ScalarValue;
 use crate::calc::evaluate;
 use crate::change::{Change, nullable};
 use crate::operator::{Operator, Out};
+use crate::operators::{Place, Spec, Upkeep};
 use crate::rows::as_type;
-use graph::Expand;
-use graph::error;
+use graph::{Expand, Node, error};
 
-pub(crate) struct ExpandOp {
-    spec: Expand,
-    schema: SchemaRef,
+impl Spec for Expand {
+    fn title(&self, _node: &Node) -> String {
+        format!("expand to {} grouping sets", self.sets.len())
+    }
+
+    fn upkeep(&self, _place: &Place) -> Upkeep {
+        Upkeep::without_state()
+    }
+
+    fn create(&self, place: &Place) -> Result<Option<Box<dyn Operator>>> {
+        let schema = nullable(&place.node.schema);
+        Ok(Some(Box::new(ExpandOp { spec: self.clone(), schema })))
+    }
 }
 
-impl ExpandOp {
-    pub fn new(spec: &Expand, schema: SchemaRef) -> Self {
-        Self { spec: spec.clone(), schema: nullable(&schema) }
-    }
+struct ExpandOp {
+    spec: Expand,
+    schema: SchemaRef,
 }
 
 impl ExpandOp {

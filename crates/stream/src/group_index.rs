@@ -2,11 +2,15 @@
 //! kept for groups can stand in plain vectors.
 
 use ahash::RandomState;
+use arrow::buffer::NullBuffer;
 use arrow::row::Rows;
 use hashbrown::HashTable;
 
 /// A hash must not differ between runs only for the sake of repeatable tests; it is never stored.
 const SEEDS: [u64; 4] = [0x5741_5445, 0x5253_4845, 0x4431_3233, 0x3435_3637];
+
+/// Stands for the group of a row that has none.
+pub(crate) const NO_GROUP: u32 = u32::MAX;
 
 pub(crate) struct GroupIndex {
     table: HashTable<(u64, u32)>,
@@ -53,11 +57,21 @@ impl GroupIndex {
         (group, true)
     }
 
-    /// The group of each row; `new` gets (group, row) of those not seen before.
-    pub fn intern_rows(&mut self, rows: &Rows, groups: &mut Vec<u32>, new: &mut Vec<(u32, usize)>) {
-        groups.clear();
+    /// The group of each row, none for those that `skip` has as NULL; `new` gets (group, row) of
+    /// those not seen before.
+    pub fn intern_rows(
+        &mut self,
+        rows: &Rows,
+        skip: Option<&NullBuffer>,
+        groups: &mut Vec<u32>,
+        new: &mut Vec<(u32, usize)>,
+    ) {
         groups.reserve(rows.num_rows());
         for (i, row) in rows.iter().enumerate() {
+            if skip.is_some_and(|s| s.is_null(i)) {
+                groups.push(NO_GROUP);
+                continue;
+            }
             let (group, is_new) = self.intern(row.data());
             if is_new {
                 new.push((group, i));

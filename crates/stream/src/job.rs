@@ -9,20 +9,13 @@ use std::sync::atomic::AtomicBool;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use common::{Error, Kind, Offset, Partition, Result};
 
-use crate::aggregate::AggregateOp;
-use crate::calc::CalcOp;
 use crate::change::{Change, consolidate};
-use crate::expand::ExpandOp;
-use crate::explain::title;
-use crate::join::{JoinOp, NotInOp};
 use crate::late::{self, LateRows};
 use crate::operator::{Operator, Out};
-use crate::over::OverOp;
+use crate::operators::{Place, spec, title};
 use crate::rows::as_type;
 use crate::snapshot::damaged;
-use crate::top_n::TopNOp;
-use crate::union::UnionAll;
-use crate::unnest::UnnestOp;
+use crate::source::select;
 use crate::watermark::{self, TopicTime};
 use graph::error;
 use graph::{Graph, Node, NodeKind, OutputKey, Source};
@@ -116,7 +109,7 @@ impl Job {
             if let NodeKind::Source(source) = &node.kind {
                 topics.push(source.topic.clone());
             }
-            let operator = create(graph, node)?;
+            let operator = spec(&node.kind).create(&Place::of(graph, node))?;
             nodes.push(Running { operator, readers: vec![], topics, rows_in: 0, rows_out: 0 });
         }
         let mut topics: BTreeMap<String, TopicTime> = BTreeMap::new();
@@ -142,19 +135,20 @@ impl Job {
         })
     }
 
-    /// The job that gave these deltas. They have to be in the order of their epochs; deltas
-    /// before a full one of the same operator may be left out. Offsets and watermarks are among
+    /// The job that gave these deltas, which are taken up one after the other as they are read.
+    /// They have to be in the order of their epochs; deltas before a full one of the same operator
+    /// may be left out. Offsets and watermarks are among
     /// them; those of the checkpoint have to agree.
     pub fn restore(
         graph: &Graph,
         checkpoint: &graph::Checkpoint,
-        deltas: impl IntoIterator<Item = graph::Delta>,
+        deltas: &mut dyn Iterator<Item = Result<graph::Delta>>,
     ) -> Result<Job> {
         let mut job = Job::new(graph)?;
         let of_epoch =
             |e: Error| e.context(format!("restoring state of epoch {}", checkpoint.epoch));
         for delta in deltas {
-            job.take_up(graph, delta).map_err(of_epoch)?;
+            job.take_up(graph, delta?).map_err(of_epoch)?;
         }
         job.topics.values_mut().for_each(|t| t.changed = false);
         if job.offsets() != checkpoint.offsets {
@@ -178,7 +172,8 @@ impl Job {
             return Err(damaged("it is of another plan"));
         };
         if delta.full {
-            node.operator = create(graph, &graph.nodes[at])?;
+            let of = &graph.nodes[at];
+            node.operator = spec(&of.kind).create(&Place::of(graph, of))?;
         }
         match &mut node.operator {
             Some(operator) => operator.restore(&delta.batch),
@@ -396,11 +391,15 @@ impl Job {
             let watermark = self.watermark_of(node);
             let Some(operator) = &mut self.nodes[node].operator else { continue };
             if let Some(watermark) = watermark {
-                operator.close(watermark)?;
+                operator.close(watermark);
             }
-            let batch = operator.delta(full)?;
+            let pieces = operator.delta(full)?.into_iter().enumerate();
             let operator = self.ids[node];
-            deltas.extend(batch.map(|batch| graph::Delta { operator, batch, full }));
+            // The first takes the place of all before, the others follow it.
+            deltas.extend(pieces.map(|(i, batch)| {
+                let full = full && i == 0;
+                graph::Delta { operator, batch, full }
+            }));
         }
         if full || self.topics.values().any(|t| t.changed) {
             let batch = watermark::save(&self.topics)?;
@@ -495,51 +494,4 @@ fn fault(e: Error, node: &Node) -> Error {
         Kind::Internal => e.context(title(node)),
         _ => e,
     }
-}
-
-fn create(graph: &Graph, node: &Node) -> Result<Option<Box<dyn Operator>>> {
-    let input = |i: usize| {
-        let node = node.inputs.get(i).and_then(|n| graph.nodes.get(*n));
-        node.ok_or_else(|| Error::internal("a node of a graph lacks an input"))
-    };
-    let schema = node.schema.clone();
-    Ok(match &node.kind {
-        NodeKind::Source(_) => None,
-        NodeKind::Union => Some(Box::new(UnionAll::new(schema))),
-        NodeKind::Calc(calc) => Some(Box::new(CalcOp::new(calc))),
-        NodeKind::Unnest(unnest) => Some(Box::new(UnnestOp::new(unnest, schema))),
-        NodeKind::Expand(expand) => Some(Box::new(ExpandOp::new(expand, schema))),
-        NodeKind::Aggregate(a) => {
-            Some(Box::new(AggregateOp::new(a, schema, input(0)?.append_only)?))
-        }
-        NodeKind::Over(over) => Some(Box::new(OverOp::new(over, &input(0)?.schema, schema)?)),
-        NodeKind::TopN(top) => {
-            let input = input(0)?;
-            Some(Box::new(TopNOp::new(top, &input.schema, schema, input.append_only)?))
-        }
-        NodeKind::Join(join) if join.null_aware => {
-            Some(Box::new(NotInOp::new(join, &input(0)?.schema, schema)?))
-        }
-        NodeKind::Join(join) => {
-            let inputs = [&input(0)?.schema, &input(1)?.schema];
-            Some(Box::new(JoinOp::new(join, inputs, schema)?))
-        }
-    })
-}
-
-/// The first `width` columns of a source, found by name.
-fn select(source: &Source, width: usize, batch: &RecordBatch) -> Result<RecordBatch> {
-    let fields = source.schema.fields().iter().take(width).cloned().collect::<Vec<_>>();
-    let columns = fields.iter().map(|f| match batch.column_by_name(f.name()) {
-        Some(column) => as_type(column, f.data_type()),
-        None => Err(Error::internal(format!(
-            "a batch of topic '{}' lacks column '{}'",
-            source.topic,
-            f.name()
-        ))),
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(fields));
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(schema, columns, &options).map_err(error::arrow)
 }

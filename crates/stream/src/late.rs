@@ -9,13 +9,12 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::Int64Type;
 use common::{Error, Offset, Result};
 
-use crate::aggregate::WindowEnds;
 use crate::calc::{evaluate, truth};
 use crate::job::LateRow;
-use crate::rows::micros;
 use crate::watermark::Marks;
+use crate::windows::column::micros;
 use graph::error;
-use graph::{KeyWindow, LateRule, Source, WindowPart};
+use graph::{LateRule, Source};
 
 /// The end of the window of each late row, by row number.
 pub(crate) type LateRows = BTreeMap<usize, i64>;
@@ -74,15 +73,16 @@ fn check(
     let Some(window) = windows.as_struct_opt() else {
         return Err(Error::internal("a window is not a struct"));
     };
-    let end = KeyWindow { part: WindowPart::End, size_us: 0, grace_us: 0, closes: true };
-    let ends = WindowEnds::of(window.column(1), end)?;
+    let ends = micros(window.column(1))?;
     let counts: Option<BooleanArray> = match &rule.predicate {
         None => None,
         Some(predicate) => Some(truth(predicate, batch)?),
     };
     for i in 0..batch.num_rows() {
-        let Some(end) = ends.get(i).filter(|_| window.is_valid(i)) else { continue };
-        let end = end.saturating_add(rule.further_us);
+        if window.is_null(i) || ends.is_null(i) {
+            continue;
+        }
+        let end = ends.value(i).saturating_add(rule.further_us);
         let row = rows.map_or(i, |r| r.value(i) as usize);
         if Some(end) <= marks.at(row) && counts.as_ref().is_none_or(|c| c.value(i)) {
             late.entry(row).and_modify(|e| *e = end.max(*e)).or_insert(end);

@@ -1,7 +1,8 @@
 //! Continuous operators: what batch would answer, kept up to date as rows come and go. Pure and
 //! synchronous: a `graph::Graph` (made by `sql`) is run by a `Job` (driven by `engine`), which
 //! takes decoded batches and gives changes and state; no I/O, no clock, no threads in here.
-//! Read `job.rs`, then an operator.
+//! Read `job.rs`, then an operator
+//! (`operators.rs` lists them), then `keyed_state.rs`, which is under all that keep state.
 
 mod accumulators;
 mod aggregate;
@@ -12,18 +13,22 @@ mod explain;
 mod group_index;
 mod job;
 mod join;
-mod keyed;
+mod keyed_state;
+mod keys;
 mod late;
 mod multiset;
 mod operator;
+mod operators;
 mod over;
 mod rows;
 mod snapshot;
 mod sorted_rows;
+mod source;
 mod top_n;
 mod union;
 mod unnest;
 mod watermark;
+mod windows;
 
 pub use change::{Change, consolidate};
 pub use explain::{ExplainRow, explain};

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::keyed_state::{Group, Groups};
+use crate::snapshot::Writer;
+
 /// Bytes of bookkeeping for one item, roughly: two pointers, count, share of the tree's nodes.
 const ITEM_OVERHEAD: usize = 56;
 
@@ -25,10 +28,18 @@ pub(crate) struct Multiset {
 }
 
 impl Multiset {
+    /// Room for so many groups.
     pub fn grow(&mut self, groups: usize) {
         if self.groups.len() < groups {
             self.groups.resize_with(groups, Items::default);
         }
+    }
+
+    /// A group without items has this number now.
+    pub fn reset(&mut self, group: u32) {
+        self.grow(group as usize + 1);
+        let gone = std::mem::take(&mut self.groups[group as usize]);
+        self.bytes -= gone.map.keys().map(|k| k.len() + ITEM_OVERHEAD).sum::<usize>();
     }
 
     /// Changes the count of an item and gives it (before, after).
@@ -62,16 +73,33 @@ impl Multiset {
         items.and_then(|g| g.map.get(item)).map_or(0, |e| e.count)
     }
 
+    pub fn is_empty(&self, group: u32) -> bool {
+        self.items(group).next().is_none()
+    }
+
+    /// Forgets the items of a group.
     pub fn clear(&mut self, group: u32) {
-        if let Some(items) = self.groups.get_mut(group as usize) {
-            let gone = std::mem::take(items);
-            self.bytes -= gone.map.keys().map(|k| k.len() + ITEM_OVERHEAD).sum::<usize>();
+        if (group as usize) < self.groups.len() {
+            self.reset(group);
         }
     }
 
-    /// Hands out (group, item, count) of all items touched since the last call, or of all items
-    /// there are; forgets those whose count became 0.
-    pub fn drain(&mut self, full: bool, mut save: impl FnMut(u32, &[u8], i64)) {
+    /// Puts all items of a group.
+    pub fn save(&self, group: &Group, part: usize, to: &mut Writer) {
+        self.items(group.number).for_each(|(item, n)| to.item(group.key, part, item, n));
+    }
+
+    /// Puts the items touched since the last call, if they are wanted.
+    pub fn drain_to(&mut self, part: usize, groups: &Groups, to: Option<&mut Writer>) {
+        match to {
+            None => self.drain(|_, _, _| {}),
+            Some(to) => self.drain(|group, item, n| to.item(groups.key(group), part, item, n)),
+        }
+    }
+
+    /// Hands out (group, item, count) of all items touched since the last call; forgets those
+    /// whose count became 0.
+    fn drain(&mut self, mut save: impl FnMut(u32, &[u8], i64)) {
         for (group, item) in std::mem::take(&mut self.touched) {
             let items = &mut self.groups[group as usize];
             // The group may have been cleared, and its number used again.
@@ -82,16 +110,7 @@ impl Multiset {
                 items.map.remove(&item);
                 self.bytes -= item.len() + ITEM_OVERHEAD;
             }
-            if !full {
-                save(group, &item, count);
-            }
-        }
-        if full {
-            for (group, items) in self.groups.iter().enumerate() {
-                for (item, entry) in &items.map {
-                    save(group as u32, item, entry.count);
-                }
-            }
+            save(group, &item, count);
         }
     }
 
@@ -121,9 +140,9 @@ impl Multiset {
 mod tests {
     use super::*;
 
-    fn drained(set: &mut Multiset, full: bool) -> Vec<(u32, Vec<u8>, i64)> {
+    fn drained(set: &mut Multiset) -> Vec<(u32, Vec<u8>, i64)> {
         let mut out = vec![];
-        set.drain(full, |g, item, n| out.push((g, item.to_vec(), n)));
+        set.drain(|g, item, n| out.push((g, item.to_vec(), n)));
         out.sort();
         out
     }
@@ -131,20 +150,22 @@ mod tests {
     #[test]
     fn remembers_what_changed() {
         let mut set = Multiset::default();
-        set.grow(2);
+        set.reset(0);
+        set.reset(1);
         assert_eq!(set.add(0, b"x", 1), (0, 1));
         set.add(0, b"x", 1);
         set.add(0, b"y", 1);
         set.add(1, b"x", 1);
         assert_eq!(set.items(0).collect::<Vec<_>>(), [(&b"x"[..], 2), (&b"y"[..], 1)]);
-        assert_eq!(drained(&mut set, false).len(), 3);
-        assert!(drained(&mut set, false).is_empty());
+        assert_eq!(drained(&mut set).len(), 3);
+        assert!(drained(&mut set).is_empty());
         set.add(0, b"y", -1);
         set.clear(1);
-        assert_eq!(set.count(0, b"y"), 0);
-        assert_eq!(drained(&mut set, false), [(0, b"y".to_vec(), 0)]);
-        assert_eq!(drained(&mut set, true), [(0, b"x".to_vec(), 2)]);
+        assert_eq!((set.count(0, b"y"), set.is_empty(1)), (0, true));
+        assert_eq!(drained(&mut set), [(0, b"y".to_vec(), 0)]);
+        assert_eq!(set.items(0).collect::<Vec<_>>(), [(&b"x"[..], 2)]);
         let mut copy = Multiset::default();
+        copy.reset(0);
         copy.load(0, b"x", 2);
         assert_eq!(copy.bytes(), set.bytes());
         copy.load(0, b"x", 0);

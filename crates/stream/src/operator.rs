@@ -75,13 +75,12 @@ pub(crate) trait Operator: Send + Sync {
     }
 
     /// State of windows that end at or before `watermark` is no longer needed.
-    fn close(&mut self, _watermark: i64) -> Result<()> {
-        Ok(())
-    }
+    fn close(&mut self, _watermark: i64) {}
 
-    /// State that changed since the last call, or all of it.
-    fn delta(&mut self, _full: bool) -> Result<Option<RecordBatch>> {
-        Ok(None)
+    /// State that changed since the last call, or all of it, in pieces to be taken up one after
+    /// the other. All of it is at least one.
+    fn delta(&mut self, _full: bool) -> Result<Vec<RecordBatch>> {
+        Ok(vec![])
     }
 
     /// Takes up a batch that `delta` gave.

@@ -9,62 +9,111 @@ use common::{Error, Result};
 
 use crate::calc::evaluate;
 use crate::change::{Change, consolidate};
-use crate::keyed::Keyed;
+use crate::keyed_state::{Group, Groups, KeyedState, Saved, Values};
+use crate::keys::Keys;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
+use crate::operators::{Place, Spec, Upkeep};
 use crate::rows::{RowCodec, as_type};
-use crate::snapshot::{Entry, Reader, Writer};
+use crate::snapshot::{Writer, damaged};
 use crate::sorted_rows::SortedRows;
-use graph::Over;
-use graph::error;
+use crate::windows::{self, closing_key};
+use graph::{Node, Over, error};
 
-pub(crate) struct OverOp {
+impl Spec for Over {
+    fn title(&self, _node: &Node) -> String {
+        self.calls.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn upkeep(&self, _place: &Place) -> Upkeep {
+        let bound = match (closing_key(&self.partition_by), self.partition_by.is_empty()) {
+            (Some(_), _) => windows::BOUND,
+            (None, true) => "grows with the input, and so does the work for each epoch",
+            (None, false) => {
+                "grows with the input; the work for an epoch with the partitions it touches"
+            }
+        };
+        let kept = match self.partition_by.is_empty() {
+            true => "computed anew for all rows in each epoch",
+            false => "computed anew for each partition that changed",
+        };
+        let state = "all rows of its input, by partition".into();
+        Upkeep { kept: kept.into(), state, bound: bound.into() }
+    }
+
+    fn create(&self, place: &Place) -> Result<Option<Box<dyn Operator>>> {
+        let schema = place.node.schema.clone();
+        Ok(Some(Box::new(OverOp::new(self, &place.input(0)?.schema, schema)?)))
+    }
+}
+
+/// The rows of each partition, in their order.
+#[derive(Default)]
+pub(crate) struct PartitionRows(pub Multiset);
+
+impl Values for PartitionRows {
+    fn reset(&mut self, group: u32) {
+        self.0.reset(group);
+    }
+
+    fn save(&self, group: &Group, to: &mut Writer) {
+        self.0.save(group, 0, to);
+    }
+
+    fn drain(&mut self, _touched: &[u32], groups: &Groups, to: Option<&mut Writer>) {
+        self.0.drain_to(0, groups, to);
+    }
+
+    fn load(&mut self, group: u32, saved: Saved) -> Result<()> {
+        let Saved::Item { item, count, .. } = saved else {
+            return Err(damaged("a partition is its rows"));
+        };
+        self.0.load(group, item, count);
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        self.0.is_empty(group)
+    }
+}
+
+struct OverOp {
     spec: Over,
     input: SchemaRef,
     schema: SchemaRef,
-    partitions: Keyed,
+    partition_by: Keys,
     rows: SortedRows,
-    items: Multiset,
-    dirty: Vec<bool>,
-    touched: Vec<u32>,
+    state: KeyedState<PartitionRows>,
     /// The rows that touched partitions had before.
     old: Vec<RecordBatch>,
-    removed: Vec<Box<[u8]>>,
 }
 
 impl OverOp {
-    pub fn new(spec: &Over, input: &SchemaRef, schema: SchemaRef) -> Result<Self> {
+    fn new(spec: &Over, input: &SchemaRef, schema: SchemaRef) -> Result<Self> {
         // Results are compared, so they have to fit into state.
         RowCodec::new(schema.fields().iter().map(|f| f.data_type().clone()))?;
         Ok(Self {
-            partitions: Keyed::new(&spec.partition_by)?,
+            partition_by: Keys::new(&spec.partition_by)?,
             rows: SortedRows::new(&spec.order_by, input)?,
             spec: spec.clone(),
             input: input.clone(),
             schema,
-            items: Multiset::default(),
-            dirty: vec![],
-            touched: vec![],
+            state: KeyedState::new(PartitionRows::default()),
             old: vec![],
-            removed: vec![],
         })
     }
 
     /// Marks partitions as touched, and keeps the rows they had until now.
     fn touch(&mut self, groups: &[u32]) -> Result<()> {
-        self.items.grow(self.partitions.index.capacity());
-        self.dirty.resize(self.partitions.index.capacity(), false);
-        let mut first = vec![];
-        for group in groups {
-            if !std::mem::replace(&mut self.dirty[*group as usize], true) {
-                first.push(*group);
-            }
-        }
+        let first = self.state.touch_all(groups);
         let old = self.read(&first)?;
         if old.num_rows() > 0 {
             self.old.push(old);
         }
-        self.touched.extend(first);
         Ok(())
     }
 
@@ -73,7 +122,7 @@ impl OverOp {
         let (mut rows, mut lengths) = (vec![], vec![]);
         for group in groups {
             let before = rows.len();
-            for (item, count) in self.items.items(*group) {
+            for (item, count) in self.state.values.0.items(*group) {
                 if count < 0 {
                     return Err(Error::internal("a row was taken back that never came"));
                 }
@@ -107,34 +156,25 @@ impl OverOp {
         RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map_err(error::arrow)
     }
-
-    fn remove(&mut self, group: u32) {
-        self.items.clear(group);
-        let key = self.partitions.remove(group);
-        self.removed.push(key);
-    }
-
-    fn is_empty(&self, group: u32) -> bool {
-        self.items.items(group).next().is_none()
-    }
 }
 
 impl Operator for OverOp {
     fn push(&mut self, _port: usize, change: Change, _out: &mut Out) -> Result<()> {
-        let groups = self.partitions.intern_batch(&change.batch)?;
+        let mut groups = vec![];
+        self.state.intern_batch(&self.partition_by, &change.batch, &mut groups)?;
         self.touch(&groups)?;
         let order = self.spec.order_by.iter().map(|o| evaluate(&o.expr, &change.batch));
         let rows = self.rows.encode(order.collect::<Result<Vec<_>>>()?, change.batch.columns())?;
         let mut item = vec![];
         for (row, group) in groups.into_iter().enumerate() {
             rows.item(row, &mut item);
-            self.items.add(group, &item, change.weight(row));
+            self.state.values.0.add(group, &item, change.weight(row));
         }
         Ok(())
     }
 
     fn probe(&self, _port: usize, change: &Change, out: &mut Out) -> Result<()> {
-        self.partitions.probe(&change.batch)?;
+        self.partition_by.columns(&change.batch)?;
         for by in &self.spec.order_by {
             evaluate(&by.expr, &change.batch)?;
         }
@@ -146,7 +186,7 @@ impl Operator for OverOp {
     }
 
     fn flush(&mut self, out: &mut Out) -> Result<()> {
-        let touched = std::mem::take(&mut self.touched);
+        let touched = self.state.take_touched();
         if touched.is_empty() {
             return Ok(());
         }
@@ -155,62 +195,22 @@ impl Operator for OverOp {
             std::mem::take(&mut self.old).into_iter().map(Change::delete).collect();
         changes.push(Change::insert(new));
         out.extend(consolidate(&self.schema, changes)?);
-        for group in touched {
-            self.dirty[group as usize] = false;
-            if self.is_empty(group) {
-                self.remove(group);
-            }
-        }
         Ok(())
     }
 
-    fn close(&mut self, watermark: i64) -> Result<()> {
-        while let Some(group) = self.partitions.ended(watermark) {
-            self.remove(group);
-        }
-        Ok(())
+    fn close(&mut self, watermark: i64) {
+        self.state.close(watermark);
     }
 
-    fn delta(&mut self, full: bool) -> Result<Option<RecordBatch>> {
-        let mut writer = Writer::default();
-        for key in std::mem::take(&mut self.removed) {
-            if !full {
-                writer.group(&key, None);
-            }
-        }
-        let index = &self.partitions.index;
-        self.items.drain(full, |group, item, count| {
-            writer.item(index.key(group), 0, item, count);
-        });
-        writer.finish(full)
+    fn delta(&mut self, full: bool) -> Result<Vec<RecordBatch>> {
+        self.state.delta(full)
     }
 
     fn restore(&mut self, batch: &RecordBatch) -> Result<()> {
-        for entry in Reader::new(batch)?.entries() {
-            match entry {
-                Entry::Item { key, item, count, .. } => {
-                    let group = self.partitions.intern_saved(key)?;
-                    self.items.load(group, item, count);
-                    if count == 0 && self.is_empty(group) {
-                        self.remove(group);
-                    }
-                }
-                Entry::Group { key, .. } => {
-                    if let Some(group) = self.partitions.index.find(key) {
-                        self.remove(group);
-                    }
-                }
-            }
-        }
-        self.items.grow(self.partitions.index.capacity());
-        self.dirty.resize(self.partitions.index.capacity(), false);
-        self.removed.clear();
-        Ok(())
+        self.state.restore(&self.partition_by, batch)
     }
 
     fn size(&self) -> Size {
-        let dirty = self.dirty.capacity();
-        let bytes = self.partitions.bytes() + self.items.bytes() + dirty;
-        Size { groups: self.partitions.index.len(), bytes }
+        self.state.size()
     }
 }

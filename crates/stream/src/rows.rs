@@ -1,14 +1,11 @@
 //! Arrow's row format: the columns of a row as bytes that compare like the row. Keys, rows and
 //! distinct values are kept in state as such bytes: one allocation each, and no typed code.
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, RecordBatch, StructArray, TimestampMicrosecondArray, new_null_array,
-};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{SortOptions, cast};
-use arrow::datatypes::{DataType, Fields, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, RowParser, Rows, SortField};
 use common::{Error, Result};
-use std::sync::Arc;
 
 use graph::{error, floats};
 
@@ -86,78 +83,4 @@ pub(crate) fn as_type(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRe
         true => Ok(column.clone()),
         false => cast(column, data_type).map_err(error::arrow),
     }
-}
-
-/// Row bytes of a key. A window is stored as its start: the end follows from the size, and one
-/// timestamp is much cheaper to encode than a struct of two.
-pub(crate) struct KeyCodec {
-    rows: RowCodec,
-    types: Vec<DataType>,
-    window_sizes: Vec<Option<i64>>,
-}
-
-impl KeyCodec {
-    /// `window_sizes` has the size in microseconds for key columns that are window structs.
-    pub fn new(types: Vec<DataType>, window_sizes: Vec<Option<i64>>) -> Result<Self> {
-        let stored = types.iter().zip(&window_sizes).map(|(t, size)| match (t, size) {
-            (DataType::Struct(fields), Some(_)) => fields[0].data_type().clone(),
-            _ => t.clone(),
-        });
-        Ok(Self { rows: RowCodec::new(stored)?, types, window_sizes })
-    }
-
-    pub fn encode(&self, columns: &[ArrayRef]) -> Result<Rows> {
-        let stored: Vec<ArrayRef> = columns
-            .iter()
-            .zip(&self.window_sizes)
-            .map(|(c, size)| if size.is_some() { window_start(c) } else { canonical(c) })
-            .collect::<Result<_>>()?;
-        self.rows.encode(&stored)
-    }
-
-    pub fn decode<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
-        let stored = self.rows.decode(keys)?;
-        let columns = stored.into_iter().zip(self.types.iter().zip(&self.window_sizes));
-        columns
-            .map(|(c, (t, size))| match (t, size) {
-                (DataType::Struct(fields), Some(size)) => window_of(&c, fields, *size),
-                _ => Ok(c),
-            })
-            .collect()
-    }
-}
-
-/// The start of each window; NULL where the window is.
-fn window_start(column: &ArrayRef) -> Result<ArrayRef> {
-    let Some(window) = column.as_struct_opt() else {
-        return Err(Error::internal("a window column is not a struct"));
-    };
-    let start = window.column(0);
-    if window.null_count() == 0 {
-        return Ok(start.clone());
-    }
-    let nulls = arrow::buffer::NullBuffer::union(start.nulls(), window.nulls());
-    let data = start.to_data().into_builder().nulls(nulls).build().map_err(error::arrow)?;
-    Ok(arrow::array::make_array(data))
-}
-
-fn window_of(start: &ArrayRef, fields: &Fields, size: i64) -> Result<ArrayRef> {
-    let values = micros(start)?;
-    let end: TimestampMicrosecondArray = values.unary(|v| v.wrapping_add(size));
-    let end = as_type(&(Arc::new(end) as ArrayRef), fields[1].data_type())?;
-    let start = as_type(start, fields[0].data_type())?;
-    let nulls = start.nulls().cloned();
-    let window = StructArray::try_new(fields.clone(), vec![start, end], nulls);
-    Ok(Arc::new(window.map_err(error::arrow)?))
-}
-
-/// A time column as microseconds.
-pub(crate) fn micros(column: &ArrayRef) -> Result<TimestampMicrosecondArray> {
-    let micros = match column.data_type() {
-        DataType::Timestamp(TimeUnit::Microsecond, _) => column.clone(),
-        _ => {
-            cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None)).map_err(error::arrow)?
-        }
-    };
-    Ok(micros.as_primitive::<TimestampMicrosecondType>().clone())
 }

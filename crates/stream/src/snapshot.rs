@@ -29,14 +29,21 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
+/// About so many bytes are saved as one: what is larger is read piece by piece, and no column
+/// comes near the 2 GiB that its offsets can count.
+const PIECE_BYTES: usize = 8 << 20;
+
 #[derive(Default)]
 pub(crate) struct Writer {
+    pieces: Vec<RecordBatch>,
+    failed: Option<Error>,
     keys: BinaryBuilder,
     parts: Int32Builder,
     items: BinaryBuilder,
     counts: Int64Builder,
     states: BinaryBuilder,
     rows: usize,
+    bytes: usize,
 }
 
 impl Writer {
@@ -62,13 +69,30 @@ impl Writer {
         self.counts.append_option(count);
         self.states.append_option(state);
         self.rows += 1;
+        self.bytes += key.len() + item.map_or(0, <[u8]>::len) + state.map_or(0, <[u8]>::len);
+        if self.bytes >= PIECE_BYTES {
+            match self.piece() {
+                Ok(piece) => self.pieces.push(piece),
+                Err(e) => self.failed = self.failed.take().or(Some(e)),
+            }
+        }
     }
 
-    /// Nothing if nothing was written, unless the batch has to stand for "all is gone".
-    pub fn finish(mut self, even_if_empty: bool) -> Result<Option<RecordBatch>> {
-        if self.rows == 0 && !even_if_empty {
-            return Ok(None);
+    /// In the order they were written. Nothing if nothing was, unless a batch has to stand for
+    /// "all is gone".
+    pub fn finish(mut self, even_if_empty: bool) -> Result<Vec<RecordBatch>> {
+        if let Some(e) = self.failed.take() {
+            return Err(e);
         }
+        if self.rows > 0 || (even_if_empty && self.pieces.is_empty()) {
+            let last = self.piece()?;
+            self.pieces.push(last);
+        }
+        Ok(self.pieces)
+    }
+
+    fn piece(&mut self) -> Result<RecordBatch> {
+        (self.rows, self.bytes) = (0, 0);
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.keys.finish()),
             Arc::new(self.parts.finish()),
@@ -76,7 +100,7 @@ impl Writer {
             Arc::new(self.counts.finish()),
             Arc::new(self.states.finish()),
         ];
-        RecordBatch::try_new(SCHEMA.clone(), columns).map(Some).map_err(error::arrow)
+        RecordBatch::try_new(SCHEMA.clone(), columns).map_err(error::arrow)
     }
 }
 

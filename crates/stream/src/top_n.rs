@@ -10,74 +10,83 @@ use common::Result;
 
 use crate::calc::evaluate;
 use crate::change::Change;
-use crate::keyed::Keyed;
+use crate::keyed_state::{Group, Groups, KeyedState, Saved, Values};
+use crate::keys::Keys;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
+use crate::operators::{Place, Spec, Upkeep};
 use crate::rows::as_type;
-use crate::snapshot::{Entry, Reader, Writer, bytes, damaged};
+use crate::snapshot::{Writer, bytes, damaged};
 use crate::sorted_rows::SortedRows;
-use graph::TopN;
-use graph::error;
+use crate::windows::{self, closing_key};
+use graph::{Node, TopN, error};
+
+impl Spec for TopN {
+    fn title(&self, _node: &Node) -> String {
+        format!("first {} by {}", self.limit, self.text)
+    }
+
+    fn upkeep(&self, place: &Place) -> Upkeep {
+        let append_only = place.reads_inserts_only();
+        let state = match append_only {
+            true => format!("the first {} rows of each partition", self.limit),
+            false => "all rows of its input, by partition: any may move up".into(),
+        };
+        let closes = closing_key(&self.partition_by).is_some();
+        let bound = match (closes, self.partition_by.is_empty(), append_only) {
+            (true, _, _) => windows::BOUND,
+            (false, true, true) => "so many rows",
+            (false, false, true) => "grows with the number of partitions",
+            (false, _, false) => "grows with the input",
+        };
+        Upkeep::incremental(state, bound)
+    }
+
+    fn create(&self, place: &Place) -> Result<Option<Box<dyn Operator>>> {
+        let few = place.reads_inserts_only() && self.limit <= FEW;
+        Ok(Some(Box::new(TopNOp {
+            partition_by: Keys::new(&self.partition_by)?,
+            codec: SortedRows::new(&self.order_by, &place.input(0)?.schema)?,
+            schema: place.node.schema.clone(),
+            state: KeyedState::new(TopRows::new(few, self.limit)),
+            old: HashMap::default(),
+            spec: self.clone(),
+        })))
+    }
+}
 
 /// Up to so many rows a partition is saved as one; it is written whole when it changes.
 const FEW: usize = 64;
 
+/// Rows as bytes, in order.
+type Items = Vec<Box<[u8]>>;
+
+/// The rows of each partition that can stand among its first.
+struct TopRows {
+    limit: usize,
+    rows: Rows,
+}
+
 enum Rows {
-    /// The first rows of each partition, in order.
-    Few(Vec<Vec<Box<[u8]>>>),
+    /// The first of each partition, and the bytes of all of them.
+    Few(Vec<Items>, usize),
     All(Multiset),
 }
 
-pub(crate) struct TopNOp {
-    spec: TopN,
-    schema: SchemaRef,
-    partitions: Keyed,
-    codec: SortedRows,
-    rows: Rows,
-    /// The first rows that touched partitions had before.
-    old: HashMap<u32, Vec<Box<[u8]>>, ahash::RandomState>,
-    unsaved: Vec<u32>,
-    removed: Vec<Box<[u8]>>,
-    row_bytes: usize,
-}
-
-impl TopNOp {
-    pub fn new(
-        spec: &TopN,
-        input: &SchemaRef,
-        schema: SchemaRef,
-        append_only: bool,
-    ) -> Result<Self> {
-        let few = append_only && spec.limit <= FEW;
-        Ok(Self {
-            partitions: Keyed::new(&spec.partition_by)?,
-            codec: SortedRows::new(&spec.order_by, input)?,
-            spec: spec.clone(),
-            schema,
-            rows: if few { Rows::Few(vec![]) } else { Rows::All(Multiset::default()) },
-            old: HashMap::default(),
-            unsaved: vec![],
-            removed: vec![],
-            row_bytes: 0,
-        })
-    }
-
-    fn grow(&mut self) {
-        let groups = self.partitions.index.capacity();
-        match &mut self.rows {
-            Rows::Few(tops) => tops.resize_with(groups.max(tops.len()), Vec::new),
-            Rows::All(items) => items.grow(groups),
-        }
+impl TopRows {
+    fn new(few: bool, limit: usize) -> Self {
+        let rows = if few { Rows::Few(vec![], 0) } else { Rows::All(Multiset::default()) };
+        Self { limit, rows }
     }
 
     /// The first rows of a partition, as they are now.
-    fn first(&self, group: u32) -> Vec<Box<[u8]>> {
+    fn first(&self, group: u32) -> Items {
         match &self.rows {
-            Rows::Few(tops) => tops[group as usize].clone(),
+            Rows::Few(tops, _) => tops[group as usize].clone(),
             Rows::All(items) => {
                 let items = items.items(group);
                 let each = items.flat_map(|(i, n)| std::iter::repeat_n(i, n.max(0) as usize));
-                each.take(self.spec.limit).map(Box::from).collect()
+                each.take(self.limit).map(Box::from).collect()
             }
         }
     }
@@ -85,9 +94,9 @@ impl TopNOp {
     /// Whether a row would stand among the first of its partition.
     fn matters(&self, group: u32, item: &[u8]) -> bool {
         match &self.rows {
-            Rows::Few(tops) => {
+            Rows::Few(tops, _) => {
                 let top = &tops[group as usize];
-                top.len() < self.spec.limit || top.last().is_some_and(|last| item < &**last)
+                top.len() < self.limit || top.last().is_some_and(|last| item < &**last)
             }
             Rows::All(_) => true,
         }
@@ -98,37 +107,97 @@ impl TopNOp {
             Rows::All(items) => {
                 items.add(group, item, weight);
             }
-            Rows::Few(tops) => {
+            Rows::Few(tops, bytes) => {
                 let top = &mut tops[group as usize];
                 let at = top.partition_point(|i| &**i <= item);
                 top.insert(at, item.into());
-                self.row_bytes += item.len() + 16;
-                if top.len() > self.spec.limit {
-                    self.row_bytes -= top.pop().map_or(0, |i| i.len() + 16);
+                *bytes += item.len() + 16;
+                if top.len() > self.limit {
+                    *bytes -= top.pop().map_or(0, |i| i.len() + 16);
                 }
             }
+        }
+    }
+}
+
+impl Values for TopRows {
+    fn reset(&mut self, group: u32) {
+        match &mut self.rows {
+            Rows::All(items) => items.reset(group),
+            Rows::Few(tops, bytes) => {
+                let group = group as usize;
+                tops.resize_with(tops.len().max(group + 1), Vec::new);
+                let gone = std::mem::take(&mut tops[group]);
+                *bytes -= gone.iter().map(|i| i.len() + 16).sum::<usize>();
+            }
+        }
+    }
+
+    fn save(&self, group: &Group, to: &mut Writer) {
+        match &self.rows {
+            Rows::All(items) => items.save(group, 0, to),
+            Rows::Few(tops, _) => {
+                let top = &tops[group.number as usize];
+                let mut state = vec![];
+                top.iter().for_each(|item| bytes::put_slice(&mut state, item));
+                to.group(group.key, (!top.is_empty()).then_some(&state));
+            }
+        }
+    }
+
+    fn drain(&mut self, touched: &[u32], groups: &Groups, to: Option<&mut Writer>) {
+        match (&mut self.rows, to) {
+            (Rows::All(items), to) => items.drain_to(0, groups, to),
+            (Rows::Few(..), None) => {}
+            (Rows::Few(..), Some(to)) => {
+                touched.iter().for_each(|group| self.save(&groups.get(*group), to));
+            }
+        }
+    }
+
+    fn load(&mut self, group: u32, saved: Saved) -> Result<()> {
+        match (&mut self.rows, saved) {
+            (Rows::All(items), Saved::Item { item, count, .. }) => {
+                items.load(group, item, count);
+            }
+            (Rows::Few(..), Saved::State(mut state)) => {
+                self.reset(group);
+                while !state.is_empty() {
+                    let item = bytes::take_slice(&mut state)?;
+                    self.add(group, item, 1);
+                }
+            }
+            _ => return Err(damaged("the first rows are saved in another way")),
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.rows {
+            Rows::Few(tops, bytes) => tops.capacity() * size_of::<Items>() + bytes,
+            Rows::All(items) => items.bytes(),
         }
     }
 
     fn is_empty(&self, group: u32) -> bool {
         match &self.rows {
-            Rows::Few(tops) => tops[group as usize].is_empty(),
-            Rows::All(items) => items.items(group).next().is_none(),
+            Rows::Few(tops, _) => tops[group as usize].is_empty(),
+            Rows::All(items) => items.is_empty(group),
         }
     }
+}
 
-    fn remove(&mut self, group: u32) {
-        match &mut self.rows {
-            Rows::Few(tops) => {
-                let gone = std::mem::take(&mut tops[group as usize]);
-                self.row_bytes -= gone.iter().map(|i| i.len() + 16).sum::<usize>();
-            }
-            Rows::All(items) => items.clear(group),
-        }
-        let key = self.partitions.remove(group);
-        self.removed.push(key);
-    }
+struct TopNOp {
+    spec: TopN,
+    schema: SchemaRef,
+    partition_by: Keys,
+    codec: SortedRows,
+    state: KeyedState<TopRows>,
+    /// The first rows that touched partitions had before.
+    old: HashMap<u32, Items, ahash::RandomState>,
+}
 
+impl TopNOp {
     /// Rows with their numbers, which came (+1) or went (-1).
     fn output(&self, items: &[(&[u8], u64)], weights: Vec<i8>) -> Result<Change> {
         let mut columns = self.codec.decode(items.iter().map(|(item, _)| *item))?;
@@ -146,38 +215,30 @@ impl TopNOp {
         let only_inserts = weights.iter().all(|w| *w > 0);
         Ok(Change { batch, weights: (!only_inserts).then(|| Int8Array::from(weights)) })
     }
-
-    fn save(&self, group: u32, writer: &mut Writer) {
-        if let Rows::Few(tops) = &self.rows {
-            let mut state = vec![];
-            tops[group as usize].iter().for_each(|item| bytes::put_slice(&mut state, item));
-            writer.group(self.partitions.index.key(group), Some(&state));
-        }
-    }
 }
 
 impl Operator for TopNOp {
     fn push(&mut self, _port: usize, change: Change, _out: &mut Out) -> Result<()> {
-        let groups = self.partitions.intern_batch(&change.batch)?;
-        self.grow();
+        let mut groups = vec![];
+        self.state.intern_batch(&self.partition_by, &change.batch, &mut groups)?;
         let order = self.spec.order_by.iter().map(|o| evaluate(&o.expr, &change.batch));
         let rows = self.codec.encode(order.collect::<Result<_>>()?, change.batch.columns())?;
         let mut item = vec![];
         for (row, group) in groups.into_iter().enumerate() {
             rows.item(row, &mut item);
-            if !self.matters(group, &item) {
+            if !self.state.values.matters(group, &item) {
                 continue;
             }
-            if !self.old.contains_key(&group) {
-                self.old.insert(group, self.first(group));
+            if self.state.touch(group) {
+                self.old.insert(group, self.state.values.first(group));
             }
-            self.add(group, &item, change.weight(row));
+            self.state.values.add(group, &item, change.weight(row));
         }
         Ok(())
     }
 
     fn probe(&self, _port: usize, change: &Change, out: &mut Out) -> Result<()> {
-        self.partitions.probe(&change.batch)?;
+        self.partition_by.columns(&change.batch)?;
         for by in &self.spec.order_by {
             evaluate(&by.expr, &change.batch)?;
         }
@@ -187,11 +248,12 @@ impl Operator for TopNOp {
 
     fn flush(&mut self, out: &mut Out) -> Result<()> {
         let old = std::mem::take(&mut self.old);
-        let mut new: Vec<(u32, Vec<Box<[u8]>>)> =
-            old.keys().map(|group| (*group, self.first(*group))).collect();
-        new.sort_unstable_by_key(|(group, _)| *group);
+        let mut touched = self.state.take_touched();
+        touched.sort_unstable();
+        let first = |group: &u32| self.state.values.first(*group);
+        let new: Vec<Items> = touched.iter().map(first).collect();
         let (mut gone, mut come) = (vec![], vec![]);
-        for (group, new) in &new {
+        for (group, new) in touched.iter().zip(&new) {
             difference(&old[group], new, self.spec.numbered, &mut gone, &mut come);
         }
         let mut weights = vec![-1; gone.len()];
@@ -200,83 +262,23 @@ impl Operator for TopNOp {
         if !gone.is_empty() {
             out.push(self.output(&gone, weights)?);
         }
-        for (group, _) in new {
-            if self.is_empty(group) {
-                self.remove(group);
-            } else {
-                self.unsaved.push(group);
-            }
-        }
         Ok(())
     }
 
-    fn close(&mut self, watermark: i64) -> Result<()> {
-        while let Some(group) = self.partitions.ended(watermark) {
-            self.remove(group);
-        }
-        Ok(())
+    fn close(&mut self, watermark: i64) {
+        self.state.close(watermark);
     }
 
-    fn delta(&mut self, full: bool) -> Result<Option<RecordBatch>> {
-        let mut writer = Writer::default();
-        for key in std::mem::take(&mut self.removed) {
-            if !full {
-                writer.group(&key, None);
-            }
-        }
-        let unsaved = std::mem::take(&mut self.unsaved);
-        let index = &self.partitions.index;
-        match &mut self.rows {
-            Rows::Few(_) if full => index.groups().for_each(|g| self.save(g, &mut writer)),
-            Rows::Few(_) => {
-                let live = unsaved.into_iter().filter(|g| index.is_live(*g));
-                live.for_each(|g| self.save(g, &mut writer));
-            }
-            Rows::All(items) => items.drain(full, |group, item, count| {
-                writer.item(index.key(group), 0, item, count);
-            }),
-        }
-        writer.finish(full)
+    fn delta(&mut self, full: bool) -> Result<Vec<RecordBatch>> {
+        self.state.delta(full)
     }
 
     fn restore(&mut self, batch: &RecordBatch) -> Result<()> {
-        for entry in Reader::new(batch)?.entries() {
-            let (key, state) = match entry {
-                Entry::Group { key, state } => (key, state),
-                Entry::Item { key, item, count, .. } => {
-                    let group = self.partitions.intern_saved(key)?;
-                    self.grow();
-                    let Rows::All(items) = &mut self.rows else {
-                        return Err(damaged("the first rows are saved in another way"));
-                    };
-                    items.load(group, item, count);
-                    if self.is_empty(group) {
-                        self.remove(group);
-                    }
-                    continue;
-                }
-            };
-            if let Some(group) = self.partitions.index.find(key) {
-                self.remove(group);
-            }
-            let Some(mut state) = state else { continue };
-            let group = self.partitions.intern_saved(key)?;
-            self.grow();
-            while !state.is_empty() {
-                let item = bytes::take_slice(&mut state)?;
-                self.add(group, item, 1);
-            }
-        }
-        self.removed.clear();
-        Ok(())
+        self.state.restore(&self.partition_by, batch)
     }
 
     fn size(&self) -> Size {
-        let rows = match &self.rows {
-            Rows::Few(tops) => tops.capacity() * size_of::<Vec<Box<[u8]>>>() + self.row_bytes,
-            Rows::All(items) => items.bytes(),
-        };
-        Size { groups: self.partitions.index.len(), bytes: self.partitions.bytes() + rows }
+        self.state.size()
     }
 }
 

@@ -6,17 +6,26 @@ use common::Result;
 
 use crate::change::{Change, nullable};
 use crate::operator::{Operator, Out};
+use crate::operators::{Place, Spec, Upkeep};
 use crate::rows::as_type;
-use graph::error;
+use graph::{Node, Union, error};
 
-pub(crate) struct UnionAll {
-    schema: SchemaRef,
+impl Spec for Union {
+    fn title(&self, node: &Node) -> String {
+        if node.inputs.is_empty() { "no rows".into() } else { "union all".into() }
+    }
+
+    fn upkeep(&self, _place: &Place) -> Upkeep {
+        Upkeep::without_state()
+    }
+
+    fn create(&self, place: &Place) -> Result<Option<Box<dyn Operator>>> {
+        Ok(Some(Box::new(UnionAll { schema: nullable(&place.node.schema) })))
+    }
 }
 
-impl UnionAll {
-    pub fn new(schema: SchemaRef) -> Self {
-        Self { schema: nullable(&schema) }
-    }
+struct UnionAll {
+    schema: SchemaRef,
 }
 
 impl UnionAll {

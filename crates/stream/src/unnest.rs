@@ -14,23 +14,35 @@ use common::{Error, Result};
 
 use crate::change::{Change, nullable};
 use crate::operator::{Operator, Out};
+use crate::operators::{Place, Spec, Upkeep};
 use crate::rows::as_type;
 use graph::error;
-use graph::{Unnest, UnnestColumn};
+use graph::{Node, Unnest, UnnestColumn};
 
 /// Rows that one batch may become.
 const ROWS_MAX: usize = 16 << 20;
 
-pub(crate) struct UnnestOp {
+impl Spec for Unnest {
+    fn title(&self, _node: &Node) -> String {
+        "unnest".into()
+    }
+
+    fn upkeep(&self, _place: &Place) -> Upkeep {
+        Upkeep::without_state()
+    }
+
+    fn create(&self, place: &Place) -> Result<Option<Box<dyn Operator>>> {
+        let schema = nullable(&place.node.schema);
+        Ok(Some(Box::new(UnnestOp { spec: self.clone(), schema })))
+    }
+}
+
+struct UnnestOp {
     spec: Unnest,
     schema: SchemaRef,
 }
 
 impl UnnestOp {
-    pub fn new(spec: &Unnest, schema: SchemaRef) -> Self {
-        Self { spec: spec.clone(), schema: nullable(&schema) }
-    }
-
     /// The lists that are taken apart, by input column.
     fn lists(&self, batch: &RecordBatch) -> Result<Vec<(usize, ListArray)>> {
         let mut lists: Vec<(usize, ListArray)> = vec![];

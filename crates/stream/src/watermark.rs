@@ -10,8 +10,8 @@ use arrow::compute::max;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use common::{Offset, Partition, Result};
 
-use crate::rows::micros;
 use crate::snapshot::damaged;
+use crate::windows::column::micros;
 use graph::Watermark;
 use graph::error;
 

@@ -108,8 +108,8 @@ impl Runner {
     /// Restores the last commit, or starts anew when there is none that fits.
     pub fn open(spec: Arc<Spec>, env: Arc<Env>) -> Result<Runner> {
         let (job, stored) = match state::load(&env.kv, &spec.id)? {
-            Some((checkpoint, deltas)) if checkpoint.fingerprint == spec.fingerprint => {
-                let job = Job::restore(&spec.graph, &checkpoint, deltas)?;
+            Some((checkpoint, mut deltas)) if checkpoint.fingerprint == spec.fingerprint => {
+                let job = Job::restore(&spec.graph, &checkpoint, &mut deltas)?;
                 (job, checkpoint)
             }
             Some(_) => {

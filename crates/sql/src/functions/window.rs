@@ -111,9 +111,9 @@ impl WindowSize {
         self.size_us == self.slide_us
     }
 
-    /// From the end of the first to the end of the last of the windows that hold a time, at most.
-    pub fn grace_us(&self) -> i64 {
-        (self.size_us - 1) / self.slide_us * self.slide_us
+    /// As a graph has it: where windows begin is in the rows.
+    pub fn window(&self) -> graph::Window {
+        graph::Window::new(self.size_us, self.slide_us)
     }
 
     /// A call that gives for each time the tumbling window of one slide. The last sliding window

@@ -89,10 +89,9 @@ impl Known {
             },
             Expr::ScalarFunction(f) if matches!(f.name(), WINDOW | BUCKETS) => {
                 let closes = !self.paths.is_empty() && self.is_event_time(&f.args, schema)?;
-                let size = window_size(&f.args)?;
+                let window = window_size(&f.args)?.window();
                 let part = if f.name() == WINDOW { WindowPart::Whole } else { WindowPart::Each };
-                let (size_us, grace_us) = (size.size_us, size.grace_us());
-                Some(KeyWindow { part, size_us, grace_us, closes })
+                Some(KeyWindow { part, window, closes })
             }
             _ => None,
         };

@@ -69,7 +69,11 @@ impl Accumulator for Distinct {
         self.inner.load(group, from)
     }
 
-    fn multiset(&mut self) -> Option<&mut Multiset> {
+    fn multiset(&self) -> Option<&Multiset> {
+        Some(&self.values)
+    }
+
+    fn multiset_mut(&mut self) -> Option<&mut Multiset> {
         Some(&mut self.values)
     }
 

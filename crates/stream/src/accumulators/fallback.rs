@@ -113,7 +113,11 @@ impl Accumulator for Fallback {
         Ok(())
     }
 
-    fn multiset(&mut self) -> Option<&mut Multiset> {
+    fn multiset(&self) -> Option<&Multiset> {
+        Some(&self.rows)
+    }
+
+    fn multiset_mut(&mut self) -> Option<&mut Multiset> {
         Some(&mut self.rows)
     }
 

@@ -264,7 +264,11 @@ impl Accumulator for Sorted {
         Ok(())
     }
 
-    fn multiset(&mut self) -> Option<&mut Multiset> {
+    fn multiset(&self) -> Option<&Multiset> {
+        Some(&self.values)
+    }
+
+    fn multiset_mut(&mut self) -> Option<&mut Multiset> {
         Some(&mut self.values)
     }
 

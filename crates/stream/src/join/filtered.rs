@@ -9,6 +9,7 @@ use common::Result;
 use super::{JoinOp, LEFT, Output};
 use crate::calc::truth;
 use crate::change::Change;
+use crate::group_index::NO_GROUP;
 use crate::operator::Out;
 use graph::Expr;
 use graph::error;
@@ -29,7 +30,7 @@ impl JoinOp {
         &mut self,
         filter: &Expr,
         me: usize,
-        groups: &[Option<u32>],
+        groups: &[u32],
         rows: &Rows,
         change: &Change,
         out: &mut Out,
@@ -40,8 +41,11 @@ impl JoinOp {
         let mut pairs = vec![];
         let mut taken = groups.len();
         for (row, group) in groups.iter().enumerate() {
-            let Some(group) = *group else { continue };
-            for (theirs, count) in self.sides[other].items.items(group) {
+            let group = *group;
+            if group == NO_GROUP {
+                continue;
+            }
+            for (theirs, count) in self.rows(other).items.items(group) {
                 pairs.push(Pair { row, group, theirs: theirs.into(), count });
             }
             if pairs.len() >= PAIRS {
@@ -59,13 +63,16 @@ impl JoinOp {
         for (i, group) in groups.iter().take(taken).enumerate() {
             let (row, weight) = (rows.row(i).data(), change.weight(i));
             self.single(me, row, weight, degrees[i] > 0, &mut singles);
-            let Some(group) = *group else { continue };
-            let side = &mut self.sides[me];
-            side.totals[group as usize] += weight;
-            let (before, after) = side.items.add(group, row, weight);
-            if self.shape.counts(me) && (before == 0) != (after == 0) {
+            if *group == NO_GROUP {
+                continue;
+            }
+            let counts = self.shape.counts(me);
+            let mine = self.rows_mut(me);
+            mine.totals[*group as usize] += weight;
+            let (before, after) = mine.items.add(*group, row, weight);
+            if counts && (before == 0) != (after == 0) {
                 let sign = if after == 0 { -1 } else { 1 };
-                side.degrees.add(group, row, sign * degrees[i]);
+                mine.degrees.add(*group, row, sign * degrees[i]);
             }
         }
         out.extend(self.finish(singles)?);
@@ -100,7 +107,7 @@ impl JoinOp {
                 weights.extend(std::iter::repeat_n((weight * pair.count).signum() as i8, copies));
             }
             if self.shape.counts(other) {
-                let degrees = &mut self.sides[other].degrees;
+                let degrees = &mut self.rows_mut(other).degrees;
                 let (before, after) = degrees.add(pair.group, &pair.theirs, weight);
                 if (before > 0) != (after > 0) {
                     self.single(other, &pair.theirs, -pair.count, before > 0, singles);
@@ -126,7 +133,7 @@ impl JoinOp {
         let rows: UInt32Array = pairs.iter().map(|p| p.row as u32).collect();
         let mine = batch.columns().iter().map(|c| take(c, &rows, None).map_err(error::arrow));
         let mine: Vec<ArrayRef> = mine.collect::<Result<_>>()?;
-        let theirs = self.sides[1 - me].rows.decode(pairs.iter().map(|p| &*p.theirs))?;
+        let theirs = self.sides[1 - me].codec.decode(pairs.iter().map(|p| &*p.theirs))?;
         let columns = match me {
             LEFT => [mine, theirs].concat(),
             _ => [theirs, mine].concat(),

@@ -6,31 +6,68 @@
 mod filtered;
 mod not_in;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use common::{Error, Result};
 use datafusion_common::JoinType;
 
-pub(crate) use not_in::NotInOp;
-
-use crate::aggregate::{WindowEnds, closing_key, key_codec, key_columns};
 use crate::change::Change;
-use crate::group_index::GroupIndex;
+use crate::group_index::NO_GROUP;
+use crate::keyed_state::{Group, Groups, KeyedState, Saved, Values};
+use crate::keys::Keys;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
-use crate::rows::{KeyCodec, RowCodec};
-use crate::snapshot::{Entry, Reader, Writer, damaged};
-use graph::error;
-use graph::{Join, Key};
+use crate::operators::{Place, Spec, Upkeep};
+use crate::rows::RowCodec;
+use crate::snapshot::{Writer, damaged};
+use crate::windows::{self, closing_key};
+use graph::{Join, Key, Node, error};
+use not_in::NotInOp;
 
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
 
 /// Parts of a saved state: the rows of each side, then their numbers of matches.
 const DEGREES: usize = 2;
+
+impl Spec for Join {
+    fn title(&self, _node: &Node) -> String {
+        let kind = match self.kind {
+            JoinType::Inner => "inner",
+            JoinType::Left => "left",
+            JoinType::Right => "right",
+            JoinType::Full => "full",
+            JoinType::LeftSemi | JoinType::RightSemi => "semi",
+            JoinType::LeftMark => "mark",
+            _ => "anti",
+        };
+        match (self.null_aware, self.text.is_empty()) {
+            (true, _) => format!("not in on {}", self.text),
+            (_, true) => format!("{kind} join"),
+            _ => format!("{kind} join on {}", self.text),
+        }
+    }
+
+    fn upkeep(&self, _place: &Place) -> Upkeep {
+        let closes = closing_key(&self.left).is_some() && closing_key(&self.right).is_some();
+        let bound = match closes {
+            true => windows::BOUND,
+            false => "grows with both inputs; join on a window of both sides to bound it",
+        };
+        Upkeep::incremental("the rows of both sides, by key", bound)
+    }
+
+    fn create(&self, place: &Place) -> Result<Option<Box<dyn Operator>>> {
+        let (left, schema) = (&place.input(LEFT)?.schema, place.node.schema.clone());
+        if self.null_aware {
+            return Ok(Some(Box::new(NotInOp::new(self, left, schema)?)));
+        }
+        let inputs = [left, &place.input(RIGHT)?.schema];
+        Ok(Some(Box::new(JoinOp::new(self, inputs, schema)?)))
+    }
+}
 
 /// What a join gives, taken apart.
 #[derive(Clone, Copy)]
@@ -81,40 +118,89 @@ impl Shape {
 }
 
 struct Side {
-    keys: Vec<Key>,
-    codec: KeyCodec,
-    rows: RowCodec,
+    keys: Keys,
+    codec: RowCodec,
     /// What stands in the place of this side beside a row without a match, and beside one that
     /// has some but is given once.
     alone: Box<[u8]>,
     once: Box<[u8]>,
-    items: Multiset,
-    /// How many matches each row has, if a further condition decides and it matters.
-    degrees: Multiset,
-    /// Rows of each key.
-    totals: Vec<i64>,
 }
 
 impl Side {
     fn new(keys: &[Key], schema: &SchemaRef) -> Result<Self> {
-        let rows = RowCodec::new(schema.fields().iter().map(|f| f.data_type().clone()))?;
-        let null = rows.null_row()?;
-        Ok(Self {
-            keys: keys.to_vec(),
-            codec: key_codec(keys)?,
-            alone: null.clone(),
-            once: null,
-            rows,
-            items: Multiset::default(),
-            degrees: Multiset::default(),
-            totals: vec![],
-        })
+        let codec = RowCodec::new(schema.fields().iter().map(|f| f.data_type().clone()))?;
+        let null = codec.null_row()?;
+        Ok(Self { keys: Keys::new(keys)?, alone: null.clone(), once: null, codec })
+    }
+}
+
+/// The rows of one side.
+#[derive(Default)]
+struct Rows {
+    items: Multiset,
+    /// How many matches each row has, if a further condition decides and it matters.
+    degrees: Multiset,
+    /// How many there are for each key.
+    totals: Vec<i64>,
+}
+
+/// Of both sides.
+#[derive(Default)]
+struct BothRows([Rows; 2]);
+
+impl Values for BothRows {
+    fn reset(&mut self, group: u32) {
+        for rows in &mut self.0 {
+            rows.items.reset(group);
+            rows.degrees.reset(group);
+            rows.totals.resize(rows.totals.len().max(group as usize + 1), 0);
+            rows.totals[group as usize] = 0;
+        }
     }
 
-    fn grow(&mut self, groups: usize) {
-        self.items.grow(groups);
-        self.degrees.grow(groups);
-        self.totals.resize(groups.max(self.totals.len()), 0);
+    fn save(&self, group: &Group, to: &mut Writer) {
+        for (part, rows) in self.0.iter().enumerate() {
+            rows.items.save(group, part, to);
+        }
+        for (part, rows) in self.0.iter().enumerate() {
+            rows.degrees.save(group, DEGREES + part, to);
+        }
+    }
+
+    fn drain(&mut self, _touched: &[u32], groups: &Groups, mut to: Option<&mut Writer>) {
+        for (part, rows) in self.0.iter_mut().enumerate() {
+            rows.items.drain_to(part, groups, to.as_deref_mut());
+        }
+        // After the rows, which say what groups there are.
+        for (part, rows) in self.0.iter_mut().enumerate() {
+            rows.degrees.drain_to(DEGREES + part, groups, to.as_deref_mut());
+        }
+    }
+
+    fn load(&mut self, group: u32, saved: Saved) -> Result<()> {
+        let Saved::Item { part, item, count } = saved else {
+            return Err(damaged("a key of a join is its rows"));
+        };
+        if part >= DEGREES + 2 {
+            return Err(damaged("a join has two sides"));
+        }
+        let rows = &mut self.0[part % DEGREES];
+        if part >= DEGREES {
+            rows.degrees.load(group, item, count);
+            return Ok(());
+        }
+        rows.totals[group as usize] += count - rows.items.count(group, item);
+        rows.items.load(group, item, count);
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        let of = |r: &Rows| r.items.bytes() + r.degrees.bytes() + r.totals.capacity() * 8;
+        self.0.iter().map(of).sum()
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        self.0.iter().all(|rows| rows.items.is_empty(group))
     }
 }
 
@@ -147,7 +233,7 @@ impl Output {
     }
 }
 
-pub(crate) struct JoinOp {
+struct JoinOp {
     shape: Shape,
     spec: Join,
     schema: SchemaRef,
@@ -156,16 +242,16 @@ pub(crate) struct JoinOp {
     /// Of the output's columns that stand for the right side.
     mark: Option<RowCodec>,
     sides: [Side; 2],
-    index: GroupIndex,
-    /// (window end, key) of keys that can close, and the end of each.
-    closing: BTreeSet<(i64, u32)>,
-    ends: Vec<i64>,
-    removed: Vec<Box<[u8]>>,
+    state: KeyedState<BothRows>,
 }
 
 impl JoinOp {
-    pub fn new(spec: &Join, inputs: [&SchemaRef; 2], schema: SchemaRef) -> Result<Self> {
+    fn new(spec: &Join, inputs: [&SchemaRef; 2], schema: SchemaRef) -> Result<Self> {
         let mut sides = [Side::new(&spec.left, inputs[0])?, Side::new(&spec.right, inputs[1])?];
+        // State closes only if the window is a key of both sides.
+        if sides.iter().any(|s| !s.keys.closes()) {
+            sides.iter_mut().for_each(|s| s.keys.never_close());
+        }
         let shape = Shape::of(spec.kind)?;
         let mark = shape.mark.then(|| RowCodec::new([DataType::Boolean])).transpose()?;
         if let Some(codec) = &mark {
@@ -182,81 +268,42 @@ impl JoinOp {
             mark,
             spec: spec.clone(),
             schema,
-            index: GroupIndex::new(),
-            closing: BTreeSet::new(),
-            ends: vec![],
-            removed: vec![],
+            state: KeyedState::new(BothRows::default()),
         })
     }
 
-    /// State closes only if the window is a key of both sides.
-    fn closes(&self) -> bool {
-        closing_key(&self.sides[LEFT].keys).is_some()
-            && closing_key(&self.sides[RIGHT].keys).is_some()
+    fn rows(&self, side: usize) -> &Rows {
+        &self.state.values.0[side]
     }
 
-    fn intern_key(&mut self, key: &[u8]) -> (u32, bool) {
-        let (group, new) = self.index.intern(key);
-        let groups = self.index.capacity();
-        self.sides.iter_mut().for_each(|s| s.grow(groups));
-        self.ends.resize(groups, i64::MIN);
-        (group, new)
+    fn rows_mut(&mut self, side: usize) -> &mut Rows {
+        &mut self.state.values.0[side]
     }
 
-    /// The key number of each row; none where a NULL can't match.
-    fn intern_batch(&mut self, side: usize, batch: &RecordBatch) -> Result<Vec<Option<u32>>> {
-        if self.spec.left.is_empty() {
-            return Ok(vec![Some(self.intern_key(&[]).0); batch.num_rows()]);
-        }
-        let keys = key_columns(&self.sides[side].keys, batch)?;
-        let nulls: Vec<_> = match self.spec.null_equals_null {
-            true => vec![],
-            false => keys.iter().filter_map(|k| k.logical_nulls()).collect(),
-        };
-        let rows = self.sides[side].codec.encode(&keys)?;
-        let ends = match closing_key(&self.sides[side].keys) {
-            Some((at, window)) if self.closes() => Some(WindowEnds::of(&keys[at], window)?),
-            _ => None,
-        };
-        let mut groups = Vec::with_capacity(batch.num_rows());
-        for row in 0..batch.num_rows() {
-            if nulls.iter().any(|n| n.is_null(row)) {
-                groups.push(None);
-                continue;
-            }
-            let (group, new) = self.intern_key(rows.row(row).data());
-            if let (true, Some(end)) = (new, ends.as_ref().and_then(|e| e.get(row))) {
-                self.ends[group as usize] = end;
-                self.closing.insert((end, group));
-            }
-            groups.push(Some(group));
-        }
-        Ok(groups)
-    }
-
-    fn row(&mut self, me: usize, group: Option<u32>, row: &[u8], weight: i64, out: &mut Output) {
+    fn row(&mut self, me: usize, group: u32, row: &[u8], weight: i64, out: &mut Output) {
         let other = 1 - me;
-        let Some(group) = group else {
+        if group == NO_GROUP {
             if self.shape.lonely[me] {
                 out.pair(me, row, &self.sides[other].alone, weight);
             }
             return;
-        };
-        let has_match = self.sides[other].totals[group as usize] > 0;
+        }
+        let has_match = self.rows(other).totals[group as usize] > 0;
         if self.shape.pairs {
-            for (theirs, count) in self.sides[other].items.items(group) {
+            for (theirs, count) in self.rows(other).items.items(group) {
                 out.pair(me, row, theirs, weight * count);
             }
         }
         self.single(me, row, weight, has_match, out);
-        let total = &mut self.sides[me].totals[group as usize];
+        let rows = self.rows_mut(me);
+        let total = &mut rows.totals[group as usize];
         let had = *total > 0;
         *total += weight;
         let has = *total > 0;
-        self.sides[me].items.add(group, row, weight);
+        rows.items.add(group, row, weight);
         if had != has {
             // The other side's rows have got their first match, or lost their last.
-            for (theirs, count) in self.sides[other].items.items(group) {
+            for (theirs, count) in self.rows(other).items.items(group) {
                 self.single(other, theirs, -count, had, out);
                 self.single(other, theirs, count, has, out);
             }
@@ -283,11 +330,11 @@ impl JoinOp {
         let mut columns: Vec<ArrayRef> = vec![];
         if left {
             let rows = output.parts.iter().map(|[start, mid, _]| &output.bytes[*start..*mid]);
-            columns.extend(self.sides[LEFT].rows.decode(rows)?);
+            columns.extend(self.sides[LEFT].codec.decode(rows)?);
         }
         if right {
             let rows = output.parts.iter().map(|[_, mid, end]| &output.bytes[*mid..*end]);
-            let codec = self.mark.as_ref().unwrap_or(&self.sides[RIGHT].rows);
+            let codec = self.mark.as_ref().unwrap_or(&self.sides[RIGHT].codec);
             columns.extend(codec.decode(rows)?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(n));
@@ -297,28 +344,15 @@ impl JoinOp {
         let weights = (!only_inserts).then(|| Int8Array::from(output.weights));
         Ok(Some(Change { batch, weights }))
     }
-
-    fn is_empty(&self, group: u32) -> bool {
-        self.sides.iter().all(|s| s.items.items(group).next().is_none())
-    }
-
-    fn remove(&mut self, group: u32) {
-        let end = self.ends[group as usize];
-        self.closing.remove(&(end, group));
-        for side in &mut self.sides {
-            side.items.clear(group);
-            side.degrees.clear(group);
-            side.totals[group as usize] = 0;
-        }
-        let key = self.index.remove(group);
-        self.removed.push(key);
-    }
 }
 
 impl Operator for JoinOp {
     fn push(&mut self, port: usize, change: Change, out: &mut Out) -> Result<()> {
-        let groups = self.intern_batch(port, &change.batch)?;
-        let rows = self.sides[port].rows.encode_rows(&change.batch)?;
+        let (side, mut groups) = (&self.sides[port], vec![]);
+        let skip_nulls = !self.spec.null_equals_null;
+        self.state.intern_some(&side.keys, &change.batch, skip_nulls, &mut groups)?;
+        self.state.touch_all(&groups);
+        let rows = side.codec.encode_rows(&change.batch)?;
         if let Some(filter) = self.spec.filter.clone() {
             return self.push_filtered(&filter, port, &groups, &rows, &change, out);
         }
@@ -335,103 +369,22 @@ impl Operator for JoinOp {
     }
 
     fn probe(&self, port: usize, change: &Change, _out: &mut Out) -> Result<()> {
-        key_columns(&self.sides[port].keys, &change.batch).map(|_| ())
+        self.sides[port].keys.columns(&change.batch).map(|_| ())
     }
 
-    fn close(&mut self, watermark: i64) -> Result<()> {
-        while let Some((end, group)) = self.closing.first().copied() {
-            if end > watermark {
-                break;
-            }
-            self.remove(group);
-        }
-        Ok(())
+    fn close(&mut self, watermark: i64) {
+        self.state.close(watermark);
     }
 
-    fn delta(&mut self, full: bool) -> Result<Option<RecordBatch>> {
-        let mut writer = Writer::default();
-        for key in std::mem::take(&mut self.removed) {
-            if !full {
-                writer.group(&key, None);
-            }
-        }
-        let mut empty = BTreeSet::new();
-        for (part, side) in self.sides.iter_mut().enumerate() {
-            let (index, totals) = (&self.index, &side.totals);
-            side.items.drain(full, |group, item, count| {
-                writer.item(index.key(group), part, item, count);
-                if totals[group as usize] == 0 {
-                    empty.insert(group);
-                }
-            });
-        }
-        // After the rows, which say what groups there are.
-        for (part, side) in self.sides.iter_mut().enumerate() {
-            let index = &self.index;
-            side.degrees.drain(full, |group, item, count| {
-                writer.item(index.key(group), DEGREES + part, item, count);
-            });
-        }
-        if full {
-            empty.extend(self.index.groups());
-        }
-        for group in empty {
-            if self.is_empty(group) {
-                self.remove(group);
-            }
-        }
-        // What was saved already says that these have no rows.
-        self.removed.clear();
-        writer.finish(full)
+    fn delta(&mut self, full: bool) -> Result<Vec<RecordBatch>> {
+        self.state.delta(full)
     }
 
     fn restore(&mut self, batch: &RecordBatch) -> Result<()> {
-        let closing = closing_key(&self.sides[LEFT].keys).filter(|_| self.closes());
-        for entry in Reader::new(batch)?.entries() {
-            let (key, part, item, count) = match entry {
-                Entry::Item { key, part, item, count } if part < 2 => (key, part, item, count),
-                Entry::Item { key, part, item, count } if part < DEGREES + 2 => {
-                    if let Some(group) = self.index.find(key) {
-                        self.sides[part - DEGREES].degrees.load(group, item, count);
-                    }
-                    continue;
-                }
-                Entry::Item { .. } => return Err(damaged("a join has two sides")),
-                Entry::Group { key, .. } => {
-                    if let Some(group) = self.index.find(key) {
-                        self.remove(group);
-                    }
-                    continue;
-                }
-            };
-            if count == 0 && self.index.find(key).is_none() {
-                continue;
-            }
-            let (group, new) = self.intern_key(key);
-            if let (true, Some((at, window))) = (new, closing) {
-                let keys = self.sides[LEFT].codec.decode(std::iter::once(key))?;
-                let end = WindowEnds::of(&keys[at], window)?.get(0);
-                self.ends[group as usize] = end.unwrap_or(i64::MIN);
-                self.closing.extend(end.map(|e| (e, group)));
-            }
-            let side = &mut self.sides[part];
-            side.totals[group as usize] += count - side.items.count(group, item);
-            side.items.load(group, item, count);
-            if count == 0 && self.is_empty(group) {
-                self.remove(group);
-            }
-        }
-        self.removed.clear();
-        Ok(())
+        self.state.restore(&self.sides[LEFT].keys, batch)
     }
 
     fn size(&self) -> Size {
-        let sides = self
-            .sides
-            .iter()
-            .map(|s| s.items.bytes() + s.degrees.bytes() + s.totals.capacity() * 8);
-        let sides: usize = sides.sum();
-        let ends = self.ends.capacity() * 8 + self.closing.len() * 24;
-        Size { groups: self.index.len(), bytes: self.index.bytes() + sides + ends }
+        self.state.size()
     }
 }

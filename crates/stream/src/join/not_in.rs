@@ -7,15 +7,14 @@ use arrow::array::{ArrayRef, Int8Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use common::{Error, Result};
 
-use crate::aggregate::{key_codec, key_columns};
 use crate::change::Change;
-use crate::group_index::GroupIndex;
+use crate::keyed_state::{Group, Groups, KeyedState, Saved, Values};
+use crate::keys::Keys;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
-use crate::rows::{KeyCodec, RowCodec};
-use crate::snapshot::{Entry, Reader, Writer, damaged};
-use graph::error;
-use graph::{Join, Key};
+use crate::rows::RowCodec;
+use crate::snapshot::{Writer, damaged};
+use graph::{Join, error};
 
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
@@ -27,18 +26,61 @@ struct Others {
     nulls: i64,
 }
 
-pub(crate) struct NotInOp {
-    keys: [Vec<Key>; 2],
-    codecs: [KeyCodec; 2],
-    rows: RowCodec,
-    schema: SchemaRef,
-    index: GroupIndex,
-    /// The group of the key NULL.
+/// The rows of the left side, and how many rows of the right side each key has.
+#[derive(Default)]
+struct Rows {
+    /// The group of the key NULL, which is always there.
     null: u32,
     left: Multiset,
-    /// How many rows each key has; the item is empty.
+    /// The item is empty.
     right: Multiset,
     others: Others,
+}
+
+impl Values for Rows {
+    fn reset(&mut self, group: u32) {
+        self.left.reset(group);
+        self.right.reset(group);
+    }
+
+    fn save(&self, group: &Group, to: &mut Writer) {
+        self.left.save(group, LEFT, to);
+        self.right.save(group, RIGHT, to);
+    }
+
+    fn drain(&mut self, _touched: &[u32], groups: &Groups, mut to: Option<&mut Writer>) {
+        self.left.drain_to(LEFT, groups, to.as_deref_mut());
+        self.right.drain_to(RIGHT, groups, to);
+    }
+
+    fn load(&mut self, group: u32, saved: Saved) -> Result<()> {
+        match saved {
+            Saved::Item { part: LEFT, item, count } => self.left.load(group, item, count),
+            Saved::Item { part: RIGHT, item, count } => {
+                let more = count - self.right.count(group, &[]);
+                self.others.rows += more;
+                self.others.nulls += if group == self.null { more } else { 0 };
+                self.right.load(group, item, count);
+            }
+            _ => return Err(damaged("NOT IN keeps the rows of two sides")),
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.left.bytes() + self.right.bytes()
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        group != self.null && self.left.is_empty(group) && self.right.is_empty(group)
+    }
+}
+
+pub(super) struct NotInOp {
+    keys: [Keys; 2],
+    codec: RowCodec,
+    schema: SchemaRef,
+    state: KeyedState<Rows>,
 }
 
 impl NotInOp {
@@ -46,47 +88,35 @@ impl NotInOp {
         if spec.filter.is_some() || spec.left.len() != 1 {
             return Err(Error::unsupported("NOT IN with a subquery that depends on the row"));
         }
-        let codecs = [key_codec(&spec.left)?, key_codec(&spec.right)?];
+        let mut keys = [Keys::new(&spec.left)?, Keys::new(&spec.right)?];
+        // A key may not go as long as rows of the other side can come.
+        keys.iter_mut().for_each(Keys::never_close);
         let null = arrow::array::new_null_array(&spec.left[0].data_type, 1);
-        let mut index = GroupIndex::new();
-        let (null, _) = index.intern(codecs[LEFT].encode(&[null])?.row(0).data());
-        Ok(Self {
-            keys: [spec.left.clone(), spec.right.clone()],
-            codecs,
-            rows: RowCodec::new(left.fields().iter().map(|f| f.data_type().clone()))?,
-            schema,
-            index,
-            null,
-            left: Multiset::default(),
-            right: Multiset::default(),
-            others: Others::default(),
-        })
+        let mut state = KeyedState::new(Rows::default());
+        (state.values.null, _) = state.intern(keys[LEFT].encode(&[null])?.row(0).data());
+        let codec = RowCodec::new(left.fields().iter().map(|f| f.data_type().clone()))?;
+        Ok(Self { keys, codec, schema, state })
     }
 
     fn intern(&mut self, side: usize, batch: &RecordBatch) -> Result<Vec<u32>> {
-        let rows = self.codecs[side].encode(&key_columns(&self.keys[side], batch)?)?;
         let mut groups = vec![];
-        self.index.intern_rows(&rows, &mut groups, &mut vec![]);
-        self.grow();
+        self.state.intern_batch(&self.keys[side], batch, &mut groups)?;
+        self.state.touch_all(&groups);
         Ok(groups)
     }
 
-    fn grow(&mut self) {
-        self.left.grow(self.index.capacity());
-        self.right.grow(self.index.capacity());
-    }
-
     fn passes(&self, group: u32, same: i64, others: Others) -> bool {
-        others.rows == 0 || (group != self.null && others.nulls == 0 && same == 0)
+        others.rows == 0 || (group != self.state.values.null && others.nulls == 0 && same == 0)
     }
 
     fn push_left(&mut self, change: &Change) -> Result<Option<Change>> {
         let groups = self.intern(LEFT, &change.batch)?;
-        let rows = self.rows.encode_rows(&change.batch)?;
+        let rows = self.codec.encode_rows(&change.batch)?;
+        let others = self.state.values.others;
         let mut keep = Vec::with_capacity(groups.len());
         for (i, group) in groups.into_iter().enumerate() {
-            self.left.add(group, rows.row(i).data(), change.weight(i));
-            keep.push(self.passes(group, self.right.count(group, &[]), self.others));
+            self.state.values.left.add(group, rows.row(i).data(), change.weight(i));
+            keep.push(self.passes(group, self.state.values.right.count(group, &[]), others));
         }
         let kept = change.filter(&keep.into())?;
         Ok((kept.batch.num_rows() > 0).then_some(kept))
@@ -94,30 +124,32 @@ impl NotInOp {
 
     fn push_right(&mut self, change: &Change) -> Result<Option<Change>> {
         let groups = self.intern(RIGHT, &change.batch)?;
-        let old = self.others;
+        let values = &mut self.state.values;
+        let old = values.others;
         let mut before: HashMap<u32, i64> = HashMap::new();
         for (i, group) in groups.into_iter().enumerate() {
             let weight = change.weight(i);
-            let (same, _) = self.right.add(group, &[], weight);
+            let (same, _) = values.right.add(group, &[], weight);
             before.entry(group).or_insert(same);
-            self.others.rows += weight;
-            self.others.nulls += if group == self.null { weight } else { 0 };
+            values.others.rows += weight;
+            values.others.nulls += if group == values.null { weight } else { 0 };
         }
-        let all = (old.rows == 0) != (self.others.rows == 0)
-            || (old.nulls == 0) != (self.others.nulls == 0);
+        let values = &self.state.values;
+        let others = values.others;
+        let all = (old.rows == 0) != (others.rows == 0) || (old.nulls == 0) != (others.nulls == 0);
         let groups: Vec<u32> = match all {
-            true => self.index.groups().collect(),
+            true => self.state.groups.numbers().collect(),
             false => before.keys().copied().collect(),
         };
         let (mut rows, mut weights): (Vec<&[u8]>, Vec<i8>) = (vec![], vec![]);
         for group in groups {
-            let after = self.right.count(group, &[]);
+            let after = values.right.count(group, &[]);
             let had = self.passes(group, before.get(&group).copied().unwrap_or(after), old);
-            let has = self.passes(group, after, self.others);
+            let has = self.passes(group, after, others);
             if had == has {
                 continue;
             }
-            for (row, count) in self.left.items(group) {
+            for (row, count) in values.left.items(group) {
                 rows.extend(std::iter::repeat_n(row, count as usize));
                 weights.resize(rows.len(), if has { 1 } else { -1 });
             }
@@ -125,18 +157,11 @@ impl NotInOp {
         self.output(rows, weights)
     }
 
-    fn forget_if_empty(&mut self, group: u32) {
-        let empty = self.left.items(group).next().is_none() && self.right.count(group, &[]) == 0;
-        if empty && group != self.null && self.index.is_live(group) {
-            self.index.remove(group);
-        }
-    }
-
     fn output(&self, rows: Vec<&[u8]>, weights: Vec<i8>) -> Result<Option<Change>> {
         if rows.is_empty() {
             return Ok(None);
         }
-        let columns: Vec<ArrayRef> = self.rows.decode(rows.iter().copied())?;
+        let columns: Vec<ArrayRef> = self.codec.decode(rows.iter().copied())?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
             .map_err(error::arrow)?;
@@ -153,50 +178,15 @@ impl Operator for NotInOp {
         Ok(())
     }
 
-    fn delta(&mut self, full: bool) -> Result<Option<RecordBatch>> {
-        let mut writer = Writer::default();
-        let index = &self.index;
-        let mut touched = vec![];
-        for (part, items) in [&mut self.left, &mut self.right].into_iter().enumerate() {
-            items.drain(full, |group, item, count| {
-                writer.item(index.key(group), part, item, count);
-                touched.push(group);
-            });
-        }
-        if full {
-            // The emptied ones are not among what was saved.
-            touched = self.index.groups().collect();
-        }
-        for group in touched {
-            self.forget_if_empty(group);
-        }
-        writer.finish(full)
+    fn delta(&mut self, full: bool) -> Result<Vec<RecordBatch>> {
+        self.state.delta(full)
     }
 
     fn restore(&mut self, batch: &RecordBatch) -> Result<()> {
-        for entry in Reader::new(batch)?.entries() {
-            let Entry::Item { key, part, item, count } = entry else {
-                return Err(damaged("NOT IN has no groups"));
-            };
-            let (group, _) = self.index.intern(key);
-            self.grow();
-            match part {
-                LEFT => self.left.load(group, item, count),
-                RIGHT => {
-                    let more = count - self.right.count(group, &[]);
-                    self.others.rows += more;
-                    self.others.nulls += if group == self.null { more } else { 0 };
-                    self.right.load(group, item, count);
-                }
-                _ => return Err(damaged("a join has two sides")),
-            }
-            self.forget_if_empty(group);
-        }
-        Ok(())
+        self.state.restore(&self.keys[LEFT], batch)
     }
 
     fn size(&self) -> Size {
-        let bytes = self.index.bytes() + self.left.bytes() + self.right.bytes();
-        Size { groups: self.index.len(), bytes }
+        self.state.size()
     }
 }
