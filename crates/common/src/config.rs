@@ -319,6 +319,9 @@ config! {
     log_commit_interval: DurationUs = "2 ms", "log.commit_interval";
     /// A segment is closed at this size.
     log_segment_bytes_max: Bytes = "256 MiB", "log.segment_bytes_max";
+    /// Memory for rows of recent record batches as columns: views and the archive then need not
+    /// decode again what was checked on the way in; 0: none is kept.
+    row_cache_bytes: Bytes = "64 MiB", "log.row_cache_bytes";
     /// How often retention by age and size is applied.
     log_retention_interval: DurationUs = "1 minute", "log.retention_interval";
     /// Shortest time between two commits of a pipeline.

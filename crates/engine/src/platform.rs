@@ -169,7 +169,7 @@ fn open_stores(project: Project, clock: Arc<dyn Clock>) -> Result<Inner> {
     let history = Some(Arc::new(History::new(lake.clone(), runtime.clone(), handle)));
     let env = Arc::new(Env {
         kv: kv.clone(),
-        readers: Arc::new(TopicReaders::open(log.clone(), &kv)?),
+        readers: Arc::new(TopicReaders::open(log.clone(), &kv, config.row_cache_bytes.0 as usize)?),
         log: log.clone(),
         clock: clock.clone(),
         dead_letters: dead_letters.clone(),

@@ -6,7 +6,8 @@
 //! A case file holds sections, each begun by a word at the start of a line:
 //! `create` SQL definitions · `input TOPIC` rows as JSON lines · `view` a query, then `----` and
 //! its rows (`|` between columns, sorted) · `error` a query, then `----` and the error's text ·
-//! `late N` rows that must be dead letters · `exclude MODE: reason` · `#` comments.
+//! `late N` rows that must be dead letters · `exclude MODE: reason` · `with FILE` the definitions of
+//! a file that several cases share, and its inputs of the topics the query names · `#` comments.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ struct Case {
     expected: Vec<String>,
     late: usize,
     excluded: Vec<String>,
+    shares: bool,
 }
 
 /// What a mode gave, as text, and which columns are floats.
@@ -82,7 +84,7 @@ fn all_cases(mode: &str) -> Vec<String> {
         }
         cases += 1;
         let text = fs::read_to_string(&path).unwrap();
-        let case = parse(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let case = parse(&root, &text).unwrap_or_else(|e| panic!("{name}: {e}"));
         if bless {
             if mode == "batch" {
                 let rows = runtime.block_on(run(&case, mode, seed));
@@ -122,7 +124,20 @@ fn slt_files(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn parse(text: &str) -> Result<Case, String> {
+fn parse(root: &Path, text: &str) -> Result<Case, String> {
+    let mut case = sections(root, text)?;
+    if case.view.trim().is_empty() {
+        return Err("there is no view".into());
+    }
+    if case.shares {
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        let named: Vec<&str> = case.view.split(|c| !word(c)).collect();
+        case.inputs.retain(|(topic, _)| named.contains(&topic.as_str()));
+    }
+    Ok(case)
+}
+
+fn sections(root: &Path, text: &str) -> Result<Case, String> {
     let mut case = Case::default();
     let mut section = String::new();
     for line in text.lines() {
@@ -140,6 +155,11 @@ fn parse(text: &str) -> Result<Case, String> {
             Some("late") if starts && line.split_whitespace().count() == 2 => {
                 let n = line.split_whitespace().nth(1).unwrap();
                 case.late = n.parse().map_err(|_| format!("late '{n}'"))?;
+            }
+            Some("with") if starts && section.is_empty() => {
+                let file = root.join(line.trim_start_matches("with").trim());
+                let shared = fs::read_to_string(&file).map_err(|e| format!("{line}: {e}"))?;
+                case = Case { shares: true, ..sections(root, &shared)? };
             }
             Some("exclude") if starts => {
                 let rest = line.trim_start_matches("exclude").trim();
@@ -162,10 +182,7 @@ fn parse(text: &str) -> Result<Case, String> {
             },
         }
     }
-    match case.view.trim().is_empty() {
-        true => Err("there is no view".into()),
-        false => Ok(case),
-    }
+    Ok(case)
 }
 
 fn blessed(text: &str, rows: &[String]) -> String {

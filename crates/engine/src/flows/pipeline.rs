@@ -244,7 +244,7 @@ impl Runner {
             .decoders
             .get_mut(topic)
             .ok_or_else(|| Error::internal(format!("no decoder for '{topic}'")))?;
-        let rows = decoder.decode(partition, &stretch)?;
+        let rows = decoder.decode(&reader, partition, &stretch)?;
         let raw = |left_out: &LeftOut| late_rows::raw_of_log(&stretch.batches, &left_out.offsets);
         let next = self.take(topic, partition, rows, stretch.next, &raw)?;
         Ok((next.0 - from.0) as usize)

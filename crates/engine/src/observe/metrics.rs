@@ -39,6 +39,7 @@ fn metrics_page(inner: &Arc<Inner>) -> Page {
     page.labelled("watershed_query_seconds_sum", &[], Some(ended.seconds));
     let n = ended.queries.iter().sum::<u64>() as f64;
     page.labelled("watershed_query_seconds_count", &[], Some(n));
+    row_cache_metrics(inner, &mut page);
     disk_metrics(inner, &mut page);
     for kind in KINDS {
         let label = kind.words().short.to_lowercase();
@@ -59,6 +60,17 @@ fn metrics_page(inner: &Arc<Inner>) -> Page {
     let family = ("watershed_problems", "gauge", "Faults that /ready and doctor tell of.");
     page.one(family, problems);
     page
+}
+
+fn row_cache_metrics(inner: &Arc<Inner>, page: &mut Page) {
+    let stats = inner.env.readers.cache.stats();
+    page.by(
+        ("watershed_rows_read_total", "counter", "Rows read of logs: kept as columns, or decoded."),
+        "from",
+        [("cache", stats.records_found as f64), ("log", stats.records_decoded as f64)],
+    );
+    let family = ("watershed_row_cache_bytes", "gauge", "Memory of the rows kept as columns.");
+    page.one(family, stats.bytes as f64);
 }
 
 /// Where a disk can't say what is left, there is no sample.

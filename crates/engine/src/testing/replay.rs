@@ -77,7 +77,7 @@ impl Replay {
                 .map_err(one)?;
         let kv = Kv::open(dir.join("views"), kv::Options::default()).map_err(one)?;
         let dead_letters = Arc::new(DeadLetters::open(&kv).map_err(one)?);
-        let readers = Arc::new(TopicReaders::open(log.clone(), &kv).map_err(one)?);
+        let readers = Arc::new(TopicReaders::open(log.clone(), &kv, 0).map_err(one)?);
         let env = Arc::new(Env {
             kv,
             log,

@@ -48,12 +48,23 @@ pub async fn archive_all(platform: &Arc<Inner>) -> Result<()> {
         .map(|(_, writer): (_, &Arc<TopicWriter>)| writer.clone())
         .collect();
     let mut failure = None;
-    for writer in writers.into_iter().filter(|i| i.topic.archive) {
+    for writer in writers {
+        if !writer.topic.archive {
+            forget_rows(&writer);
+            continue;
+        }
         if let Err(e) = archive_topic(platform, &writer).await {
             failure.get_or_insert(e.context(format!("topic '{}'", writer.topic.name)));
         }
     }
     failure.map_or(Ok(()), Err)
+}
+
+/// Views have read by now what came before this turn.
+fn forget_rows(writer: &TopicWriter) {
+    for p in writer.log.partitions() {
+        writer.reader.forget_rows(p.id(), p.high_watermark());
+    }
 }
 
 pub(crate) async fn archive_topic(platform: &Arc<Inner>, writer: &Arc<TopicWriter>) -> Result<()> {
@@ -96,6 +107,7 @@ async fn archive_some(platform: &Arc<Inner>, writer: &Arc<TopicWriter>) -> Resul
         );
     }
     done.extend(ranges.iter().map(|(p, _, to)| (*p, *to)));
+    ranges.iter().for_each(|(p, _, to)| writer.reader.forget_rows(*p, *to));
     inner.archive.set(&name, done);
     Ok(true)
 }

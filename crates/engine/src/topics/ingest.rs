@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::array::{BooleanArray, RecordBatch};
 use bytes::Bytes;
-use catalog::Topic;
-use common::{Clock, Error, Offset, Partition, Result};
+use catalog::{Format, Topic};
+use common::{Clock, Offset, Partition, Result};
 use formats::BodyKind;
 use serde::{Deserialize, Serialize};
 
@@ -18,13 +17,13 @@ use crate::stores::blocking::blocking;
 use crate::topics::body::Row;
 use crate::topics::dead_letters::{DeadLetter, DeadLetters};
 use crate::topics::external_log::ExternalLog;
+use crate::topics::log_batches::{Destination, Gathered, LogBatch, bytes_of, partition_of};
+use crate::topics::row_cache::{CachedRows, columns_digest};
 use crate::topics::rules;
 use crate::topics::topic_reader::TopicReader;
 
 /// Errors listed in one answer; the dead letters have all.
 const ERRORS_MAX: usize = 100;
-/// Records are gathered into log batches of about this size.
-pub(crate) const BATCH_BYTES: usize = 512 << 10;
 
 /// A topic ready to take events.
 pub struct TopicWriter {
@@ -37,6 +36,8 @@ pub struct TopicWriter {
     pub external: Option<Arc<ExternalLog>>,
     pub events: AtomicU64,
     pub refused: AtomicU64,
+    /// Tells rows of these columns from those of other definitions.
+    pub columns_digest: u64,
     next_partition: AtomicU64,
     newest: Mutex<BTreeMap<Partition, Newest>>,
 }
@@ -92,7 +93,7 @@ pub struct RefusedLine {
 
 /// Events that passed all checks, gathered by partition and not yet appended.
 pub struct Checked {
-    pub partitions: BTreeMap<Partition, Vec<Bytes>>,
+    pub partitions: BTreeMap<Partition, Vec<LogBatch>>,
     pub accepted: u64,
     pub refused: Refused,
 }
@@ -166,6 +167,7 @@ impl TopicWriter {
         let zero = || AtomicU64::new(0);
         let newest = Mutex::default();
         TopicWriter {
+            columns_digest: columns_digest(&topic),
             topic,
             log,
             reader,
@@ -207,7 +209,7 @@ impl TopicWriter {
         origin: Option<&Origin>,
     ) -> Result<Checked> {
         let mut refused = Refused::default();
-        let mut gathered = Gathered::new(self, ctx, mark);
+        let mut gathered = self.gathered(ctx, kind, mark);
         crate::topics::body::decode(body, kind, &self.topic, ctx.event_bytes_max, &mut |piece| {
             let from = refused.letters.len();
             for r in piece.refused {
@@ -218,14 +220,33 @@ impl TopicWriter {
             for letter in &mut refused.letters[from..] {
                 letter.header.clone_from(&piece.header);
             }
-            gathered.push(self, &piece.batch, &piece.rows, keep.as_ref())
+            gathered.push(&piece.batch, &piece.rows, keep.as_ref())
         })?;
         refused.finish(self, ctx);
         if let Some(origin) = origin {
             refused.letters.iter_mut().for_each(|letter| origin.name(letter));
         }
-        let (partitions, accepted) = gathered.finish();
+        let (partitions, accepted) = gathered.finish()?;
         Ok(Checked { partitions, accepted, refused })
+    }
+
+    fn gathered<'a>(
+        &'a self,
+        ctx: &IngestContext,
+        kind: BodyKind,
+        mark: Option<&'a str>,
+    ) -> Gathered<'a> {
+        let partitions = self.topic.partitions.max(1);
+        // Without a key a request stays together; a repeat of a marked one chooses the same.
+        let unkeyed = match mark {
+            Some(mark) => partition_of(mark.as_bytes(), partitions),
+            None => self.turn(partitions),
+        };
+        // What the log keeps of CSV is JSON, whose numbers may be read as others.
+        let as_they_come = self.topic.format == Format::Json && kind != BodyKind::Csv;
+        let rows = as_they_come && self.external.is_none() && self.reader.keeps_rows();
+        let to = Destination { now: ctx.clock.now_us(), partitions, unkeyed, mark, rows };
+        Gathered::new(to, self.topic.key.as_deref())
     }
 
     pub(crate) fn letter(
@@ -273,14 +294,6 @@ impl TopicWriter {
         Partition((turn % partitions.max(1) as u64) as i32)
     }
 
-    fn keys(&self, batch: &RecordBatch) -> Result<Option<Keys>> {
-        let Some(name) = &self.topic.key else { return Ok(None) };
-        let column = batch
-            .column_by_name(name)
-            .ok_or_else(|| Error::internal(format!("the key column '{name}' is missing")))?;
-        Keys::new(column).map(Some)
-    }
-
     /// Appends checked events and waits until they and the dead letters are durable. Those with a
     /// mark can be found by it after a crash (see `once.rs`).
     pub async fn append(
@@ -294,9 +307,9 @@ impl TopicWriter {
         let ranges = match (&self.external, mark) {
             _ if partitions.is_empty() => vec![],
             (None, _) => self.append_here(partitions).await?,
-            (Some(kafka), None) => ranges(kafka.append(topic, &partitions).await?),
+            (Some(kafka), None) => ranges(kafka.append(topic, &bytes_of(partitions)).await?),
             (Some(kafka), Some(mark)) => {
-                ranges(kafka.append_marked(topic, mark, &partitions).await?)
+                ranges(kafka.append_marked(topic, mark, &bytes_of(partitions)).await?)
             }
         };
         // What comes back from elsewhere is counted then.
@@ -326,7 +339,7 @@ impl TopicWriter {
 
     async fn append_here(
         &self,
-        partitions: BTreeMap<Partition, Vec<Bytes>>,
+        partitions: BTreeMap<Partition, Vec<LogBatch>>,
     ) -> Result<Vec<PartitionRange>> {
         let mut ranges = vec![];
         let mut waits = vec![];
@@ -334,10 +347,15 @@ impl TopicWriter {
             let log = self.log.partition(partition)?;
             let mut first: Option<Offset> = None;
             let mut last = None;
-            for batch in batches {
-                let appended = log.append(batch)?;
+            for LogBatch { bytes, rows } in batches {
+                let crc = log::Header::parse(&bytes).map(|h| h.crc);
+                let appended = log.append(bytes)?;
                 first = first.or(Some(appended.first));
                 last = Some(appended.last);
+                if let Some(crc) = crc {
+                    let rows = CachedRows::new(crc, self.columns_digest, rows);
+                    self.reader.keep(partition, appended.first, rows);
+                }
                 self.reader.appended(partition, appended)?;
                 waits.push(log.durable(appended));
             }
@@ -357,71 +375,6 @@ impl TopicWriter {
 
     pub fn count_refused(&self, n: u64) {
         self.refused.fetch_add(n, Ordering::Relaxed);
-    }
-}
-
-/// Rows on their way into log batches, one or more for each partition.
-struct Gathered<'a> {
-    now: i64,
-    partitions: i32,
-    /// Where rows without a key go.
-    unkeyed: Partition,
-    headers: Vec<(&'a str, &'a [u8])>,
-    open: BTreeMap<Partition, log::BatchBuilder>,
-    done: BTreeMap<Partition, Vec<Bytes>>,
-    accepted: u64,
-}
-
-impl<'a> Gathered<'a> {
-    fn new(writer: &TopicWriter, ctx: &IngestContext, mark: Option<&'a str>) -> Gathered<'a> {
-        let partitions = writer.topic.partitions.max(1);
-        Gathered {
-            now: ctx.clock.now_us(),
-            partitions,
-            // Without a key a request stays together; a repeat of a marked one chooses the same.
-            unkeyed: match mark {
-                Some(mark) => partition_of(mark.as_bytes(), partitions),
-                None => writer.turn(partitions),
-            },
-            headers: mark.iter().map(|m| (MARK_HEADER, m.as_bytes())).collect(),
-            open: BTreeMap::new(),
-            done: BTreeMap::new(),
-            accepted: 0,
-        }
-    }
-
-    fn push(
-        &mut self,
-        writer: &TopicWriter,
-        batch: &RecordBatch,
-        rows: &[Row],
-        keep: Option<&BooleanArray>,
-    ) -> Result<()> {
-        let keys = writer.keys(batch)?;
-        for (i, Row { value, .. }) in rows.iter().enumerate() {
-            if keep.is_some_and(|k| !k.value(i)) {
-                continue;
-            }
-            self.accepted += 1;
-            let key = keys.as_ref().and_then(|k| k.get(i));
-            let partition = key.map_or(self.unkeyed, |k| partition_of(k, self.partitions));
-            let now = self.now;
-            let builder = self.open.entry(partition).or_insert_with(|| log::BatchBuilder::new(now));
-            builder.push(now, key, Some(value), &self.headers);
-            if builder.bytes() >= BATCH_BYTES
-                && let Some(full) = self.open.remove(&partition)
-            {
-                self.done.entry(partition).or_default().push(full.checked().build());
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> (BTreeMap<Partition, Vec<Bytes>>, u64) {
-        for (partition, builder) in self.open {
-            self.done.entry(partition).or_default().push(builder.checked().build());
-        }
-        (self.done, self.accepted)
     }
 }
 
@@ -460,85 +413,4 @@ pub fn ranges(ranges: connectors::kafka::Ranges) -> Vec<PartitionRange> {
 fn last_record_us(partition: &log::PartitionLog, end: Offset) -> Option<i64> {
     let batches = partition.read(Offset(end.0 - 1), 1).ok()?;
     log::Header::parse(batches.first()?).map(|h| h.max_timestamp_ms.saturating_mul(1_000))
-}
-
-/// Header that marks the records of an import or source batch, so that a repeat is recognised.
-pub const MARK_HEADER: &str = "watershed-batch";
-
-/// Record keys of a batch: text and binary as they are, other types as they print.
-enum Keys {
-    Column(ArrayRef),
-    Text(Vec<Option<String>>),
-}
-
-impl Keys {
-    fn new(column: &ArrayRef) -> Result<Keys> {
-        use arrow::datatypes::DataType;
-        if matches!(column.data_type(), DataType::Utf8 | DataType::Binary) {
-            return Ok(Keys::Column(column.clone()));
-        }
-        let options = FormatOptions::default();
-        let formatter = ArrayFormatter::try_new(column, &options)
-            .map_err(|e| Error::internal(format!("reading keys: {e}")))?;
-        let text = |i| column.is_valid(i).then(|| formatter.value(i).to_string());
-        Ok(Keys::Text((0..column.len()).map(text).collect()))
-    }
-
-    fn get(&self, i: usize) -> Option<&[u8]> {
-        match self {
-            Keys::Column(c) if c.is_null(i) => None,
-            Keys::Column(c) => match c.as_string_opt::<i32>() {
-                Some(strings) => Some(strings.value(i).as_bytes()),
-                None => Some(c.as_binary::<i32>().value(i)),
-            },
-            Keys::Text(t) => t[i].as_deref().map(str::as_bytes),
-        }
-    }
-}
-
-/// The partition Kafka's default partitioner would choose: murmur2, sign bit cleared.
-pub fn partition_of(key: &[u8], partitions: i32) -> Partition {
-    Partition((murmur2(key) & 0x7fff_ffff) as i32 % partitions.max(1))
-}
-
-/// MurmurHash2 as in Kafka's `Utils.murmur2`.
-fn murmur2(data: &[u8]) -> u32 {
-    const M: u32 = 0x5bd1_e995;
-    let mut h = 0x9747_b28c_u32 ^ data.len() as u32;
-    let mut chunks = data.chunks_exact(4);
-    for c in &mut chunks {
-        let mut k = u32::from_le_bytes([c[0], c[1], c[2], c[3]]).wrapping_mul(M);
-        k ^= k >> 24;
-        h = h.wrapping_mul(M) ^ k.wrapping_mul(M);
-    }
-    let rest = chunks.remainder();
-    if !rest.is_empty() {
-        for (i, b) in rest.iter().enumerate() {
-            h ^= u32::from(*b) << (8 * i);
-        }
-        h = h.wrapping_mul(M);
-    }
-    h ^= h >> 13;
-    h = h.wrapping_mul(M);
-    h ^ (h >> 15)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Values from Kafka's own `UtilsTest.testMurmur2`.
-    #[test]
-    fn partitions_as_kafka_does() {
-        for (key, hash) in [
-            ("21", -973_932_308_i32),
-            ("foobar", -790_332_482),
-            ("a-little-bit-long-string", -985_981_536),
-            ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
-            ("abc", 479_470_107),
-        ] {
-            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
-        }
-    }
 }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::stores::blocking::blocking;
 use crate::topics::dead_letters::DeadLetter;
-use crate::topics::ingest::{Checked, IngestContext, Ingested, MARK_HEADER, TopicWriter, ranges};
+use crate::topics::ingest::{Checked, IngestContext, Ingested, TopicWriter, ranges};
+use crate::topics::log_batches::MARK_HEADER;
 use crate::topics::rows::{for_each_record, next_offset};
 
 /// What is known of one producer.
@@ -179,7 +180,7 @@ fn drop_present(
         let mut there = count_marked(&log, from, mark)?;
         let mut skip = 0;
         for batch in batches.iter() {
-            let n = log::Header::parse(batch).map_or(0, |h| h.count as usize);
+            let n = log::Header::parse(&batch.bytes).map_or(0, |h| h.count as usize);
             if there < n {
                 break;
             }

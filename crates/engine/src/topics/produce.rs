@@ -12,9 +12,9 @@ use log::{BatchBuilder, CleanupPolicy, ErrorCode, Refusal};
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
 use crate::topics::ingest::{
-    BATCH_BYTES, IngestContext, Ingested, PartitionRange, Refused, TopicWriter, partition_of,
-    ranges,
+    IngestContext, Ingested, PartitionRange, Refused, TopicWriter, ranges,
 };
+use crate::topics::log_batches::{BATCH_BYTES, partition_of};
 use crate::topics::validation::misfits;
 
 /// What a batch of one record takes beyond the record's own bytes, at most.

@@ -18,6 +18,7 @@ use formats::headers::HeadersBuilder;
 use formats::json::Decoded;
 use formats::{HIDDEN, hidden_fields};
 
+use crate::topics::row_cache::columns_digest;
 use crate::topics::topic_reader::{Stretch, TopicReader};
 
 /// Declared columns, all nullable as they come out of the lake, then the hidden ones.
@@ -39,6 +40,10 @@ fn relaxed(topic: &Topic) -> SchemaRef {
 pub struct RowDecoder {
     schema: SchemaRef,
     values: Values,
+    /// The declared columns that are wanted, by position and as they come out.
+    declared: Vec<usize>,
+    declared_schema: SchemaRef,
+    columns_digest: u64,
     /// Which of `HIDDEN` are wanted.
     hidden: [bool; 5],
 }
@@ -75,12 +80,46 @@ impl Rows {
     }
 }
 
+/// Declared columns as they grow.
+#[derive(Default)]
+struct Declared<'a> {
+    batches: Vec<RecordBatch>,
+    /// In the batches, and of them those that were kept.
+    rows: usize,
+    found: usize,
+    /// Not decoded yet.
+    values: Vec<Option<&'a [u8]>>,
+}
+
+impl Declared<'_> {
+    fn push(&mut self, batch: RecordBatch) {
+        self.rows += batch.num_rows();
+        self.batches.push(batch);
+    }
+}
+
 /// Hidden columns as they grow.
+#[derive(Default)]
 struct Hidden {
     offsets: Vec<i64>,
     arrived: Vec<i64>,
     keys: BinaryBuilder,
     headers: HeadersBuilder,
+}
+
+impl Hidden {
+    /// `wanted` says which of `HIDDEN` are.
+    fn push(&mut self, record: &log::records::RecordView<'_>, wanted: [bool; 5]) {
+        let [_, _, keys, headers, _] = wanted;
+        self.offsets.push(record.offset.0);
+        self.arrived.push(record.timestamp_us());
+        if keys {
+            self.keys.append_option(record.key);
+        }
+        if headers {
+            self.headers.append(record.headers());
+        }
+    }
 }
 
 impl RowDecoder {
@@ -102,53 +141,95 @@ impl RowDecoder {
         let fields = full.fields().iter().filter(|f| wanted(f.name()));
         let fields: Vec<Field> = fields.map(|f| f.as_ref().clone().with_nullable(true)).collect();
         let hidden = HIDDEN.map(wanted);
-        Ok(RowDecoder { schema: Arc::new(Schema::new(fields)), values, hidden })
+        Ok(RowDecoder {
+            declared_schema: Arc::new(Schema::new(fields[..columns.len()].to_vec())),
+            schema: Arc::new(Schema::new(fields)),
+            values,
+            declared: columns,
+            columns_digest: columns_digest(topic),
+            hidden,
+        })
     }
 
     pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 
-    /// Rows of the records of a stretch.
-    pub fn decode(&mut self, partition: Partition, stretch: &Stretch) -> Result<Rows> {
-        let [_, _, want_keys, want_headers, _] = self.hidden;
+    /// Rows of the records of a stretch that `reader` gave.
+    pub fn decode(
+        &mut self,
+        reader: &TopicReader,
+        partition: Partition,
+        stretch: &Stretch,
+    ) -> Result<Rows> {
         let mut ends = vec![];
-        let mut values: Vec<Option<&[u8]>> = vec![];
-        let mut hidden = Hidden {
-            offsets: vec![],
-            arrived: vec![],
-            keys: BinaryBuilder::new(),
-            headers: HeadersBuilder::default(),
-        };
-        for batch in &stretch.batches {
+        let mut declared = Declared::default();
+        let mut hidden = Hidden::default();
+        for (i, batch) in stretch.batches.iter().enumerate() {
+            let known = log::Header::parse(batch).filter(|h| stretch.has_all(h)).and_then(|h| {
+                let rows = stretch.rows.get(i)?.as_deref()?;
+                rows.of(usize::try_from(h.count).ok()?, self.columns_digest)
+            });
             for record in log::records::iter(batch)? {
                 let record = record?;
-                if !stretch.has(record.offset) {
-                    continue;
+                if known.is_none() {
+                    if !stretch.has(record.offset) {
+                        continue;
+                    }
+                    declared.values.push(record.value);
                 }
-                hidden.offsets.push(record.offset.0);
-                hidden.arrived.push(record.timestamp_us());
-                if want_keys {
-                    hidden.keys.append_option(record.key);
-                }
-                if want_headers {
-                    hidden.headers.append(record.headers());
-                }
-                values.push(record.value);
+                hidden.push(&record, self.hidden);
             }
-            ends.push(values.len());
+            if let Some(rows) = known {
+                self.decode_values(partition, &mut declared, &hidden.offsets)?;
+                for batch in rows {
+                    declared.found += batch.num_rows();
+                    declared.push(self.project(batch)?);
+                }
+            }
+            ends.push(hidden.offsets.len());
+        }
+        self.decode_values(partition, &mut declared, &hidden.offsets)?;
+        reader.count_rows(declared.found, declared.rows - declared.found);
+        let batch = match &declared.batches[..] {
+            [one] => one.clone(),
+            batches => concat(&self.declared_schema, batches)?,
+        };
+        let offsets = hidden.offsets.iter().copied().map(Offset).collect();
+        Ok(Rows { batch: self.finish(partition, &batch, hidden)?, ends, offsets })
+    }
+
+    /// Decodes the values that wait.
+    fn decode_values(
+        &mut self,
+        partition: Partition,
+        declared: &mut Declared,
+        offsets: &[i64],
+    ) -> Result<()> {
+        let values = std::mem::take(&mut declared.values);
+        if values.is_empty() {
+            return Ok(());
         }
         let decoded = self.values.decode(&values)?;
         if let Some(refused) = decoded.refused.first() {
-            let at = hidden.offsets.get(refused.record as usize).copied().unwrap_or_default();
+            let at = offsets.get(declared.rows + refused.record as usize);
+            let at = at.copied().unwrap_or_default();
             return Err(Error::corrupt(format!(
                 "the record at partition {partition}, offset {at} does not decode: {}",
                 refused.reason
             ))
             .hint("was the topic's definition changed by hand?"));
         }
-        let offsets = hidden.offsets.iter().copied().map(Offset).collect();
-        Ok(Rows { batch: self.finish(partition, &decoded.batch, hidden)?, ends, offsets })
+        declared.push(decoded.batch);
+        Ok(())
+    }
+
+    /// Of all declared columns those that are wanted.
+    fn project(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let columns = self.declared.iter().map(|i| rows.column(*i).clone()).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        RecordBatch::try_new_with_options(self.declared_schema.clone(), columns, &options)
+            .map_err(|e| Error::internal(format!("rows that were kept: {e}")))
     }
 
     fn finish(
@@ -223,7 +304,7 @@ pub fn read_range(
         if stretch.next <= from {
             return Ok(());
         }
-        let rows = decoder.decode(partition, &stretch)?.batch;
+        let rows = decoder.decode(reader, partition, &stretch)?.batch;
         from = stretch.next;
         if !each(rows, from)? {
             return Ok(());

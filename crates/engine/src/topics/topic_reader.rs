@@ -15,13 +15,17 @@ use log::compression::UNPACKED_BYTES_MAX;
 use log::{Appended, Committed, Header, PartitionLog};
 use uuid::Uuid;
 
+use crate::topics::row_cache::{CachedRows, RowCache};
+
 /// A stretch of a partition, as it was read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Stretch {
     /// Record batches of committed records. The first may begin before `from`, the last may go on
     /// after `next`.
     pub batches: Vec<Bytes>,
     pub from: Offset,
+    /// Rows of those batches that are kept as columns.
+    pub rows: Vec<Option<Arc<CachedRows>>>,
     /// Where to read on.
     pub next: Offset,
     /// Offsets that were left out, in order.
@@ -32,6 +36,13 @@ impl Stretch {
     /// The record is one of this stretch and was not left out.
     pub fn has(&self, offset: Offset) -> bool {
         offset >= self.from && offset < self.next && !self.is_left_out(offset.0)
+    }
+
+    /// All records of the batch are.
+    pub fn has_all(&self, batch: &Header) -> bool {
+        let (first, end) = (batch.base_offset, batch.last_offset().next().0);
+        let inside = first >= self.from.0 && end <= self.next.0;
+        inside && !self.left_out.iter().any(|r| r.start < end && r.end > first)
     }
 
     /// Batches of which nothing is wanted may not even be readable.
@@ -66,6 +77,7 @@ pub struct TopicReader {
     parts: RwLock<Vec<Arc<Part>>>,
     kv: Arc<Kv>,
     store: Keyspace,
+    cache: Arc<RowCache>,
 }
 
 /// How far a partition is decided.
@@ -110,14 +122,40 @@ impl TopicReader {
         let Committed { batches, next } = log.read_committed(from, bytes_max)?;
         let next = next.min(end);
         let left_out = self.left_out(partition, from, next)?;
-        let mut stretch = Stretch { batches, from, next, left_out };
+        let mut stretch = Stretch { batches, rows: vec![], from, next, left_out };
         stretch.drop_left_out();
+        stretch.rows = stretch.batches.iter().map(|b| self.cached(partition, b)).collect();
         let unpacked = unpack(&stretch.batches);
         if let Some(rest) = stretch.batches.get(unpacked.len()).and_then(|b| Header::parse(b)) {
             stretch.next = Offset(rest.base_offset);
         }
         stretch.batches = unpacked.into_iter().collect::<Result<_>>()?;
         Ok(stretch)
+    }
+
+    /// Rows are worth handing to `keep`.
+    pub fn keeps_rows(&self) -> bool {
+        !self.cache.is_off()
+    }
+
+    /// Keeps the rows of a batch for those who read it next.
+    pub fn keep(&self, partition: Partition, first: Offset, rows: CachedRows) {
+        self.cache.keep(self.log.id(), partition, first, rows);
+    }
+
+    /// All who read as they come have read up to there.
+    pub fn forget_rows(&self, partition: Partition, to: Offset) {
+        self.cache.forget_before(self.log.id(), partition, to);
+    }
+
+    fn cached(&self, partition: Partition, batch: &Bytes) -> Option<Arc<CachedRows>> {
+        let header = Header::parse(batch)?;
+        self.cache.get(self.log.id(), partition, Offset(header.base_offset), header.crc)
+    }
+
+    /// How the records of a stretch became rows.
+    pub fn count_rows(&self, found: usize, decoded: usize) {
+        self.cache.count(found, decoded);
     }
 
     /// What was left out, as ranges with an offset in `from..to`.
@@ -299,20 +337,23 @@ pub struct TopicReaders {
     kv: Arc<Kv>,
     store: Keyspace,
     open: Mutex<HashMap<Uuid, Arc<TopicReader>>>,
+    pub cache: Arc<RowCache>,
 }
 
 impl TopicReaders {
-    pub fn open(log: Arc<log::Log>, kv: &Arc<Kv>) -> Result<TopicReaders> {
+    /// Keeps at most so many bytes of rows as columns.
+    pub fn open(log: Arc<log::Log>, kv: &Arc<Kv>, row_bytes: usize) -> Result<TopicReaders> {
         let store = kv.keyspace("screened")?;
-        Ok(TopicReaders { log, kv: kv.clone(), store, open: Mutex::default() })
+        let cache = Arc::new(RowCache::new(row_bytes));
+        Ok(TopicReaders { log, kv: kv.clone(), store, open: Mutex::default(), cache })
     }
 
     pub fn topic(&self, name: &str) -> Result<Arc<TopicReader>> {
         let log = self.log.topic(name)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let reader = open.entry(log.id()).or_insert_with(|| {
-            let (kv, store) = (self.kv.clone(), self.store.clone());
-            Arc::new(TopicReader { log, parts: RwLock::default(), kv, store })
+            let (kv, store, cache) = (self.kv.clone(), self.store.clone(), self.cache.clone());
+            Arc::new(TopicReader { log, parts: RwLock::default(), kv, store, cache })
         });
         Ok(reader.clone())
     }
@@ -320,6 +361,7 @@ impl TopicReaders {
     /// The topic is being dropped.
     pub fn forget(&self, id: Uuid) -> Result<()> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.cache.forget(id);
         let mut batch = self.kv.batch();
         batch.delete_prefix(&self.store, id.as_bytes())?;
         batch.commit_durable()

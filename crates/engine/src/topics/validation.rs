@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use catalog::Format;
 use common::{Error, Kind, Offset, Partition, Result};
@@ -16,6 +17,7 @@ use log::{Committed, Header};
 
 use crate::topics::dead_letters::DeadLetter;
 use crate::topics::ingest::{IngestContext, TopicWriter};
+use crate::topics::row_cache::CachedRows;
 use crate::topics::rows::Values;
 use crate::topics::rules;
 use crate::topics::topic_reader::{TopicReader, unpack};
@@ -229,12 +231,28 @@ fn refused(
         }
     }
     let values: Vec<Option<&[u8]>> = records.iter().map(|r| r.value).collect();
-    for (record, column, kind, reason) in misfits(writer, ctx, &values)? {
+    let (misfits, rows) = look_at(writer, ctx, &values)?;
+    if let Some(rows) = rows.filter(|_| misfits.is_empty() && refused.is_empty()) {
+        keep(writer, partition, batches, &rows);
+    }
+    for (record, column, kind, reason) in misfits {
         let (offset, raw) = (records[record].offset.0, records[record].value.unwrap_or_default());
         refused.push((offset..offset + 1, letter(offset, column, kind, reason, raw)));
     }
     refused.sort_by_key(|(offsets, _)| offsets.start);
     Ok(refused)
+}
+
+/// Keeps the rows of batches that are all good for those who read them.
+fn keep(writer: &TopicWriter, partition: Partition, batches: &[Bytes], rows: &RecordBatch) {
+    let headers = batches.iter().filter_map(|b| Header::parse(b));
+    let mut at = 0;
+    for header in headers {
+        let n = usize::try_from(header.count).unwrap_or(0).min(rows.num_rows() - at);
+        let of_batch = CachedRows::new(header.crc, writer.columns_digest, vec![rows.slice(at, n)]);
+        writer.reader.keep(partition, Offset(header.base_offset), of_batch);
+        at += n;
+    }
 }
 
 /// A value that is no row: its index, column, kind of fault and reason.
@@ -246,9 +264,18 @@ pub(crate) fn misfits(
     ctx: &IngestContext,
     values: &[Option<&[u8]>],
 ) -> Result<Vec<Misfit>> {
+    Ok(look_at(writer, ctx, values)?.0)
+}
+
+/// Which of the values are no rows of the topic, and all that are, where that takes decoding.
+fn look_at(
+    writer: &TopicWriter,
+    ctx: &IngestContext,
+    values: &[Option<&[u8]>],
+) -> Result<(Vec<Misfit>, Option<RecordBatch>)> {
     // Any bytes are a row, and there is nothing to hold them against.
     if writer.topic.format == Format::Raw && writer.checks.is_empty() {
-        return Ok(vec![]);
+        return Ok((vec![], None));
     }
     let decoded = Values::new(&writer.topic, writer.topic.schema(), None)?.decode(values)?;
     let (now, future) = (ctx.clock.now_us(), ctx.future_max_us);
@@ -257,7 +284,8 @@ pub(crate) fn misfits(
     let undecoded = refused.map(|r| (r.record as usize, r.column, r.kind.name(), r.reason));
     let broken = verdict.broken.into_iter();
     let broken = broken.map(|b| (decoded.kept[b.row] as usize, b.column, b.kind, b.reason));
-    Ok(undecoded.chain(broken).collect())
+    let is_kept = writer.topic.format == Format::Json && writer.reader.keeps_rows();
+    Ok((undecoded.chain(broken).collect(), is_kept.then_some(decoded.batch)))
 }
 
 /// Writes down how far the topics are decided, so that a start does not look at it all again.

@@ -13,6 +13,7 @@ mod other_producers;
 mod power_cuts;
 mod replaced;
 mod retention;
+mod row_cache;
 mod sinks;
 mod subscriptions;
 mod support;
