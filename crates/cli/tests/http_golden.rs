@@ -1,12 +1,12 @@
 //! `tests/http/*.http`: exchanges as they go over the wire. A file begins with the project's SQL;
 //! each exchange starts with `### title`, then the request, `---`, and the answer, which is
-//! rewritten by `BLESS=1`.
+//! rewritten by `BLESS=1`. Each answer is held against the OpenAPI document, too.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{self, Answer, Project, Server};
+use crate::support::{self, Answer, Project, Server, shapes};
 
 /// Headers that are part of an answer's contract.
 const HEADERS: [&str; 4] = ["content-type", "retry-after", "location", "allow"];
@@ -24,15 +24,17 @@ fn run(path: &Path) {
     let head = parts.next().unwrap();
     let sql = head.strip_prefix("### ").map_or(head, |_| "");
     let server = Project::new(sql).serve(&[]);
+    let document = server.get("/api/openapi.json").json();
     let mut got = format!("{}\n", head.trim_end());
     for part in parts {
         let (request, _) = part.split_once("\n---\n").unwrap_or((part, ""));
-        got.push_str(&format!("\n### {}\n---\n{}", request.trim_end(), exchange(&server, request)));
+        let answer = exchange(&server, &document, request);
+        got.push_str(&format!("\n### {}\n---\n{answer}", request.trim_end()));
     }
     support::golden(path, &got);
 }
 
-fn exchange(server: &Server, request: &str) -> String {
+fn exchange(server: &Server, document: &Value, request: &str) -> String {
     let (_title, request) = request.split_once('\n').expect("a request under the title");
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
     let mut lines = head.lines();
@@ -42,6 +44,7 @@ fn exchange(server: &Server, request: &str) -> String {
     if method == "POST" && path.starts_with("/api/topics/") && answer.status == 200 {
         server.settle();
     }
+    shapes::check(document, method, path, &answer);
     show(&answer)
 }
 

@@ -41,3 +41,4 @@ mod shell;
 mod slow_clients;
 mod sql_doors;
 mod sse;
+mod types_golden;

@@ -8,7 +8,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use crate::problem::ProblemDetails;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -118,9 +120,6 @@ impl Kind {
     }
 }
 
-/// Bytes of the line of text that goes along with an error.
-const LINE_BYTES_MAX: usize = 8 << 10;
-
 /// A stretch of the user's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -151,7 +150,7 @@ pub fn position_of(text: &str, line: usize, column: usize) -> usize {
         .map_or(text.len(), |(i, _)| start + i)
 }
 
-fn line_column(text: &str, at: usize) -> (usize, usize) {
+pub(crate) fn line_column(text: &str, at: usize) -> (usize, usize) {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {
         at -= 1;
@@ -280,32 +279,14 @@ impl Error {
         self.0.place.as_ref()
     }
 
-    /// The error as problem details (RFC 9457) with our members `code`, `sqlstate`, `hint`,
-    /// `place`.
+    /// The error as the doors show it.
+    pub fn details(&self) -> ProblemDetails {
+        ProblemDetails::of(self)
+    }
+
+    /// The same as JSON.
     pub fn to_json(&self) -> Value {
-        let mut v = json!({
-            "type": "about:blank",
-            "title": self.kind().name().replace('_', " "),
-            "status": self.kind().http_status(),
-            "detail": self.message(),
-            "code": self.kind().name(),
-            "sqlstate": self.kind().sqlstate(),
-        });
-        if let Some(hint) = self.hint_text() {
-            v["hint"] = json!(hint);
-        }
-        if let Some(place) = self.place() {
-            let (line, column) = place.line_column();
-            let (end_line, end_column) = line_column(&place.text, place.span.end);
-            // A line that nobody could read is not sent back.
-            let text = place.text.lines().nth(line - 1);
-            let text = text.filter(|t| t.len() <= LINE_BYTES_MAX).unwrap_or("");
-            v["place"] = json!({
-                "file": place.file, "line": line, "column": column,
-                "end_line": end_line, "end_column": end_column, "text": text,
-            });
-        }
-        v
+        serde_json::to_value(self.details()).unwrap_or_default()
     }
 }
 

@@ -9,6 +9,7 @@ pub mod error;
 pub mod fail_point;
 pub mod id;
 pub mod nearest;
+pub mod problem;
 pub mod secret;
 pub mod units;
 
@@ -19,4 +20,5 @@ pub use error::{Error, Kind, Place, Result};
 pub use fail_point::fail_point;
 pub use id::{Epoch, Offset, Partition, Version};
 pub use nearest::nearest;
+pub use problem::{ProblemDetails, ProblemPlace};
 pub use secret::Secret;

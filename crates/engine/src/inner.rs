@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Instant;
 
 use catalog::store::CatalogFile;
-use common::{Clock, Error, Result};
+use common::{Clock, Error, ProblemDetails, Result};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use kv::Kv;
 use lake::Lake;
@@ -48,7 +48,7 @@ pub struct Inner {
     pub(crate) runtime: Arc<RuntimeEnv>,
     pub(crate) compute: Compute,
     pub(crate) registry: RwLock<Registry>,
-    pub(crate) problems: RwLock<Vec<serde_json::Value>>,
+    pub(crate) problems: RwLock<Vec<ProblemDetails>>,
     pub(crate) dashboards: RwLock<Vec<Dashboard>>,
     pub(crate) texts: tokio::sync::Mutex<Texts>,
     pub(crate) rates: Mutex<Rates>,

@@ -30,7 +30,7 @@ pub use catalog::kind::{KINDS, Kind};
 pub use catalog::{ScramMechanism, User, Verifier, scram};
 pub use connectors::drivers;
 pub use define::changes::ApplyReport;
-pub use define::facts::ColumnInfo;
+pub use define::facts::{ColumnInfo, columns};
 pub use define::sink::SinkInfo;
 pub use define::source::SourceInfo;
 pub use define::texts::typed_statements;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::datatypes::DataType;
 use bytes::Bytes;
 use catalog::Kind;
-use common::{Epoch, Error, Offset, Partition, Result};
+use common::{Epoch, Error, Offset, Partition, ProblemDetails, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::scalar::ScalarValue;
@@ -82,7 +82,7 @@ impl Session {
         problems::ready(&self.caller.inner)
     }
 
-    pub fn problems(&self) -> Vec<serde_json::Value> {
+    pub fn problems(&self) -> Vec<ProblemDetails> {
         problems::problems(&self.caller.inner)
     }
 

@@ -2,25 +2,12 @@
 //! shapes around them. Kept as text, because a parsed JSON number could not hold all digits.
 
 use arrow::array::{Int8Array, RecordBatch};
-use arrow::datatypes::Schema;
 use common::{Error, Result};
 use formats::json::{Shape, write_rows};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 /// Rows written between two looks at how many bytes there are.
 const ROWS_AT_ONCE: usize = 256;
-
-/// `[{"name", "type", "nullable"}]`.
-pub fn columns(schema: &Schema) -> Value {
-    let fields = schema.fields().iter();
-    fields
-        .map(|f| {
-            let kind = formats::types::sql_name(f.data_type());
-            json!({ "name": f.name(), "type": kind, "nullable": f.is_nullable() })
-        })
-        .collect()
-}
 
 /// Rows as objects: `[{"a": 1}, …]`.
 pub fn objects(batches: &[RecordBatch]) -> Result<Box<RawValue>> {

@@ -1,6 +1,9 @@
 //! What many tests need: a project in a scratch folder, the program running on it, a bare HTTP
 //! client that shows exactly what came back, and masks for what differs from run to run.
 
+pub mod shapes;
+pub mod typescript;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

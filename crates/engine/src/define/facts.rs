@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{Field, Schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A column as DESCRIBE shows it.
@@ -26,7 +27,8 @@ impl Described {
 }
 
 /// A column as REST shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Column")]
 pub struct ColumnInfo {
     pub name: String,
     #[serde(rename = "type")]

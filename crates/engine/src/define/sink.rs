@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::ArrayRef;
 use catalog::{Definition, Object, Sink};
-use common::{Epoch, Error, Result};
+use common::{Epoch, Error, ProblemDetails, Result};
 use connector::Role;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -226,13 +227,14 @@ fn start_pipeline(
     Ok((Feed { pipeline, outbox, committed: Arc::new(AtomicU64::new(committed.0)) }, new))
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Sink")]
 pub struct SinkInfo {
     pub name: String,
     pub connector: String,
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Value>,
+    pub error: Option<ProblemDetails>,
     pub rows_total: u64,
     pub delivery: String,
     pub lag_events: u64,

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 
 use arrow::array::ArrayRef;
 use catalog::{Definition, Object, Source};
-use common::{Error, Result};
+use common::{Error, ProblemDetails, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -140,14 +141,15 @@ fn prepare(planned: PlannedSource, inner: &Arc<Inner>, to: &mut Prepared) -> Res
     Ok(())
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Source")]
 pub struct SourceInfo {
     pub name: String,
     pub connector: String,
     pub into: String,
     pub state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Value>,
+    pub error: Option<ProblemDetails>,
     pub events_per_second: Option<f64>,
     pub events_total: u64,
 }

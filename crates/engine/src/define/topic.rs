@@ -9,6 +9,7 @@ use common::{Error, Result, fail_point};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use log::{CleanupPolicy, TopicConfig};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::define::decide::{Change, Part};
@@ -220,13 +221,15 @@ async fn remove(inner: &Arc<Inner>, name: &str) -> Result<()> {
     Meta::new(&inner.kv)?.topic_dropped(name)
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Watermark")]
 pub struct WatermarkInfo {
     pub column: String,
     pub delay_us: i64,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Topic")]
 pub struct TopicInfo {
     pub name: String,
     pub format: String,
@@ -241,6 +244,7 @@ pub struct TopicInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_bytes: Option<u64>,
     /// Kafka's `cleanup.policy`: delete, compact, or both.
+    #[schemars(with = "String", extend("enum" = ["delete", "compact", "compact,delete"]))]
     pub cleanup_policy: CleanupPolicy,
     pub records: u64,
     pub bytes: u64,
@@ -251,7 +255,8 @@ pub struct TopicInfo {
     pub file: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Archive")]
 pub struct ArchiveInfo {
     pub topic: String,
     pub archived_offset_sum: i64,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::SchemaRef;
 use catalog::{Definition, Object, View};
-use common::{Error, Result};
+use common::{Error, ProblemDetails, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -185,7 +186,8 @@ fn start(
     Ok((Entry::new(definition, part, running), new))
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "View")]
 pub struct ViewInfo {
     pub name: String,
     /// What does not change while a view runs is not in the status, which is sent each second.
@@ -197,7 +199,7 @@ pub struct ViewInfo {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub serves_previous: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Value>,
+    pub error: Option<ProblemDetails>,
     pub epoch: u64,
     pub rows: u64,
     pub lag_events: u64,
@@ -213,7 +215,7 @@ pub struct ViewInfo {
 }
 
 /// How a view is defined.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ViewText {
     pub sql: String,
     pub columns: Vec<ColumnInfo>,

@@ -614,7 +614,7 @@ fn commit_with_retry(runner: &mut Runner, shared: &Shared, stop: &AtomicBool) ->
                     told = e.message().to_string();
                     tracing::warn!(view = runner.spec.name, "an epoch could not be written: {e}");
                 }
-                shared.update(|s| s.error = Some(e.to_json()));
+                shared.update(|s| s.error = Some(e.details()));
                 if stop.load(Ordering::SeqCst) {
                     return Ok(false);
                 }

@@ -2,14 +2,14 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use common::{Error, Result, StoppedViews};
+use common::{Error, ProblemDetails, Result, StoppedViews};
 
 /// A moment's view of a pipeline.
 #[derive(Clone, Debug)]
 pub struct PipelineStatus {
     /// `starting`, `running` or `failed`.
     pub state: &'static str,
-    pub error: Option<serde_json::Value>,
+    pub error: Option<ProblemDetails>,
     pub epoch: u64,
     pub rows: u64,
     pub lag_events: u64,
@@ -42,7 +42,7 @@ impl PipelineStatus {
     /// Why it stands still and for good, if it does.
     pub fn stopped(&self) -> Option<String> {
         let error = self.error.as_ref().filter(|_| self.state == "failed")?;
-        Some(error["detail"].as_str().unwrap_or("it failed").to_string())
+        Some(error.detail.clone())
     }
 
     /// An error for those who would read what a view that stands still has left.
@@ -77,7 +77,7 @@ impl Shared {
     pub fn fail(&self, e: &Error) {
         self.update(|s| {
             s.state = "failed";
-            s.error = Some(e.to_json());
+            s.error = Some(e.details());
         });
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use catalog::Sink as Definition;
-use common::{Clock, Epoch, Error, Result, fail_point};
+use common::{Clock, Epoch, Error, ProblemDetails, Result, fail_point};
 use connector::{Context, Delivery, Health, Outside, Sink};
 use tokio::sync::watch;
 
@@ -31,7 +31,7 @@ pub struct SinkRunner {
 #[derive(Default)]
 pub struct SinkShared {
     pub rows: AtomicU64,
-    pub error: Mutex<Option<serde_json::Value>>,
+    pub error: Mutex<Option<ProblemDetails>>,
     /// It has given up: `retry_attempts_max` is used up.
     pub stopped: AtomicBool,
     pub health: Arc<Health>,
@@ -39,9 +39,9 @@ pub struct SinkShared {
 
 impl SinkShared {
     /// Why it does not deliver, if it does not.
-    pub fn error(&self) -> Option<serde_json::Value> {
+    pub fn error(&self) -> Option<ProblemDetails> {
         let own = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        own.or_else(|| self.health.error().map(|e| serde_json::json!({ "detail": e })))
+        own.or_else(|| self.health.error().map(|e| Error::unavailable(e).details()))
     }
 }
 
@@ -124,7 +124,7 @@ impl Run {
                 },
             };
             *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(error.to_json());
+                Some(error.details());
             if self.gives_up {
                 tracing::error!(sink = self.name, "the sink has stopped: {error}");
                 return self.shared.stopped.store(true, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::array::{RecordBatch, new_null_array};
 use bytes::Bytes;
 use catalog::Source as Definition;
-use common::{Error, Result};
+use common::{Error, ProblemDetails, Result};
 use connector::{Context, Health, Outside, Rows, Source, SourceBatch};
 use formats::BodyKind;
 use formats::json::ContentKind;
@@ -33,7 +33,7 @@ pub struct SourceRunner {
 #[derive(Default)]
 pub struct SourceShared {
     pub events: AtomicU64,
-    pub error: Mutex<Option<serde_json::Value>>,
+    pub error: Mutex<Option<ProblemDetails>>,
     pub finished: AtomicBool,
     /// It has given up: `retry_attempts_max` is used up.
     pub stopped: AtomicBool,
@@ -42,9 +42,9 @@ pub struct SourceShared {
 
 impl SourceShared {
     /// Why it does not run, if it does not.
-    pub fn error(&self) -> Option<serde_json::Value> {
+    pub fn error(&self) -> Option<ProblemDetails> {
         let own = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        own.or_else(|| self.health.error().map(|e| serde_json::json!({ "detail": e })))
+        own.or_else(|| self.health.error().map(|e| Error::unavailable(e).details()))
     }
 }
 
@@ -127,7 +127,7 @@ impl Run {
                 },
             };
             *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(error.to_json());
+                Some(error.details());
             if self.gives_up {
                 tracing::error!(source = self.name, "the source has stopped: {error}");
                 return self.shared.stopped.store(true, Ordering::Relaxed);

@@ -10,13 +10,15 @@ use log::ErrorCode;
 use log::groups::{
     GroupCoordinator, ListedGroup, OffsetFetchRequest, TopicPartitions, assigned_partitions,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::inner::Inner;
 use crate::stores::blocking::blocking;
 
 /// A group in a list of all.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Group")]
 pub struct GroupInfo {
     pub group: String,
     /// Kafka's name of the state: Empty, PreparingRebalance, CompletingRebalance, Stable; of a
@@ -34,7 +36,7 @@ pub struct GroupInfo {
 }
 
 /// A group with its members and partitions.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GroupDetail {
     pub group: String,
     pub state: &'static str,
@@ -49,7 +51,7 @@ pub struct GroupDetail {
 }
 
 /// A member of a group.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GroupMember {
     pub consumer_id: String,
     /// `group.instance.id` of a static member (KIP-345).
@@ -61,14 +63,14 @@ pub struct GroupMember {
 }
 
 /// Partitions of a topic that a member reads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AssignedTopic {
     pub topic: String,
     pub partitions: Vec<i32>,
 }
 
 /// How far a group has read a partition.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GroupPartition {
     pub topic: String,
     pub partition: i32,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use common::{Error, Offset, Partition, Result};
 use log::ErrorCode;
 use log::groups::{OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::groups::consumer_groups::refused;
@@ -26,7 +27,7 @@ pub struct ResetOffsets {
 }
 
 /// What a reset does, or would do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ResetPlan {
     pub group: String,
     pub state: &'static str,
@@ -36,7 +37,7 @@ pub struct ResetPlan {
 }
 
 /// A partition of a plan.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ResetPartition {
     pub topic: String,
     pub partition: i32,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use common::{Error, Result};
+use common::{Error, ProblemDetails, Result};
 
 use crate::define::view::RunningView;
 use crate::inner::Inner;
@@ -41,18 +41,18 @@ pub fn ready(inner: &Arc<Inner>) -> Result<()> {
 /// Faults of the project's files; the last good version goes on running beside them.
 pub fn set_problems(inner: &Arc<Inner>, problems: &[Error]) {
     let mut now = inner.problems.write().unwrap_or_else(PoisonError::into_inner);
-    *now = problems.iter().map(Error::to_json).collect();
+    *now = problems.iter().map(Error::details).collect();
     inner.applied.store(true, Ordering::Relaxed);
 }
 
-pub fn problems(inner: &Arc<Inner>) -> Vec<serde_json::Value> {
+pub fn problems(inner: &Arc<Inner>) -> Vec<ProblemDetails> {
     let mut problems = inner.problems.read().unwrap_or_else(PoisonError::into_inner).clone();
-    problems.extend(inner.log.damage().iter().map(Error::to_json));
+    problems.extend(inner.log.damage().iter().map(Error::details));
     problems.extend(inner.archive.trouble());
     let external = inner.external.iter().flat_map(|kafka| kafka.troubles());
     problems.extend(external.map(|(topic, why)| match topic.is_empty() {
-        true => Error::unavailable(why).to_json(),
-        false => Error::corrupt(format!("topic '{topic}': {why}")).to_json(),
+        true => Error::unavailable(why).details(),
+        false => Error::corrupt(format!("topic '{topic}': {why}")).details(),
     }));
     problems
 }

@@ -1,9 +1,12 @@
 //! What runs and how well, shaped as `GET /api/status` and `/api/objects` show it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use common::ProblemDetails;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,7 +21,7 @@ use crate::inner::Inner;
 use crate::topics::ingest::TopicWriter;
 use crate::topics::partitions::{bytes_counter, records_counter};
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Status {
     pub version: &'static str,
     pub project: String,
@@ -32,21 +35,21 @@ pub struct Status {
     pub sinks: Vec<SinkInfo>,
     pub archive: Vec<ArchiveInfo>,
     pub dead_letters: u64,
-    pub problems: Vec<Value>,
+    pub problems: Vec<ProblemDetails>,
     pub ports: Ports,
     pub memory_bytes: Option<u64>,
     pub disk_bytes: u64,
 }
 
 /// Where the other doors listen, if they do.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Ports {
     pub pg: Option<u16>,
     pub kafka: Option<u16>,
 }
 
 /// An object of any kind: where it stands in the flow of events, and what its kind says of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ObjectInfo {
     pub kind: String,
     pub name: String,
@@ -57,6 +60,7 @@ pub struct ObjectInfo {
     /// The statement that made it, without its secrets.
     pub statement: String,
     /// As the list of its kind has it.
+    #[schemars(with = "BTreeMap<String, Value>")]
     pub info: Value,
 }
 

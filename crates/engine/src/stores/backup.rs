@@ -14,6 +14,7 @@ use std::sync::Arc;
 use common::{Error, Kind, Result};
 use connector::Outside;
 use log::BACKUP_STAGE;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::inner::Inner;
@@ -67,7 +68,8 @@ pub struct BackupFile {
 }
 
 /// What was written.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Backup")]
 pub struct BackupInfo {
     pub to: PathBuf,
     pub at: String,

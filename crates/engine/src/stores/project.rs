@@ -8,6 +8,7 @@ use std::sync::Arc;
 use common::error::Place;
 use common::{Config, Error, Result};
 use connectors::kafka;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Where the copy of an external log is.
@@ -21,7 +22,7 @@ pub struct Project {
 }
 
 /// A page of charts, from `dashboards/<name>.toml`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dashboard {
     #[serde(default)]
@@ -32,7 +33,7 @@ pub struct Dashboard {
 }
 
 /// A chart or table of a dashboard.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Panel {
     pub title: String,
@@ -41,6 +42,7 @@ pub struct Panel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
     #[serde(default = "line")]
+    #[schemars(extend("enum" = CHARTS))]
     pub chart: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub x: Option<String>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{Error, Offset, Partition, Result};
+use common::{Error, Offset, Partition, ProblemDetails, Result};
 
 /// How far archiving has come.
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub struct Progress {
     /// Held for each commit, and while a topic is removed: its archive must not come back.
     turn: tokio::sync::Mutex<()>,
     /// Why the last turn failed, if it did.
-    trouble: Mutex<Option<serde_json::Value>>,
+    trouble: Mutex<Option<ProblemDetails>>,
 }
 
 impl Progress {
@@ -31,13 +31,13 @@ impl Progress {
     }
 
     /// Why events are not archived at the moment.
-    pub fn trouble(&self) -> Option<serde_json::Value> {
+    pub fn trouble(&self) -> Option<ProblemDetails> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps how a turn ended, and says so where it is news: a disk may be full for hours.
     pub fn ended(&self, turn: Result<()>) {
-        let now = turn.as_ref().err().map(Error::to_json);
+        let now = turn.as_ref().err().map(Error::details);
         let mut before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match turn {
             Err(e) if *before != now => tracing::warn!("archiving failed and is tried again: {e}"),

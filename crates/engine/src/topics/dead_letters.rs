@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use common::{Error, Result};
 use kv::{Batch, Keyspace, Kv};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Raw bytes kept of one letter; what is longer is cut and said so in the reason.
@@ -97,7 +98,8 @@ impl Chosen {
 }
 
 /// A page, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetters")]
 pub struct DeadLetterPage {
     pub rows: Vec<ShownLetter>,
     pub next: Option<String>,
@@ -105,7 +107,8 @@ pub struct DeadLetterPage {
 }
 
 /// A letter as the console shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
 pub struct ShownLetter {
     pub id: String,
     pub at: String,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use catalog::{Format, Topic};
 use common::{Clock, Offset, Partition, Result};
 use formats::BodyKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::define::planning::Checks;
@@ -61,7 +62,7 @@ pub struct IngestContext {
 }
 
 /// Answer to an ingest.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Ingested {
     pub accepted: u64,
     pub refused: u64,
@@ -76,14 +77,14 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PartitionRange {
     pub partition: i32,
     pub first_offset: i64,
     pub last_offset: i64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedLine {
     pub line: u64,
     pub column: Option<String>,

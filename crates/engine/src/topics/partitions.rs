@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use common::{Error, Offset, Partition, Result};
 use log::PartitionLog;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::inner::Inner;
@@ -13,7 +14,8 @@ use crate::stores::blocking::blocking;
 use crate::stores::text::rfc3339;
 
 /// Figures of a partition.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Partition")]
 pub struct PartitionInfo {
     pub partition: i32,
     /// The oldest offset that is kept.
@@ -35,7 +37,7 @@ pub struct PartitionInfo {
 }
 
 /// Where a partition begins after a deletion.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DeletedRecords {
     pub partition: i32,
     /// Kafka's name for the new start offset.

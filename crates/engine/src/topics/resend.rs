@@ -8,6 +8,7 @@ use bytes::Bytes;
 use common::Result;
 use formats::BodyKind;
 use formats::json::ContentKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::inner::Inner;
@@ -18,7 +19,7 @@ use crate::topics::dead_letters::{Chosen, DeadLetter};
 const AT_ONCE: usize = 1_000;
 
 /// Which letters are sent again.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resend {
     #[serde(default)]
@@ -31,7 +32,7 @@ pub struct Resend {
 }
 
 /// What became of them.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Resent {
     pub accepted: u64,
     /// Refused again: each has a new letter with the reason.

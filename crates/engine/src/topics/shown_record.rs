@@ -7,13 +7,15 @@ use catalog::Format;
 use common::{Error, Offset, Partition};
 use log::records::RecordView;
 use log::{Compression, Header};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::stores::text::rfc3339;
 
 /// A record of a topic.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LogRecord")]
 pub struct ShownRecord {
     pub partition: i32,
     pub offset: i64,
@@ -42,7 +44,8 @@ pub struct ShownRecord {
 }
 
 /// A header of a record.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LogHeader")]
 pub struct ShownHeader {
     pub key: String,
     pub value: Shown,
@@ -50,7 +53,8 @@ pub struct ShownHeader {
 }
 
 /// The batch in which a record came.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LogBatch")]
 pub struct ShownBatch {
     pub base_offset: i64,
     pub records: i32,
@@ -66,8 +70,9 @@ pub struct ShownBatch {
 }
 
 /// Bytes as JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(inline)]
 pub enum Shown {
     Nothing,
     Text(String),

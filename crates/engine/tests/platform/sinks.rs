@@ -105,7 +105,7 @@ fn a_target_that_fails_too_often_is_given_up_until_the_next_start() {
     let bench = place.start();
     bench.send("events", &events(0..10));
     bench.wait("it is given up", |b| b.platform.status().sinks[0].state == "failed");
-    let why = bench.platform.status().sinks[0].error.clone().unwrap()["detail"].to_string();
+    let why = bench.platform.status().sinks[0].error.clone().unwrap().detail;
     assert!(why.contains("gave up after 2 attempts"), "{why}");
     std::fs::remove_file(&out).unwrap();
     bench.send("events", &events(10..20));

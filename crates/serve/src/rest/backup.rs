@@ -5,15 +5,18 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use engine::{BackupBy, BackupInfo};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::app::App;
 use crate::body;
 use crate::problem::Answer;
 
-#[derive(Deserialize)]
+/// Where a copy goes.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "BackupRequest")]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub struct Asked {
     /// Folder, seen from the project's.
     to: String,
 }

@@ -3,6 +3,8 @@
 //! for all clients, so that a slow one costs no memory here; the engine tells it to start again
 //! when it falls too far behind.
 
+use std::collections::BTreeMap;
+
 use arrow::datatypes::Schema;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -10,6 +12,10 @@ use axum::response::Response;
 use bytes::Bytes;
 use common::{Epoch, Error, Kind, Result};
 use engine::{EpochChanges, SnapshotPart, Subscription, Update};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::events;
@@ -17,6 +23,24 @@ use super::parameters::{Parameters, Segments};
 use crate::app::{App, Gauge};
 use crate::problem::Answer;
 use crate::rows;
+
+/// What an epoch changed.
+#[derive(Serialize, JsonSchema)]
+pub struct Changes {
+    #[schemars(with = "u64")]
+    epoch: Epoch,
+    #[schemars(with = "Vec<Change>")]
+    changes: Box<RawValue>,
+}
+
+/// A row that came or went. Written by `rows.rs`.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its shape is used")]
+struct Change {
+    /// `+` or `-`.
+    op: String,
+    row: BTreeMap<String, Value>,
+}
 
 /// What an open stream holds on to.
 pub struct Held {
@@ -99,7 +123,7 @@ fn snapshot(part: &SnapshotPart, schema: &Schema) -> Result<Bytes> {
     let mut text = match part.is_first {
         false => b"data: ,".to_vec(),
         true => {
-            let columns = rows::columns(schema);
+            let columns = serde_json::to_string(&engine::columns(schema)).map_err(encoding)?;
             let mut text = events::begin("snapshot", part.epoch);
             let head = format!("{{\"epoch\":{},\"columns\":{columns},\"rows\":", part.epoch);
             text.extend_from_slice(head.as_bytes());
@@ -115,9 +139,12 @@ fn snapshot(part: &SnapshotPart, schema: &Schema) -> Result<Bytes> {
 fn changed(changes: &EpochChanges) -> Result<Bytes> {
     let parts = changes.changes.iter().map(|c| (&c.batch, c.weights.as_ref()));
     let mut text = events::begin("changes", changes.epoch);
-    let head = format!("{{\"epoch\":{},\"changes\":", changes.epoch);
-    text.extend_from_slice(head.as_bytes());
-    text.extend_from_slice(rows::changes(parts)?.get().as_bytes());
-    text.extend_from_slice(b"}\n\n");
+    let changes = Changes { epoch: changes.epoch, changes: rows::changes(parts)? };
+    serde_json::to_writer(&mut text, &changes).map_err(encoding)?;
+    text.extend_from_slice(b"\n\n");
     Ok(text.into())
+}
+
+fn encoding(e: serde_json::Error) -> Error {
+    Error::internal(format!("encoding changes: {e}"))
 }

@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use common::{Error, Result};
 use engine::{Chosen, DeadLetterPage, DeadLetterQuery, Resend, Resent};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::parameters::Parameters;
 use crate::app::App;
@@ -58,11 +59,19 @@ pub async fn resend(
     Ok(Json(app.session.resend(wanted).await?))
 }
 
-pub async fn delete(State(app): State<App>, mut parameters: Parameters) -> Answer<Json<Value>> {
+/// How many letters are gone.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeletedLetters")]
+pub struct Deleted {
+    deleted: u64,
+}
+
+pub async fn delete(State(app): State<App>, mut parameters: Parameters) -> Answer<Json<Deleted>> {
     let ids = parameters.take("ids").unwrap_or_default();
     let ids = ids.split(',').filter(|id| !id.is_empty()).map(str::to_string).collect();
     let chosen = Chosen { ids, topic: parameters.take("topic"), kind: parameters.take("kind") };
     parameters.finish(&["ids", "topic", "kind"])?;
     check_kind(chosen.kind.as_deref())?;
-    Ok(Json(json!({ "deleted": app.session.delete_dead_letters(chosen).await? })))
+    let deleted = app.session.delete_dead_letters(chosen).await?;
+    Ok(Json(Deleted { deleted }))
 }

@@ -5,7 +5,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use engine::{GroupDetail, GroupInfo, ResetOffsets, ResetPlan, ResetRefused};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::parameters::Segments;
 use crate::app::App;
@@ -23,20 +25,31 @@ pub async fn describe(
     Ok(Json(app.session.group(&group).await?))
 }
 
+/// The group that is gone.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeletedGroup")]
+pub struct Deleted {
+    deleted: String,
+}
+
 pub async fn delete(
     State(app): State<App>,
     Segments(group): Segments<String>,
-) -> Answer<Json<Value>> {
+) -> Answer<Json<Deleted>> {
     app.session.delete_group(&group).await?;
-    Ok(Json(json!({ "deleted": group })))
+    Ok(Json(Deleted { deleted: group }))
 }
 
-#[derive(serde::Deserialize)]
+/// Where the offsets of a group are to be set.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Reset {
+pub struct Reset {
+    /// earliest, latest, current, an offset, a shift (`+5`, `-5`) or a time.
     to: String,
+    /// Names, or `topic:0,1`. None: all that the group committed.
     #[serde(default)]
     topics: Vec<String>,
+    /// Only says what would change.
     #[serde(default)]
     dry_run: bool,
 }

@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use common::ProblemDetails;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::app::App;
 use crate::problem::Answer;
@@ -11,8 +13,16 @@ pub async fn health() -> &'static str {
     "ok"
 }
 
-pub async fn ready(State(app): State<App>) -> Answer<Json<Value>> {
+/// Whether data can be taken and given.
+#[derive(Serialize, JsonSchema)]
+pub struct Ready {
+    ready: bool,
+    /// What is in the way of a part only.
+    problems: Vec<ProblemDetails>,
+}
+
+pub async fn ready(State(app): State<App>) -> Answer<Json<Ready>> {
     app.session.ready()?;
     // What is in the way of a part only (archiving, a faulty file) does not end readiness.
-    Ok(Json(json!({ "ready": true, "problems": app.session.problems() })))
+    Ok(Json(Ready { ready: true, problems: app.session.problems() }))
 }

@@ -24,6 +24,12 @@ use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Router, middleware};
 use common::Error;
+use engine::{
+    BackupInfo, Dashboard, DeadLetterPage, DeletedRecords, GroupDetail, GroupInfo, Ingested,
+    ObjectInfo, PartitionInfo, Resend, Resent, ResetPlan, Status, TopicInfo, ViewInfo,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::App;
@@ -39,13 +45,20 @@ pub struct Route {
     pub id: &'static str,
     pub doc: &'static str,
     pub query: &'static [Parameter],
-    /// Content types it takes.
-    pub takes: &'static [&'static str],
+    /// Content types it takes, and the shape of what is in them.
+    pub takes: &'static [(&'static str, Shape)],
     /// Content type it gives.
     pub gives: &'static str,
-    /// Name of the answer's schema in `openapi.rs`.
-    pub schema: &'static str,
+    /// Of the answer, or of the data of each event.
+    pub answer: Shape,
     pub handler: fn() -> MethodRouter<App>,
+}
+
+/// The schema of a type of ours.
+pub type Shape = fn(&mut SchemaGenerator) -> Schema;
+
+fn shape<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
 }
 
 /// A query parameter.
@@ -62,34 +75,37 @@ const fn parameter(name: &'static str, kind: &'static str, doc: &'static str) ->
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
-const fn read(
+/// A route that answers with a `T` as JSON.
+const fn read<T: JsonSchema>(
     path: &'static str,
     id: &'static str,
     doc: &'static str,
-    schema: &'static str,
     handler: fn() -> MethodRouter<App>,
 ) -> Route {
-    let (method, query, takes, gives) = ("GET", &[] as &[Parameter], &[] as &[&str], JSON);
-    Route { method, path, id, doc, query, takes, gives, schema, handler }
+    let (query, takes): (&[Parameter], &[(&str, Shape)]) = (&[], &[]);
+    let (method, gives, answer) = ("GET", JSON, shape::<T> as Shape);
+    Route { method, path, id, doc, query, takes, gives, answer, handler }
 }
 
 /// All routes but the console's files, by path.
 pub const ROUTES: &[Route] = &[
     Route {
         method: "POST",
-        takes: &[JSON],
-        ..read(
+        takes: &[(JSON, shape::<backup::Asked>)],
+        ..read::<BackupInfo>(
             "/api/backup",
             "backup",
             "Copies the project with all its data, as of one moment, into the folder `to`, which \
              must be missing or empty and lie where `files.allowed` lets statements write",
-            "Backup",
             || post(backup::make),
         )
     },
-    read("/api/dashboards", "listDashboards", "Dashboards of the project", "Dashboards", || {
-        get(dashboards::list)
-    }),
+    read::<Vec<Dashboard>>(
+        "/api/dashboards",
+        "listDashboards",
+        "Dashboards of the project",
+        || get(dashboards::list),
+    ),
     Route {
         query: &[
             parameter("topic", "string", "only letters of this topic"),
@@ -101,11 +117,10 @@ pub const ROUTES: &[Route] = &[
             parameter("limit", "integer", "rows of a page (100)"),
             parameter("after", "string", "`next` of the page before"),
         ],
-        ..read(
+        ..read::<DeadLetterPage>(
             "/api/dead-letters",
             "listDeadLetters",
             "Events that were refused, newest first, with the reason",
-            "DeadLetters",
             || get(dead_letters::list),
         )
     },
@@ -116,91 +131,87 @@ pub const ROUTES: &[Route] = &[
             parameter("topic", "string", "all of this topic"),
             parameter("kind", "string", "all of this kind"),
         ],
-        ..read(
+        ..read::<dead_letters::Deleted>(
             "/api/dead-letters",
             "deleteDeadLetters",
             "Removes dead letters",
-            "DeletedLetters",
             || delete(dead_letters::delete),
         )
     },
     Route {
         method: "POST",
-        takes: &[JSON],
-        ..read(
+        takes: &[(JSON, shape::<Resend>)],
+        ..read::<Resent>(
             "/api/dead-letters/resend",
             "resendDeadLetters",
             "Sends dead letters again, each once: those of `ids`, or all of a `topic` or `kind`; \
              `edited` has what is sent in the place of a letter's bytes, by its id",
-            "Resent",
             || post(dead_letters::resend),
         )
     },
-    read("/api/groups", "listGroups", "All consumer groups, with their lag", "Groups", || {
-        get(groups::list)
-    }),
-    read(
+    read::<Vec<GroupInfo>>(
+        "/api/groups",
+        "listGroups",
+        "All consumer groups, with their lag",
+        || get(groups::list),
+    ),
+    read::<GroupDetail>(
         "/api/groups/{group}",
         "describeGroup",
         "Members of a group, what they read, and how far behind it is",
-        "Group",
         || get(groups::describe),
     ),
     Route {
         method: "DELETE",
-        ..read(
+        ..read::<groups::Deleted>(
             "/api/groups/{group}",
             "deleteGroup",
             "Removes a group without members, with its offsets",
-            "Deleted",
             || delete(groups::delete),
         )
     },
     Route {
         method: "POST",
-        takes: &[JSON],
-        ..read(
+        takes: &[(JSON, shape::<groups::Reset>)],
+        ..read::<ResetPlan>(
             "/api/groups/{group}/offsets",
             "resetOffsets",
             "Sets offsets of a group without members: `to` is earliest, latest, current, an \
              offset, a shift (`+5`, `-5`) or a time; `topics` are names, or `topic:0,1` (without: \
              all that the group committed); with `dry_run` it only says what would change",
-            "ResetPlan",
             || post(groups::reset),
         )
     },
     Route {
         query: &[parameter("kind", "string", "only of this kind: topic, source, view or sink")],
-        ..read(
+        ..read::<Vec<ObjectInfo>>(
             "/api/objects",
             "listObjects",
             "Everything that is defined, kind by kind, with its statement and what runs of it",
-            "Objects",
             || get(objects::list),
         )
     },
-    read("/api/openapi.json", "getOpenApi", "This document", "Any", || get(openapi::get)),
+    read::<Value>("/api/openapi.json", "getOpenApi", "This document", || get(openapi::get)),
     Route {
         method: "POST",
-        takes: &[JSON],
-        ..read("/api/sql", "runSql", "Runs one SQL statement of any kind", "SqlResult", || {
+        takes: &[(JSON, shape::<sql::Request>)],
+        ..read::<sql::SqlResult>("/api/sql", "runSql", "Runs one SQL statement of any kind", || {
             post(sql::run)
         })
     },
-    read("/api/status", "getStatus", "What runs, how fast, and what is wrong", "Status", || {
+    read::<Status>("/api/status", "getStatus", "What runs, how fast, and what is wrong", || {
         get(status::get)
     }),
     Route {
         gives: EVENTS,
-        ..read(
+        ..read::<Status>(
             "/api/status/changes",
             "followStatus",
             "The status each second, as events named `status`",
-            "Status",
             || get(status::follow),
         )
     },
-    read("/api/topics", "listTopics", "All topics", "Topics", || get(topics::list)),
+    read::<Vec<TopicInfo>>("/api/topics", "listTopics", "All topics", || get(topics::list)),
     Route {
         query: &[
             parameter("partition", "integer", "only this partition"),
@@ -212,38 +223,42 @@ pub const ROUTES: &[Route] = &[
             parameter("limit", "integer", "events at most (100)"),
             parameter("tail", "integer", "the last events over all partitions, newest first"),
         ],
-        ..read("/api/topics/{topic}", "readTopic", "Raw events of a topic", "Events", || {
-            get(topics::read)
-        })
+        ..read::<topics::Events>(
+            "/api/topics/{topic}",
+            "readTopic",
+            "Raw events of a topic",
+            || get(topics::read),
+        )
     },
     Route {
         method: "POST",
-        takes: &["application/x-ndjson", JSON, "text/csv"],
-        ..read(
+        takes: &[
+            ("application/x-ndjson", shape::<String>),
+            (JSON, shape::<Value>),
+            ("text/csv", shape::<String>),
+        ],
+        ..read::<Ingested>(
             "/api/topics/{topic}",
             "ingest",
             "Appends events; answers once they are durable. Content-Encoding gzip or zstd",
-            "Ingested",
             || post(topics::ingest),
         )
     },
     Route {
         method: "POST",
-        takes: &[JSON],
-        ..read(
+        takes: &[(JSON, shape::<partitions::Delete>)],
+        ..read::<Vec<DeletedRecords>>(
             "/api/topics/{topic}/delete-records",
             "deleteRecords",
             "Deletes the records of `partitions` (each `partition` and `offset`) below an offset; \
              -1 stands for all",
-            "DeletedRecords",
             || post(partitions::delete_records),
         )
     },
-    read(
+    read::<Vec<PartitionInfo>>(
         "/api/topics/{topic}/partitions",
         "listPartitions",
         "Offsets, sizes and rates of the partitions of a topic",
-        "Partitions",
         || get(partitions::list),
     ),
     Route {
@@ -258,32 +273,30 @@ pub const ROUTES: &[Route] = &[
             parameter("key", "string", "only records with this key; see `end` and `next`"),
             parameter("limit", "integer", "records at most (100)"),
         ],
-        ..read(
+        ..read::<records::Page>(
             "/api/topics/{topic}/records",
             "readRecords",
             "Committed records with key, headers and batch, oldest first. One call reads 32 MiB \
              at most: unless `end` says that there is no more, go on with `next`",
-            "Records",
             || get(records::read),
         )
     },
     Route {
         method: "POST",
-        takes: &[JSON],
-        ..read(
+        takes: &[(JSON, shape::<records::Produce>)],
+        ..read::<Ingested>(
             "/api/topics/{topic}/records",
             "produceRecords",
             "Appends `records`, each with `value` (a text, or any JSON; null is a tombstone), and \
              `key`, `headers` and `partition` if wanted; `key_encoding` and `value_encoding` may \
              be base64. Answers once they are durable",
-            "Ingested",
             || post(records::produce),
         )
     },
-    read("/api/topics/{topic}/schema", "describeTopic", "Columns of a topic", "Topic", || {
+    read::<TopicInfo>("/api/topics/{topic}/schema", "describeTopic", "Columns of a topic", || {
         get(topics::describe)
     }),
-    read("/api/views", "listViews", "All views", "Views", || get(views::list)),
+    read::<Vec<ViewInfo>>("/api/views", "listViews", "All views", || get(views::list)),
     Route {
         query: &[
             parameter("{column}", "string", "rows whose column has this value; `w.start` too"),
@@ -291,26 +304,26 @@ pub const ROUTES: &[Route] = &[
             parameter("limit", "integer", "rows of a page (100)"),
             parameter("after", "string", "`next` of the page before"),
         ],
-        ..read("/api/views/{view}", "readView", "Rows of a view", "Rows", || get(views::rows))
+        ..read::<views::Rows>("/api/views/{view}", "readView", "Rows of a view", || {
+            get(views::rows)
+        })
     },
     Route {
         gives: EVENTS,
         query: &[parameter("after", "integer", "go on after this epoch, as Last-Event-ID")],
-        ..read(
+        ..read::<changes::Changes>(
             "/api/views/{view}/changes",
             "followView",
             "A snapshot, then the changes of each epoch",
-            "Changes",
             || get(changes::follow),
         )
     },
     Route {
         method: "POST",
-        ..read(
+        ..read::<views::Rebuilt>(
             "/api/views/{view}/rebuild",
             "rebuildView",
             "Computes a view anew from all events; the old rows serve until it has caught up",
-            "Rebuilt",
             // A key may have this name, too.
             || post(views::rebuild).get(views::by_key_rebuild),
         )
@@ -320,25 +333,24 @@ pub const ROUTES: &[Route] = &[
             parameter("limit", "integer", "rows of a page (1000)"),
             parameter("after", "string", "`next` of the page before"),
         ],
-        ..read(
+        ..read::<views::Rows>(
             "/api/views/{view}/{key}",
             "readViewKey",
             "Rows whose first key column has this value",
-            "Rows",
             || get(views::by_key),
         )
     },
     Route {
         gives: "text/plain",
-        ..read("/health", "health", "The process serves", "Text", || get(health::health))
+        ..read::<String>("/health", "health", "The process serves", || get(health::health))
     },
     Route {
         gives: "text/plain",
-        ..read("/metrics", "metrics", "Figures in Prometheus' text format", "Text", || {
+        ..read::<String>("/metrics", "metrics", "Figures in Prometheus' text format", || {
             get(metrics::get)
         })
     },
-    read("/ready", "ready", "Data can be taken and given", "Ready", || get(health::ready)),
+    read::<health::Ready>("/ready", "ready", "Data can be taken and given", || get(health::ready)),
 ];
 
 /// The router of all routes, with the guard around them.

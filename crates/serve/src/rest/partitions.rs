@@ -9,6 +9,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use common::{Error, Offset, Partition};
 use engine::{DeletedRecords, PartitionInfo};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::parameters::Segments;
 use crate::app::App;
@@ -25,16 +27,21 @@ pub async fn list(
     Ok(Json(app.session.partition_list(&topic).await?))
 }
 
-#[derive(serde::Deserialize)]
+/// Which records are to be deleted.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "DeleteRecords")]
 #[serde(deny_unknown_fields)]
-struct Delete {
+pub struct Delete {
     partitions: Vec<Before>,
 }
 
-#[derive(serde::Deserialize)]
+/// Records of a partition.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "RecordsBefore")]
 #[serde(deny_unknown_fields)]
 struct Before {
     partition: i32,
+    /// The first that is kept; -1 stands for none.
     offset: i64,
 }
 

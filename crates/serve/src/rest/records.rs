@@ -13,7 +13,9 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use common::{Error, Offset, Partition, Result};
 use engine::{ProducerRecord, RecordQuery, RecordsFrom, ShownRecord};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::parameters::{Parameters, Segments};
@@ -22,11 +24,14 @@ use crate::app::App;
 use crate::body;
 use crate::problem::Answer;
 
-#[derive(serde::Serialize)]
+/// A page of records.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LogRecords")]
 pub struct Page {
     records: Vec<ShownRecord>,
     /// To be given as `from`.
     next: String,
+    /// There is no more.
     end: bool,
 }
 
@@ -64,35 +69,47 @@ fn starts(text: &str) -> Result<RecordsFrom> {
     }
 }
 
-#[derive(Deserialize)]
+/// Records to be appended.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewRecords")]
 #[serde(deny_unknown_fields)]
-struct Produce {
+pub struct Produce {
     records: Vec<Given>,
 }
 
-#[derive(Deserialize)]
+/// A record to be appended.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewRecord")]
 #[serde(deny_unknown_fields)]
 struct Given {
     #[serde(default)]
     key: Option<String>,
+    /// text (if left out) or base64.
     #[serde(default)]
     key_encoding: Option<String>,
+    /// A text, or any JSON; null is a tombstone.
     #[serde(default)]
+    #[schemars(with = "Value")]
     value: Option<Box<RawValue>>,
+    /// text, json or base64.
     #[serde(default)]
     value_encoding: Option<String>,
     #[serde(default)]
     headers: Vec<GivenHeader>,
+    /// As the key says, if left out.
     #[serde(default)]
     partition: Option<i32>,
 }
 
-#[derive(Deserialize)]
+/// A header of a new record.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewHeader")]
 #[serde(deny_unknown_fields)]
 struct GivenHeader {
     key: String,
     #[serde(default)]
     value: String,
+    /// text (if left out) or base64.
     #[serde(default)]
     encoding: Option<String>,
 }

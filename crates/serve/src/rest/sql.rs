@@ -6,34 +6,54 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
 use common::Error;
+use engine::ColumnInfo;
 use futures::TryStreamExt;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::app::App;
+use crate::body;
 use crate::problem::Answer;
 use crate::rows::Arrays;
-use crate::{body, rows};
 
-#[derive(serde::Deserialize)]
+/// A statement to be run.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "SqlRequest")]
 #[serde(deny_unknown_fields)]
-struct Request {
+pub struct Request {
     query: String,
+    /// Rows at most.
     #[serde(default)]
-    limit: Option<serde_json::Value>,
+    #[schemars(with = "Option<usize>")]
+    limit: Option<Value>,
 }
 
-#[derive(serde::Serialize)]
-struct Table {
-    columns: serde_json::Value,
-    rows: Box<RawValue>,
-    rows_omitted: bool,
+/// What a statement gave: rows, or a message.
+#[derive(Default, Serialize, JsonSchema)]
+pub struct SqlResult {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    columns: Option<Vec<ColumnInfo>>,
+    /// Values in the order of the columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<Vec<Value>>>")]
+    rows: Option<Box<RawValue>>,
+    /// There are more than the answer has room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows_omitted: Option<bool>,
+    /// What a statement without rows did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
     elapsed_ms: u64,
 }
 
-pub async fn run(State(app): State<App>, headers: HeaderMap, body: Body) -> Answer<Response> {
+pub async fn run(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<Json<SqlResult>> {
     let started = Instant::now();
     let example = "send JSON: {\"query\": \"SELECT 1\"}";
     let request: Request = body::json(&app, &headers, body, example).await?;
@@ -42,8 +62,8 @@ pub async fn run(State(app): State<App>, headers: HeaderMap, body: Body) -> Answ
     let mut given = match app.session.start(&request.query, None).await? {
         engine::Answer::Rows(rows) => rows,
         engine::Answer::Message(message) => {
-            let told = json!({ "message": message, "elapsed_ms": elapsed_ms() });
-            return Ok(Json(told).into_response());
+            let (message, elapsed_ms) = (Some(message), elapsed_ms());
+            return Ok(Json(SqlResult { message, elapsed_ms, ..SqlResult::default() }));
         }
     };
     // Written as they come: no more of them is held than the answer has room for.
@@ -55,14 +75,18 @@ pub async fn run(State(app): State<App>, headers: HeaderMap, body: Body) -> Answ
             break;
         }
     }
-    let columns = rows::columns(&given.schema);
-    let elapsed_ms = elapsed_ms();
-    Ok(Json(Table { columns, rows: rows.finish()?, rows_omitted, elapsed_ms }).into_response())
+    Ok(Json(SqlResult {
+        columns: Some(engine::columns(&given.schema)),
+        rows: Some(rows.finish()?),
+        rows_omitted: Some(rows_omitted),
+        message: None,
+        elapsed_ms: elapsed_ms(),
+    }))
 }
 
-fn limit(given: Option<serde_json::Value>) -> common::Result<Option<usize>> {
+fn limit(given: Option<Value>) -> common::Result<Option<usize>> {
     match given {
-        None | Some(serde_json::Value::Null) => Ok(None),
+        None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
             Some(n) => Ok(Some(n)),
             None => Err(Error::invalid(format!("limit: {value} is not a whole number of rows"))
@@ -74,6 +98,8 @@ fn limit(given: Option<serde_json::Value>) -> common::Result<Option<usize>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
     use super::*;
 
     #[test]

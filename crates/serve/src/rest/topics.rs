@@ -9,10 +9,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::{Error, Kind, Offset, Partition, Result};
-use engine::{Event, Ingested, Origin, TopicInfo};
+use engine::{Event, Ingested, Origin, Shown, TopicInfo};
 use formats::BodyKind;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::parameters::{Parameters, Segments};
 use crate::app::App;
@@ -119,11 +119,31 @@ fn origin(headers: &HeaderMap) -> Result<Option<Origin>> {
     Ok(Some(Origin { file, lines }))
 }
 
+/// Events of a topic.
+#[derive(Serialize, JsonSchema)]
+pub struct Events {
+    events: Vec<TopicEvent>,
+    /// By partition, where to go on; not for the last events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<BTreeMap<String, i64>>,
+}
+
+/// An event as it was taken.
+#[derive(Serialize, JsonSchema)]
+struct TopicEvent {
+    partition: i32,
+    offset: i64,
+    timestamp: String,
+    key: Option<String>,
+    /// JSON if it is JSON, else a text.
+    value: Shown,
+}
+
 pub async fn read(
     State(app): State<App>,
     Segments(topic): Segments<String>,
     mut parameters: Parameters,
-) -> Answer<Json<Value>> {
+) -> Answer<Json<Events>> {
     let partitions = app.session.partitions(&topic)?.len() as i32;
     let tail = parameters.number("tail")?;
     let partition = parameters.number("partition")?;
@@ -132,16 +152,15 @@ pub async fn read(
     parameters.finish(&["partition", "from", "limit", "tail"])?;
     if let Some(n) = tail {
         let events = app.session.tail_topic(&topic, (n as usize).min(limit.max(1_000))).await?;
-        return Ok(Json(json!({ "events": events.iter().map(event).collect::<Vec<_>>() })));
+        return Ok(Json(Events { events: events.iter().map(event).collect(), next: None }));
     }
     let mut from = starts(partitions, partition, from.as_deref())?;
     let events = app.session.read_topic(&topic, from.clone(), limit).await?;
     for event in &events {
         from.insert(event.partition, event.offset.next());
     }
-    let next: serde_json::Map<String, Value> =
-        from.iter().map(|(p, o)| (p.to_string(), o.0.into())).collect();
-    Ok(Json(json!({ "events": events.iter().map(event).collect::<Vec<_>>(), "next": next })))
+    let next = from.iter().map(|(p, o)| (p.to_string(), o.0)).collect();
+    Ok(Json(Events { events: events.iter().map(event).collect(), next: Some(next) }))
 }
 
 /// Where to start in which partitions.
@@ -184,18 +203,18 @@ fn starts(
     Ok(starts)
 }
 
-fn event(event: &Event) -> Value {
-    let value = match serde_json::from_slice::<Box<RawValue>>(&event.value) {
-        Ok(raw) => serde_json::to_value(raw).unwrap_or(Value::Null),
-        Err(_) => String::from_utf8_lossy(&event.value).into_owned().into(),
-    };
-    json!({
-        "partition": event.partition,
-        "offset": event.offset,
-        "timestamp": engine::text::rfc3339(event.timestamp_us),
-        "key": event.key.as_ref().map(|k| String::from_utf8_lossy(k)),
-        "value": value,
-    })
+fn event(event: &Event) -> TopicEvent {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    TopicEvent {
+        partition: event.partition.0,
+        offset: event.offset.0,
+        timestamp: engine::text::rfc3339(event.timestamp_us),
+        key: event.key.as_deref().map(text),
+        value: match serde_json::from_slice(&event.value) {
+            Ok(raw) => Shown::Json(raw),
+            Err(_) => Shown::Text(text(&event.value)),
+        },
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! `/api/views`: the rows of the views, by any column, by key, page by page.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use common::{Error, Result};
-use engine::{ViewInfo, ViewPage, ViewQuery};
+use engine::{ColumnInfo, ViewInfo, ViewPage, ViewQuery};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -13,12 +17,17 @@ use crate::problem::Answer;
 use crate::rows;
 
 /// A page of rows.
-#[derive(serde::Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Rows {
-    columns: Value,
+    columns: Vec<ColumnInfo>,
+    #[schemars(with = "Vec<BTreeMap<String, Value>>")]
     rows: Box<RawValue>,
+    /// The commit of the view that they are of.
+    #[schemars(with = "u64")]
     epoch: common::Epoch,
+    /// To be given as `after`.
     next: Option<String>,
+    /// Why the view stands still, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<String>,
 }
@@ -53,7 +62,7 @@ pub async fn by_key(
 }
 
 /// What was asked to begin anew.
-#[derive(serde::Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Rebuilt {
     rebuilt: String,
 }
@@ -79,7 +88,7 @@ pub async fn by_key_rebuild(
 
 fn page(page: ViewPage) -> Result<Rows> {
     Ok(Rows {
-        columns: rows::columns(&page.schema),
+        columns: engine::columns(&page.schema),
         rows: rows::objects(std::slice::from_ref(&page.batch))?,
         epoch: page.epoch,
         next: page.next,
