@@ -99,13 +99,14 @@ export class World {
       ],
       watermark: { column: 'at', delay_us: 5_000_000 },
       key: k.by,
-      retention: '7 days',
+      retention_ms: 604_800_000,
       records: 412_000 + i * 7919 + Math.floor((now - this.started) / 100),
       bytes: 48_310_000 + i * 991_000,
       cleanup_policy: 'delete',
       events_per_second: k.names.length,
       bytes_per_second: k.names.length * 118,
       last_arrived: iso(now - 400),
+      file: null,
     }));
   }
 
@@ -312,7 +313,9 @@ export class World {
       freshness_ms: i === 3 ? null : 180 + i * 35,
       events_per_second: k.names.length,
       watermark: iso(now - 5000),
+      state_bytes: 18_400,
       depends_on: [k.topic],
+      file: null,
     }));
   }
 
@@ -382,8 +385,16 @@ export class World {
               connector: 'file',
               state: this.problems ? 'failed' : 'running',
               error: this.problems
-                ? { detail: "'hot' gave up after 3 attempts: no space left", hint: 'make room' }
-                : null,
+                ? {
+                    type: 'about:blank',
+                    title: 'exhausted',
+                    status: 507,
+                    code: 'exhausted',
+                    sqlstate: '53100',
+                    detail: "'hot' gave up after 3 attempts: no space left",
+                    hint: 'make room',
+                  }
+                : undefined,
               waiting_epochs: this.problems ? 7 : 0,
               rows_total: 214,
               delivery: 'exactly_once',
@@ -440,6 +451,7 @@ export class World {
             view: 'cpu_minute',
             where: { core: 'none' },
             chart: 'line',
+            live: true,
           },
           {
             title: 'One core alone',
@@ -448,6 +460,7 @@ export class World {
             chart: 'number',
             y: 'percent',
             unit: '%',
+            live: true,
           },
           {
             title: 'Disks, used',
@@ -529,12 +542,11 @@ export class World {
       id: String(1000 - i),
       at: iso(this.started - i * 47_000),
       topic: i % 5 === 4 ? 'memory' : 'cpu',
-      view: kinds[i % 6] === 'late' ? 'cpu_minute' : null,
+      view: kinds[i % 6] === 'late' ? 'cpu_minute' : undefined,
       partition: i % 2,
-      offset: null,
       file: i % 7 === 3 ? 'exports/cpu-2026-11.ndjson' : undefined,
-      line: kinds[i % 6] === 'late' ? null : (i % 9) + 1,
-      column: [null, 'percent', 'at', 'percent', null, null][i % 6],
+      line: kinds[i % 6] === 'late' ? undefined : (i % 9) + 1,
+      column: [, 'percent', 'at', 'percent'][i % 6],
       kind: kinds[i % 6],
       reason: samples[i % 6][0],
       raw: samples[i % 6][1],
@@ -549,6 +561,7 @@ const STOPPED = {
     title: 'invalid',
     status: 400,
     code: 'invalid',
+    sqlstate: '22023',
     detail: 'division by zero in celsius / n',
     hint: "leave such rows out with 'WHERE n <> 0'",
   },

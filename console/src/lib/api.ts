@@ -1,5 +1,6 @@
 // The one door to the server: fetches JSON and turns every failure into an `ApiError` that carries
 // problem details. A server that cannot be reached gives the code `unreachable`.
+import type { ChosenLetters } from './local.ts';
 import type * as T from './types.ts';
 
 export class ApiError extends Error {
@@ -34,9 +35,11 @@ export async function call<R>(path: string, init: RequestInit = {}): Promise<R> 
   } catch (e) {
     if (init.signal?.aborted) throw e;
     throw new ApiError({
+      type: 'about:blank',
       title: 'unreachable',
       status: 0,
       code: 'unreachable',
+      sqlstate: '',
       detail: 'Watershed does not answer',
       hint: 'is the program still running? the console goes on trying',
     });
@@ -47,7 +50,13 @@ export async function call<R>(path: string, init: RequestInit = {}): Promise<R> 
 }
 
 export function toProblem(status: number, title: string, text: string): T.Problem {
-  const plain = { title: title || `HTTP ${status}`, status, code: String(status) };
+  const plain = {
+    type: 'about:blank',
+    title: title || `HTTP ${status}`,
+    status,
+    code: String(status),
+    sqlstate: '',
+  };
   try {
     const body = JSON.parse(text) as Partial<T.Problem>;
     return { ...plain, detail: body.title ?? plain.title, ...body } as T.Problem;
@@ -56,10 +65,9 @@ export function toProblem(status: number, title: string, text: string): T.Proble
   }
 }
 
-/** A view or source may carry its error as text or as problem details. */
-export function errorText(e: string | T.Problem | null | undefined): string {
-  if (!e) return '';
-  return typeof e === 'string' ? e : e.detail;
+/** What is wrong with a view, source or sink, if anything is. */
+export function errorText(e: T.Problem | undefined): string {
+  return e?.detail ?? '';
 }
 
 const seg = encodeURIComponent;
@@ -84,7 +92,7 @@ export const api = {
   topics: () => call<T.Topic[]>('/api/topics'),
   topic: (name: string) => call<T.Topic>(`/api/topics/${seg(name)}/schema`),
   tail: (name: string, n: number) =>
-    call<{ events: T.TopicEvent[] }>(`/api/topics/${seg(name)}${query({ tail: n })}`),
+    call<T.Events>(`/api/topics/${seg(name)}${query({ tail: n })}`),
   partitions: (name: string) => call<T.Partition[]>(`/api/topics/${seg(name)}/partitions`),
   records: (
     name: string,
@@ -99,19 +107,19 @@ export const api = {
   resetOffsets: (name: string, reset: T.Reset) =>
     call<T.ResetPlan>(`/api/groups/${seg(name)}/offsets`, post(reset)),
   deleteGroup: (name: string) =>
-    call<{ deleted: string }>(`/api/groups/${seg(name)}`, { method: 'DELETE' }),
+    call<T.DeletedGroup>(`/api/groups/${seg(name)}`, { method: 'DELETE' }),
   views: () => call<T.View[]>('/api/views'),
   rows: (view: string, params: Record<string, string | number>) =>
     call<T.Rows>(`/api/views/${seg(view)}${query(params)}`),
   changesUrl: (view: string) => `/api/views/${seg(view)}/changes`,
   dashboards: () => call<T.Dashboard[]>('/api/dashboards'),
   deadLetters: (p: { topic?: string; kind?: string; limit?: number; after?: string }) =>
-    call<T.LettersPage>(`/api/dead-letters${query(p)}`),
+    call<T.DeadLetters>(`/api/dead-letters${query(p)}`),
   /** `edited` is sent in the place of a letter's bytes, by its id. */
-  resend: (p: T.ChosenLetters & { edited?: Record<string, string> }) =>
+  resend: (p: T.Resend) =>
     call<T.Resent>('/api/dead-letters/resend', post(p)),
-  deleteLetters: (p: T.ChosenLetters) =>
-    call<{ deleted: number }>(
+  deleteLetters: (p: ChosenLetters) =>
+    call<T.DeletedLetters>(
       `/api/dead-letters${query({ ids: p.ids?.join(','), topic: p.topic, kind: p.kind })}`,
       { method: 'DELETE' },
     ),

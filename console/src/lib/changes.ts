@@ -1,6 +1,7 @@
 // Keeps the rows of a view up to date from its stream: a snapshot replaces all, changes add and
 // take away. Apart from the network, so that resuming and resyncing are tested as plain data.
-import type { Column, Row } from './types.ts';
+import type { Row } from './local.ts';
+import type { Column } from './types.ts';
 
 export interface Change {
   op: '+' | '-';

@@ -37,14 +37,13 @@ export function bytes(n: Maybe): string {
 
 /** How long a topic keeps its records. */
 export function kept(t: {
-  retention?: string | null;
   retention_ms?: Maybe;
   retention_bytes?: Maybe;
   cleanup_policy?: string | null;
 }): string {
   if (t.cleanup_policy === 'compact') return 'last of each key';
   const size = known(t.retention_bytes) ? `${bytes(t.retention_bytes)} a partition` : '';
-  const time = t.retention ?? (known(t.retention_ms) ? duration(t.retention_ms) : '');
+  const time = known(t.retention_ms) ? duration(t.retention_ms) : '';
   return [time, size].filter(Boolean).join(', ') || 'ever';
 }
 

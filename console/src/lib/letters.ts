@@ -1,7 +1,8 @@
 // Dead letters without a page: what can be done with each, what became of those sent again, and
 // their export as the command `watershed dead-letters --export` writes it.
 import { count, raw } from './format.ts';
-import type { ChosenLetters, DeadLetter, LettersPage, Resent } from './types.ts';
+import type { ChosenLetters } from './local.ts';
+import type { DeadLetter, DeadLetters, Resent } from './types.ts';
 
 /** Letters asked for, or removed, in one request. */
 export const AT_ONCE = 200;
@@ -42,7 +43,7 @@ export function whyLeft(r: Resent): string[] {
 
 /** All letters of a filter, one a line; `page` asks for those after the last one. */
 export async function ndjson(
-  page: (after: string | undefined) => Promise<LettersPage>,
+  page: (after: string | undefined) => Promise<DeadLetters>,
 ): Promise<string[]> {
   const lines: string[] = [];
   let after: string | undefined;

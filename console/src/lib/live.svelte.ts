@@ -6,7 +6,8 @@ import { windowColumn } from './plot.ts';
 import { unexpected } from './poll.svelte.ts';
 import { takeSlot } from './slots.ts';
 import { openStream, type Stream } from './sse.ts';
-import type { Column, Problem, Row, View } from './types.ts';
+import type { Row } from './local.ts';
+import type { Column, Problem, View } from './types.ts';
 
 /** Above this many rows a snapshot is too much for a page: the newest rows are asked for. */
 const STREAM_ROWS_MAX = 20_000;

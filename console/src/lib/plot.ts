@@ -1,7 +1,8 @@
 // From rows to a picture: finds out which columns are times, figures and names, chooses the axes,
 // and turns rows into aligned series. Pure functions, so that they are tested without a browser.
 import { isTime, isWindow, raw, time, unitOf, withUnit } from './format.ts';
-import type { Column, Row } from './types.ts';
+import type { Row } from './local.ts';
+import type { Column } from './types.ts';
 
 export type Kind = 'time' | 'number' | 'text' | 'other';
 

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { ViewRows } from '../../src/lib/changes.ts';
 import { DARK, LIGHT, strokeOf } from '../../src/lib/colors.ts';
 import { choose, fieldsOf, latest, plot, resolve, summary, toCsv } from '../../src/lib/plot.ts';
-import type { Column, Row } from '../../src/lib/types.ts';
+import type { Row } from '../../src/lib/local.ts';
+import type { Column } from '../../src/lib/types.ts';
 
 const COLUMNS: Column[] = [
   { name: 'sensor', type: 'TEXT' },

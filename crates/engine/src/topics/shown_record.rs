@@ -9,6 +9,7 @@ use log::records::RecordView;
 use log::{Compression, Header};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::stores::text::rfc3339;
@@ -25,10 +26,12 @@ pub struct ShownRecord {
     pub timestamp_ms: i64,
     /// "CreateTime" or "LogAppendTime" (KIP-32).
     pub timestamp_type: &'static str,
+    #[schemars(with = "Option<String>")]
     pub key: Shown,
     /// How `key` is to be read: "text", "base64", or none of both without a key.
     pub key_encoding: Option<&'static str>,
     /// Null for a tombstone.
+    #[schemars(with = "Value")]
     pub value: Shown,
     /// How `value` is to be read: "json", "text", "base64", or none of them for a tombstone.
     pub value_encoding: Option<&'static str>,
@@ -48,6 +51,7 @@ pub struct ShownRecord {
 #[schemars(rename = "LogHeader")]
 pub struct ShownHeader {
     pub key: String,
+    #[schemars(with = "Option<String>")]
     pub value: Shown,
     pub encoding: Option<&'static str>,
 }
@@ -70,9 +74,8 @@ pub struct ShownBatch {
 }
 
 /// Bytes as JSON.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 #[serde(untagged)]
-#[schemars(inline)]
 pub enum Shown {
     Nothing,
     Text(String),

@@ -136,6 +136,7 @@ struct TopicEvent {
     timestamp: String,
     key: Option<String>,
     /// JSON if it is JSON, else a text.
+    #[schemars(with = "serde_json::Value")]
     value: Shown,
 }
 
