@@ -57,7 +57,7 @@ export async function ndjson(
 
 /** Without what is empty: the server takes an empty topic or kind for one it does not know. */
 export function given(c: ChosenLetters): ChosenLetters {
-  return Object.fromEntries(Object.entries(c).filter(([, v]) => v.length > 0));
+  return Object.fromEntries(Object.entries(c).filter(([, v]) => v && v.length > 0));
 }
 
 export function pieces<T>(all: T[], size = AT_ONCE): T[][] {

@@ -35,5 +35,5 @@ export class Poll<T> {
 
 export function unexpected(e: unknown): Problem {
   const detail = e instanceof Error ? e.message : String(e);
-  return { title: 'console', status: 0, code: 'console', detail };
+  return { type: 'about:blank', title: 'console', status: 0, code: 'console', sqlstate: '', detail };
 }

@@ -199,8 +199,7 @@ export interface LogBatch {
 /** A header of a record. */
 export interface LogHeader {
   key: string;
-  /** Bytes as JSON. */
-  value: null | string | unknown;
+  value: string | null;
   encoding: string | null;
 }
 
@@ -211,8 +210,7 @@ export interface LogRecord {
   timestamp: string;
   /** "CreateTime" or "LogAppendTime" (KIP-32). */
   timestamp_type: string;
-  /** Bytes as JSON. */
-  key: null | string | unknown;
+  key: string | null;
   /** How `key` is to be read: "text", "base64", or none of both without a key. */
   key_encoding: string | null;
   /** Null for a tombstone. */

@@ -134,14 +134,14 @@ describe('text', () => {
 
   it('makes an event from the columns of a topic', () => {
     const columns = [
-      { name: 'sensor', type: 'TEXT' },
-      { name: 'celsius', type: 'DOUBLE' },
-      { name: 'n', type: 'BIGINT' },
-      { name: 'at', type: 'TIMESTAMP' },
-      { name: 'tags', type: 'ARRAY<INT>' },
-      { name: 'place', type: 'STRUCT<at: DATE>' },
-      { name: 'day', type: 'DATE' },
-      { name: '_offset', type: 'BIGINT' },
+      { name: 'sensor', type: 'TEXT', nullable: true },
+      { name: 'celsius', type: 'DOUBLE', nullable: true },
+      { name: 'n', type: 'BIGINT', nullable: true },
+      { name: 'at', type: 'TIMESTAMP', nullable: true },
+      { name: 'tags', type: 'ARRAY<INT>', nullable: true },
+      { name: 'place', type: 'STRUCT<at: DATE>', nullable: true },
+      { name: 'day', type: 'DATE', nullable: true },
+      { name: '_offset', type: 'BIGINT', nullable: true },
     ];
     expect(sampleEvent(columns, new Date('2026-11-22T10:00:00.5Z'))).toBe(
       '{"sensor":"a","celsius":21.5,"n":1,"at":"2026-11-22T10:00:00Z","tags":[],"place":{},' +

@@ -19,7 +19,7 @@ describe('a letter', () => {
     [letter(), ''],
     [letter({ file: 'orders.csv', line: 7, column: 'price' }), 'orders.csv, line 7, column price'],
     [letter({ line: 2, partition: 0, offset: 118 }), 'line 2, 0 / 118'],
-    [letter({ partition: 1, offset: null }), ''],
+    [letter({ partition: 1, offset: undefined }), ''],
   ])('has a place (%#)', (l, text) => expect(L.place(l)).toBe(text));
 
   it.each([
@@ -58,8 +58,8 @@ describe('export', () => {
   it('takes page after page, one letter a line', async () => {
     const asked: (string | undefined)[] = [];
     const pages = [
-      { rows: [letter({ id: '9', raw: 'a\nb' }), letter({ id: '8' })], next: '8' },
-      { rows: [letter()], next: null },
+      { rows: [letter({ id: '9', raw: 'a\nb' }), letter({ id: '8' })], next: '8', total: 3 },
+      { rows: [letter()], next: null, total: 3 },
     ];
     const lines = await L.ndjson(async (after) => (asked.push(after), pages.shift()!));
     expect(asked).toEqual([undefined, '8']);

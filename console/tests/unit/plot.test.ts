@@ -7,10 +7,10 @@ import type { Row } from '../../src/lib/local.ts';
 import type { Column } from '../../src/lib/types.ts';
 
 const COLUMNS: Column[] = [
-  { name: 'sensor', type: 'TEXT' },
-  { name: 'w', type: 'STRUCT<start: TIMESTAMP, end: TIMESTAMP>' },
-  { name: 'n', type: 'BIGINT' },
-  { name: 'celsius', type: 'DOUBLE' },
+  { name: 'sensor', type: 'TEXT', nullable: true },
+  { name: 'w', type: 'STRUCT<start: TIMESTAMP, end: TIMESTAMP>', nullable: true },
+  { name: 'n', type: 'BIGINT', nullable: true },
+  { name: 'celsius', type: 'DOUBLE', nullable: true },
 ];
 const row = (sensor: string, minute: number, celsius: number | null): Row => ({
   sensor,
@@ -36,17 +36,17 @@ describe('choose', () => {
       { host: 'h', core: 'b', at: '2026-11-22T10:00:00Z', v: 2 },
     ];
     const columns = [
-      { name: 'host', type: 'TEXT' },
-      { name: 'core', type: 'TEXT' },
-      { name: 'at', type: 'TIMESTAMP' },
-      { name: 'v', type: 'DOUBLE' },
+      { name: 'host', type: 'TEXT', nullable: true },
+      { name: 'core', type: 'TEXT', nullable: true },
+      { name: 'at', type: 'TIMESTAMP', nullable: true },
+      { name: 'v', type: 'DOUBLE', nullable: true },
     ];
     expect(choose(fieldsOf(columns, rows), [], rows)?.series).toBe('host,core');
   });
 
   it('draws bars over names, lines over numbers, nothing without figures', () => {
-    const text = { name: 'title', type: 'TEXT' };
-    const number = { name: 'plays', type: 'BIGINT' };
+    const text = { name: 'title', type: 'TEXT', nullable: true };
+    const number = { name: 'plays', type: 'BIGINT', nullable: true };
     expect(choose(fieldsOf([text, number], []), [])).toEqual({
       x: 'title',
       y: 'plays',
@@ -56,8 +56,8 @@ describe('choose', () => {
       choose(
         fieldsOf(
           [
-            { name: 'cycle', type: 'BIGINT' },
-            { name: 's4', type: 'DOUBLE' },
+            { name: 'cycle', type: 'BIGINT', nullable: true },
+            { name: 's4', type: 'DOUBLE', nullable: true },
           ],
           [],
         ),
@@ -118,8 +118,8 @@ describe('plot', () => {
       { title: 'z', plays: null },
     ];
     const columns = [
-      { name: 'title', type: 'TEXT' },
-      { name: 'plays', type: 'BIGINT' },
+      { name: 'title', type: 'TEXT', nullable: true },
+      { name: 'plays', type: 'BIGINT', nullable: true },
     ];
     const p = plot(rows, { x: 'title', y: 'plays', series: '' }, fieldsOf(columns, rows));
     expect([p.kind, p.categories, p.series[0]!.values]).toEqual(['category', ['y', 'x'], [9, 3]]);
@@ -195,8 +195,8 @@ describe('colours', () => {
 
 it('writes CSV that a spreadsheet reads', () => {
   const columns = [
-    { name: 'a', type: 'TEXT' },
-    { name: 'b', type: 'TEXT' },
+    { name: 'a', type: 'TEXT', nullable: true },
+    { name: 'b', type: 'TEXT', nullable: true },
   ];
   expect(toCsv(columns, [{ a: 'x,"y"', b: null }])).toBe('a,b\r\n"x,""y""",\r\n');
 });

@@ -41,14 +41,24 @@ describe('statements', () => {
   it('have their problems at the place in the whole text', () => {
     const sql = 'SELECT 1; SELECT x\nFROM y';
     const problem = (line: number, column: number) => ({
+      type: 'about:blank',
       title: 'invalid',
       status: 400,
       code: 'invalid',
+      sqlstate: '22023',
       detail: 'no',
-      place: { line, column, end_line: line, end_column: column + 1, text: 'SELECT x' },
+      place: {
+        file: null as string | null,
+        line,
+        column,
+        end_line: line,
+        end_column: column + 1,
+        text: 'SELECT x',
+      },
     });
     const second = split(sql)[1]!;
-    const place = { line: 1, column: 18, end_line: 1, end_column: 19, text: 'SELECT 1; SELECT x' };
+    const text = 'SELECT 1; SELECT x';
+    const place = { file: null, line: 1, column: 18, end_line: 1, end_column: 19, text };
     expect(moved(problem(1, 8), second, sql).place).toEqual(place);
     expect(moved(problem(2, 6), second, sql).place).toMatchObject({ line: 2, column: 6 });
     const elsewhere = { ...problem(1, 8), place: { ...problem(1, 8).place, file: 'a.sql' } };
@@ -108,6 +118,6 @@ describe('memory', () => {
 });
 
 it('CSV holds numbers beyond a double in structs too', () => {
-  const columns = [{ name: 'a', type: 'STRUCT<b: BIGINT>' }];
+  const columns = [{ name: 'a', type: 'STRUCT<b: BIGINT>', nullable: true }];
   expect(toCsv(columns, [{ a: { b: 9007199254740993n } }])).toContain('9007199254740993');
 });
