@@ -28,7 +28,7 @@ export interface BackupRequest {
   to: string;
 }
 
-/** A row that came or went. Written by `rows.rs`. */
+/** A row that came or went. */
 export interface Change {
   /** `+` or `-`. */
   op: string;
@@ -214,7 +214,7 @@ export interface LogRecord {
   /** How `key` is to be read: "text", "base64", or none of both without a key. */
   key_encoding: string | null;
   /** Null for a tombstone. */
-  value: null | string | unknown;
+  value: unknown;
   /** How `value` is to be read: "json", "text", "base64", or none of them for a tombstone. */
   value_encoding: string | null;
   /** Size of the value in bytes. */
@@ -530,7 +530,7 @@ export interface TopicEvent {
   timestamp: string;
   key: string | null;
   /** JSON if it is JSON, else a text. */
-  value: null | string | unknown;
+  value: unknown;
 }
 
 /** How a view is defined. */
