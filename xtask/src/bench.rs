@@ -43,8 +43,10 @@ pub fn run(args: &[String]) -> Result<()> {
         goal: "",
         value: format!("{:.0} MB", size as f64 / 1e6),
     });
-    figures.extend(ingest(&binary, "HTTP ingest, log only", "")?);
-    figures.extend(ingest(&binary, "HTTP ingest with a minute view", VIEW)?);
+    figures.extend(ingest(&binary, "HTTP ingest, log only", "", "")?);
+    figures.extend(ingest(&binary, "HTTP ingest with a minute view", VIEW, "")?);
+    let each = "the same, each reader decoding (`log.row_cache_bytes = 0`)";
+    figures.extend(ingest(&binary, each, VIEW, "[log]\nrow_cache_bytes = \"0\"\n")?);
     for (option, name, goal) in [
         ("--cold-build-seconds", "cold build of make demo", "< 25 min"),
         ("--rebuild-seconds", "rebuild of make demo after one line of the engine", ""),
@@ -105,12 +107,14 @@ fn idle_memory(binary: &Path) -> Result<Figure> {
     })
 }
 
-fn ingest(binary: &Path, name: &'static str, view: &str) -> Result<Vec<Figure>> {
+/// `settings` are those of the project, as `watershed.toml` has them.
+fn ingest(binary: &Path, name: &'static str, view: &str, settings: &str) -> Result<Vec<Figure>> {
     let mut rates = vec![];
     let mut cpu_per_million = vec![];
     for _ in 0..3 {
         let project = Scratch::new("bench-ingest")?;
         project.write("sql/all.sql", &format!("{TOPIC}{view}"))?;
+        project.write("watershed.toml", settings)?;
         let server = Server::start(binary, &project.0, free_port()?, &project.0.join("log.txt"))?;
         let before = server.cpu_seconds()?;
         let began = Instant::now();

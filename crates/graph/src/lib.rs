@@ -18,6 +18,6 @@ pub use digest::{POSITIONS, TIME_OPERATOR};
 pub use graph::{Graph, Node, Output, OutputKey};
 pub use operators::{
     Aggregate, Arg, Calc, Call, Expand, Expr, GroupingSet, Join, Key, LateRule, NodeKind, OrderBy,
-    Over, OverCall, Source, Step, TopN, Union, Unnest, UnnestColumn, Watermark,
+    Over, OverCall, Source, Step, TopN, Union, Unnest, UnnestColumn, Values, Watermark,
 };
 pub use window::{KeyWindow, Window, WindowPart};

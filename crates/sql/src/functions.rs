@@ -5,10 +5,12 @@ pub(crate) mod bounded;
 mod date_format;
 pub mod element_at;
 pub mod exact_sums;
+mod json_path;
 mod regexp_extract;
 mod round;
 mod split;
 pub(crate) mod text_of;
+mod time_pattern;
 pub(crate) mod time_zones;
 pub(crate) mod try_arithmetic;
 pub mod window;
@@ -22,9 +24,11 @@ use crate::analyzer::micros::{Epoch, InMicros, Now, ToTimestamp};
 use crate::passes::rewrite::DATE_PARTS;
 use crate::passes::spark_names;
 use date_format::DateFormat;
+use json_path::GetJsonObject;
 use regexp_extract::RegexpExtract;
 use round::Round;
 use split::Split;
+use time_pattern::ByPattern;
 use try_arithmetic::TryArithmetic;
 
 /// Spark's own that are left out: their DataFusion namesake already does what Spark does, or
@@ -66,7 +70,6 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     let ours = [
         window::window(),
         window::session_window(),
-        ScalarUDF::from(ToTimestamp::default()),
         ScalarUDF::from(Now::default()),
         Epoch::seconds(),
         Epoch::millis(),
@@ -76,19 +79,24 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::from(DateFormat::default()),
         ScalarUDF::from(RegexpExtract::default()),
         ScalarUDF::from(TryArithmetic::default()),
+        ScalarUDF::from(GetJsonObject::default()),
     ];
-    let theirs = SessionStateDefaults::default_scalar_functions().into_iter();
-    let theirs = theirs.filter(|f| !NOT_FROM_DATAFUSION.contains(&f.name())).map(|f| {
-        match TIMES.contains(&f.name()) {
-            true => Arc::new(ScalarUDF::from(InMicros::new(f))),
-            false => f,
-        }
-    });
+    let theirs = SessionStateDefaults::default_scalar_functions();
+    let to_date = theirs.iter().find(|f| f.name() == "to_date").cloned();
+    let by_pattern = ByPattern::timestamps(ScalarUDF::from(ToTimestamp::default()));
+    let by_pattern = by_pattern.into_iter().chain(to_date.into_iter().flat_map(ByPattern::dates));
+    let theirs =
+        theirs.into_iter().filter(|f| !NOT_FROM_DATAFUSION.contains(&f.name())).map(
+            |f| match TIMES.contains(&f.name()) {
+                true => Arc::new(ScalarUDF::from(InMicros::new(f))),
+                false => f,
+            },
+        );
     let spark = datafusion_spark::all_default_scalar_functions().into_iter();
     theirs
         .chain(spark.filter(|f| !NOT_FROM_SPARK.contains(&f.name())))
         .map(bounded::bounded)
-        .chain(ours.into_iter().chain(time_zones::functions()).map(Arc::new))
+        .chain(ours.into_iter().chain(time_zones::functions()).chain(by_pattern).map(Arc::new))
         .collect()
 }
 

@@ -12,10 +12,12 @@ use futures::future::BoxFuture;
 
 use crate::analyzer::{int_literals, view_rules};
 use crate::passes::hidden::{Columns, Tables};
-use crate::passes::{hidden, letter_case, references, rewrite, same_names, using, window_names};
+use crate::passes::{
+    hidden, letter_case, references, rewrite, same_names, unnest_tables, using, window_names,
+};
 use crate::source::{PlaceOf, Source};
 use crate::tokens;
-use crate::{Text, parameters, topic_table};
+use crate::{parameters, topic_table};
 
 /// The checked but not yet optimised plan of a query. Tables come from the state's catalog;
 /// `place` says where a stretch of `text` is in what the user wrote.
@@ -52,7 +54,8 @@ async fn planned(
 
 /// The syntax tree after our passes.
 pub(crate) async fn tree(state: &SessionState, source: &Source<'_>) -> Result<Box<Query>, Error> {
-    let mut query = parse(source.text).map_err(|e| crate::error::relocate(e, source))?;
+    let mut query =
+        tokens::parse_query(source.text).map_err(|e| crate::error::relocate(e, source))?;
     let tables = tables(state, source, &query).await?;
     prepare(&mut query, source, &tables)?;
     Ok(query)
@@ -103,7 +106,7 @@ pub fn plan_view<'a>(
 }
 
 async fn view(state: &SessionState, text: &str, place: &PlaceOf<'_>) -> Result<LogicalPlan, Error> {
-    if let Ok(query) = parse(text)
+    if let Ok(query) = tokens::parse_query(text)
         && let Some(name) = view_rules::repeated_name(&query)
     {
         let source = Source::new(text, place);
@@ -120,18 +123,11 @@ async fn view(state: &SessionState, text: &str, place: &PlaceOf<'_>) -> Result<L
     Ok(planned)
 }
 
-fn parse(text: &str) -> Result<Box<Query>, Error> {
-    let text = Text::new(None, text);
-    let (tokens, fault) = tokens::tokens(&text);
-    match fault {
-        Some(e) => Err(e),
-        None => tokens::query(&text, &tokens),
-    }
-}
-
 fn prepare(query: &mut Query, source: &Source, tables: &Tables) -> Result<(), Error> {
     rewrite::refuse(query, source)?;
+    rewrite::fetch_as_limit(query);
     window_names::resolve(query, source)?;
+    unnest_tables::write_out(query, source)?;
     using::write_out(query, tables);
     hidden::expand(query, tables, source)?;
     rewrite::name_columns(query, source);

@@ -13,6 +13,7 @@ mod scan;
 mod trace;
 mod union;
 mod unnest;
+mod values;
 mod windows;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::optimizer::{Optimizer, OptimizerRule};
 use datafusion::optimizer::{
+    decorrelate_lateral_join::DecorrelateLateralJoin,
     decorrelate_predicate_subquery::DecorrelatePredicateSubquery,
     eliminate_cross_join::EliminateCrossJoin, eliminate_duplicated_expr::EliminateDuplicatedExpr,
     eliminate_filter::EliminateFilter, eliminate_group_by_constant::EliminateGroupByConstant,
@@ -90,6 +92,7 @@ fn rules() -> Rules {
         Arc::new(ReplaceDistinctWithAggregate::new()),
         Arc::new(EliminateJoin::new()),
         Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(DecorrelateLateralJoin::new()),
         Arc::new(ScalarSubqueryToJoin::new()),
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),

@@ -356,3 +356,13 @@ fn parse_with<T>(
     run(list.clone())
         .map_err(|e| crate::syntax::error(text, tokens, e, &|changed| run(changed).is_ok()))
 }
+
+/// A query as it is written.
+pub(crate) fn parse_query(text: &str) -> Result<Box<Query>, Error> {
+    let text = Text::new(None, text);
+    let (tokens, fault) = tokens(&text);
+    match fault {
+        Some(e) => Err(e),
+        None => query(&text, &tokens),
+    }
+}

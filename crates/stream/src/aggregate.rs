@@ -12,7 +12,7 @@ use common::{Error, Result};
 use crate::accumulators::{self, Accumulator, Input, Kept, kept};
 use crate::calc::{evaluate, truth};
 use crate::change::Change;
-use crate::keyed_state::{Group, Groups, KeyedState, Saved, Values};
+use crate::keyed_state::{Group, GroupState, Groups, KeyedState, Saved};
 use crate::keys::Keys;
 use crate::operator::{Operator, Out, Size};
 use crate::operators::{Place, Spec, Upkeep};
@@ -119,7 +119,7 @@ struct Aggregates {
     calls: Vec<CallState>,
 }
 
-impl Values for Aggregates {
+impl GroupState for Aggregates {
     fn reset(&mut self, group: u32) {
         if self.counts.len() <= group as usize {
             self.counts.resize(group as usize + 1, Count::default());

@@ -1,6 +1,6 @@
 //! What an operator remembers for each key, under every operator with state: a dense number for
 //! each key, the values kept under it, when it closes, and what is not saved yet. Whatever is kept
-//! for a key leaves (`Values::save`) and enters again (`Values::load`) by its key alone.
+//! for a key leaves (`GroupState::save`) and enters again (`GroupState::load`) by its key alone.
 
 use arrow::array::RecordBatch;
 use common::Result;
@@ -12,7 +12,7 @@ use crate::snapshot::{Entry, Reader, Writer};
 use crate::windows::Expiry;
 
 /// What is kept under the numbers of groups.
-pub(crate) trait Values: Send + Sync {
+pub(crate) trait GroupState: Send + Sync {
     /// A group with nothing in it has this number now, however many there were before.
     fn reset(&mut self, group: u32);
 
@@ -84,7 +84,7 @@ pub(crate) struct KeyedState<V> {
     removed: Vec<Box<[u8]>>,
 }
 
-impl<V: Values> KeyedState<V> {
+impl<V: GroupState> KeyedState<V> {
     pub fn new(values: V) -> Self {
         Self {
             groups: Groups { index: GroupIndex::new(), expiry: Expiry::default() },

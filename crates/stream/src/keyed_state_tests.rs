@@ -8,7 +8,7 @@ use super::*;
 #[derive(Default)]
 struct Bag(Multiset);
 
-impl Values for Bag {
+impl GroupState for Bag {
     fn reset(&mut self, group: u32) {
         self.0.reset(group);
     }

@@ -27,6 +27,7 @@ mod source;
 mod top_n;
 mod union;
 mod unnest;
+mod values;
 mod watermark;
 mod windows;
 

@@ -72,6 +72,7 @@ pub(crate) fn spec(kind: &NodeKind) -> &dyn Spec {
         NodeKind::TopN(of) => of,
         NodeKind::Join(of) => of,
         NodeKind::Union(of) => of,
+        NodeKind::Values(of) => of,
     }
 }
 

@@ -9,7 +9,7 @@ use common::{Error, Result};
 
 use crate::calc::evaluate;
 use crate::change::{Change, consolidate};
-use crate::keyed_state::{Group, Groups, KeyedState, Saved, Values};
+use crate::keyed_state::{Group, GroupState, Groups, KeyedState, Saved};
 use crate::keys::Keys;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
@@ -51,7 +51,7 @@ impl Spec for Over {
 #[derive(Default)]
 pub(crate) struct PartitionRows(pub Multiset);
 
-impl Values for PartitionRows {
+impl GroupState for PartitionRows {
     fn reset(&mut self, group: u32) {
         self.0.reset(group);
     }

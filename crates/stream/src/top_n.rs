@@ -10,7 +10,7 @@ use common::Result;
 
 use crate::calc::evaluate;
 use crate::change::Change;
-use crate::keyed_state::{Group, Groups, KeyedState, Saved, Values};
+use crate::keyed_state::{Group, GroupState, Groups, KeyedState, Saved};
 use crate::keys::Keys;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
@@ -23,13 +23,16 @@ use graph::{Node, TopN, error};
 
 impl Spec for TopN {
     fn title(&self, _node: &Node) -> String {
-        format!("first {} by {}", self.limit, self.text)
+        match self.skip {
+            0 => format!("first {} by {}", self.limit, self.text),
+            skip => format!("rows {} to {} by {}", skip + 1, self.last(), self.text),
+        }
     }
 
     fn upkeep(&self, place: &Place) -> Upkeep {
         let append_only = place.reads_inserts_only();
         let state = match append_only {
-            true => format!("the first {} rows of each partition", self.limit),
+            true => format!("the first {} rows of each partition", self.last()),
             false => "all rows of its input, by partition: any may move up".into(),
         };
         let closes = closing_key(&self.partition_by).is_some();
@@ -43,12 +46,12 @@ impl Spec for TopN {
     }
 
     fn create(&self, place: &Place) -> Result<Option<Box<dyn Operator>>> {
-        let few = place.reads_inserts_only() && self.limit <= FEW;
+        let few = place.reads_inserts_only() && self.last() <= FEW;
         Ok(Some(Box::new(TopNOp {
             partition_by: Keys::new(&self.partition_by)?,
             codec: SortedRows::new(&self.order_by, &place.input(0)?.schema)?,
             schema: place.node.schema.clone(),
-            state: KeyedState::new(TopRows::new(few, self.limit)),
+            state: KeyedState::new(TopRows::new(few, self.last())),
             old: HashMap::default(),
             spec: self.clone(),
         })))
@@ -120,7 +123,7 @@ impl TopRows {
     }
 }
 
-impl Values for TopRows {
+impl GroupState for TopRows {
     fn reset(&mut self, group: u32) {
         match &mut self.rows {
             Rows::All(items) => items.reset(group),
@@ -252,9 +255,10 @@ impl Operator for TopNOp {
         touched.sort_unstable();
         let first = |group: &u32| self.state.values.first(*group);
         let new: Vec<Items> = touched.iter().map(first).collect();
-        let (mut gone, mut come) = (vec![], vec![]);
+        let (mut gone, mut come, skip) = (vec![], vec![], self.spec.skip);
         for (group, new) in touched.iter().zip(&new) {
-            difference(&old[group], new, self.spec.numbered, &mut gone, &mut come);
+            let (old, new) = (after(&old[group], skip), after(new, skip));
+            difference(old, new, self.spec.numbered, &mut gone, &mut come);
         }
         let mut weights = vec![-1; gone.len()];
         weights.resize(gone.len() + come.len(), 1);
@@ -280,6 +284,11 @@ impl Operator for TopNOp {
     fn size(&self) -> Size {
         self.state.size()
     }
+}
+
+/// All but the first rows.
+fn after(items: &[Box<[u8]>], skip: usize) -> &[Box<[u8]>] {
+    items.get(skip..).unwrap_or_default()
 }
 
 /// Rows of `old` that are not in `new`, and the other way round; also those whose number changed

@@ -12,6 +12,7 @@ mod source;
 mod top_n;
 mod union;
 mod unnest;
+mod values;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub use source::{LateRule, Source, Watermark};
 pub use top_n::TopN;
 pub use union::Union;
 pub use unnest::{Unnest, UnnestColumn};
+pub use values::Values;
 
 pub type Expr = Arc<dyn PhysicalExpr>;
 
@@ -42,6 +44,7 @@ pub enum NodeKind {
     TopN(TopN),
     Join(Join),
     Union(Union),
+    Values(Values),
 }
 
 impl NodeKind {
@@ -56,6 +59,7 @@ impl NodeKind {
             Self::TopN(of) => of.digest(),
             Self::Join(of) => of.digest(),
             Self::Union(of) => of.digest(),
+            Self::Values(of) => of.digest(),
         }
     }
 }

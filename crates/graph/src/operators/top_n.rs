@@ -8,6 +8,9 @@ use super::key::{Key, OrderBy, keys, order};
 pub struct TopN {
     pub partition_by: Vec<Key>,
     pub order_by: Vec<OrderBy>,
+    /// Rows in front that are left out.
+    pub skip: usize,
+    /// How many come after those.
     pub limit: usize,
     /// The number matters; it is NULL otherwise, so that a row that moves is no change.
     pub numbered: bool,
@@ -16,8 +19,14 @@ pub struct TopN {
 }
 
 impl TopN {
+    /// The number of the last row that matters.
+    pub fn last(&self) -> usize {
+        self.skip.saturating_add(self.limit)
+    }
+
     pub(super) fn digest(&self) -> String {
         let (by, limit) = (order(&self.order_by), self.limit);
-        format!("top {} {by} {limit} {}", keys(&self.partition_by), self.numbered)
+        let skip = if self.skip == 0 { String::new() } else { format!(" after {}", self.skip) };
+        format!("top {} {by} {limit} {}{skip}", keys(&self.partition_by), self.numbered)
     }
 }

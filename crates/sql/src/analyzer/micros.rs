@@ -94,7 +94,7 @@ impl ScalarUDFImpl for ToTimestamp {
 
     fn coerce_types(&self, args: &[DataType]) -> Result<Vec<DataType>> {
         let [arg] = args else {
-            return plan_err!("to_timestamp() takes one argument; patterns are not built yet");
+            return plan_err!("to_timestamp() takes a value, or a text and a pattern");
         };
         Ok(vec![match arg {
             t if t.is_integer() || t.is_numeric() => DataType::Float64,

@@ -3,6 +3,7 @@
 pub mod ansi;
 pub mod arithmetic;
 pub mod decimals;
+pub mod distinct_on;
 pub mod float_keys;
 pub mod int_literals;
 pub mod intervals;

@@ -74,7 +74,8 @@ fn parts(call: &Expr) -> Result<(&str, &[Expr], &Expr)> {
     }
 }
 
-/// A window outside of GROUP BY: the row keeps it as a column, and NULL times leave as in Spark.
+/// A window outside of GROUP BY: the row gets it as a column, or each of those that slide, and NULL
+/// times leave as in Spark.
 fn row_by_row(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let found = calls(&plan.expressions())?;
     let Some(call) = found.first() else { return Ok(Transformed::no(plan)) };
@@ -85,10 +86,17 @@ fn row_by_row(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if name == SESSION_WINDOW {
         return plan_err!("session_window() can only stand in GROUP BY");
     }
-    if !WindowSize::of(args)?.tumbling() {
-        return plan_err!("a sliding window() can only stand in GROUP BY");
-    }
     let known = ts.clone().is_not_null();
+    if !WindowSize::of(args)?.tumbling() {
+        let Some(input) = plan.inputs().first().map(|input| (*input).clone()) else {
+            return Ok(Transformed::no(plan));
+        };
+        let columns = input.schema().columns().into_iter().map(Expr::Column).collect();
+        let input = LogicalPlanBuilder::from(input).filter(known)?;
+        let input = each_window(input, columns, args)?;
+        let exprs = plan.expressions().iter().map(|e| replace(e, call)).collect::<Result<_>>()?;
+        return Ok(Transformed::yes(plan.with_new_exprs(exprs, vec![input])?));
+    }
     let input = match plan.inputs().first() {
         // The rule may run twice over a plan.
         Some(LogicalPlan::Filter(f)) if f.predicate == known => return Ok(Transformed::no(plan)),
@@ -117,15 +125,24 @@ fn aggregate(a: Aggregate) -> Result<Transformed<LogicalPlan>> {
         let window = call.clone().alias(WINDOW_COLUMN);
         input.project(columns.into_iter().chain([window]))?.build()?
     } else {
-        let list = buckets().call(args.to_vec()).alias(WINDOW_COLUMN);
-        let column = Column::new_unqualified(WINDOW_COLUMN);
-        input.project(columns.into_iter().chain([list]))?.unnest_column(column)?.build()?
+        each_window(input, columns, args)?
     };
     let replace = |e: &Expr| replace(e, call);
     let groups = a.group_expr.iter().map(replace).collect::<Result<_>>()?;
     let aggregates = a.aggr_expr.iter().map(replace).collect::<Result<_>>()?;
     let a = Aggregate::try_new(Arc::new(input), groups, aggregates)?;
     Ok(Transformed::yes(LogicalPlan::Aggregate(a)))
+}
+
+/// Each row once for each sliding window that holds it, which is one more column.
+fn each_window(
+    input: LogicalPlanBuilder,
+    columns: Vec<Expr>,
+    args: &[Expr],
+) -> Result<LogicalPlan> {
+    let list = buckets().call(args.to_vec()).alias(WINDOW_COLUMN);
+    let column = Column::new_unqualified(WINDOW_COLUMN);
+    input.project(columns.into_iter().chain([list]))?.unnest_column(column)?.build()
 }
 
 /// The call becomes the column; the expression keeps its name, so nothing above changes.

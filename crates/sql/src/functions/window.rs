@@ -160,10 +160,17 @@ fn micros(v: &ScalarValue) -> Result<i64> {
                 None => plan_err!("this duration is too long"),
             }
         }
-        ScalarValue::Utf8(Some(text)) => match common::units::parse_duration_us(text) {
-            Ok(us) => Ok(us),
-            Err(e) => plan_err!("{}", e.message()),
-        },
+        ScalarValue::Utf8(Some(text)) => {
+            // An offset may be below zero.
+            let (sign, span) = match text.trim_start().strip_prefix('-') {
+                Some(span) => (-1, span),
+                None => (1, text.as_str()),
+            };
+            match common::units::parse_duration_us(span) {
+                Ok(us) => Ok(sign * us),
+                Err(_) => plan_err!("'{text}' is not a duration"),
+            }
+        }
         _ => plan_err!("the durations of window() must be literals, as in '1 minute'"),
     }
 }

@@ -7,5 +7,6 @@ pub mod references;
 pub mod rewrite;
 pub mod same_names;
 pub mod spark_names;
+pub mod unnest_tables;
 pub mod using;
 pub mod window_names;

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use common::Error;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Spanned, Subscript,
-    TableFactor, TableWithJoins, Value, VisitMut, Visitor, VisitorMut,
+    FunctionArguments, Ident, LimitClause, ObjectName, Query, Select, SelectItem, SetExpr, Spanned,
+    Subscript, TableFactor, TableWithJoins, Value, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::analyzer::intervals;
@@ -51,6 +51,11 @@ impl Visitor for Refuse<'_> {
         if matches!(query.body.as_ref(), SetExpr::Insert(_) | SetExpr::Update(_)) {
             return self.no("events are never changed", "send a new event", "insert");
         }
+        if let Some(fetch) = query.fetch.as_ref().filter(|f| f.with_ties || f.percent) {
+            let word = if fetch.with_ties { "ties" } else { "percent" };
+            let hint = "number the rows: … QUALIFY rank() OVER (ORDER BY x) <= 10";
+            return self.no("FETCH … WITH TIES and PERCENT are not supported", hint, word);
+        }
         if let Some(lock) = query.locks.first() {
             let _ = lock;
             return self.no("FOR UPDATE is not supported", "take it out", "for");
@@ -79,6 +84,31 @@ impl Visitor for Refuse<'_> {
             }
             _ => ControlFlow::Continue(()),
         }
+    }
+}
+
+/// `FETCH FIRST n ROWS ONLY` is the standard's `LIMIT n`.
+pub(crate) fn fetch_as_limit(query: &mut Query) {
+    let _ = walk::change(query, &mut FetchAsLimit);
+}
+
+struct FetchAsLimit;
+
+impl VisitorMut for FetchAsLimit {
+    type Break = Box<Error>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> Flow {
+        if let Some(fetch) = query.fetch.take() {
+            let one = || Expr::Value(Value::Number("1".into(), false).into());
+            let limit = Some(fetch.quantity.unwrap_or_else(one));
+            let offset = match query.limit_clause.take() {
+                Some(LimitClause::LimitOffset { offset, .. }) => offset,
+                _ => None,
+            };
+            let limit_by = vec![];
+            query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by });
+        }
+        ControlFlow::Continue(())
     }
 }
 

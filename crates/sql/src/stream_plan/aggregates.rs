@@ -35,7 +35,7 @@ impl Builder<'_> {
         let mut known = Known {
             key: Some((0..keys.len()).collect()),
             windows: keys.iter().map(|k| k.window).collect(),
-            paths: vec![],
+            ..Known::default()
         };
         known.windows.resize(plan.schema.fields().len(), None);
         known.keep_closing(closing.as_slice());

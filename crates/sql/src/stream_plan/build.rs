@@ -42,6 +42,10 @@ impl<'a> Builder<'a> {
     pub fn graph(mut self, plan: &LogicalPlan) -> Result<graph::Graph> {
         let part = self.part(plan)?;
         self.finish_topics()?;
+        let is_values = |n: &Node| matches!(n.kind, NodeKind::Values(_));
+        if self.topics.is_empty() && self.nodes.iter().any(is_values) {
+            return Err(refuse::no_topic());
+        }
         let key = match part.known.key {
             Some(columns) => graph::OutputKey::Columns(columns),
             None if part.append_only => graph::OutputKey::Append,
@@ -76,7 +80,9 @@ impl<'a> Builder<'a> {
             LogicalPlan::Window(w) => self.over(w),
             LogicalPlan::Join(j) => self.join(j),
             LogicalPlan::Union(u) => self.union(u),
-            LogicalPlan::EmptyRelation(e) if !e.produce_one_row => self.nothing(&e.schema),
+            LogicalPlan::EmptyRelation(e) if e.produce_one_row => self.one_row(&e.schema),
+            LogicalPlan::EmptyRelation(e) => self.nothing(&e.schema),
+            LogicalPlan::Values(v) => self.values(v),
             other => Err(refuse::node(other)),
         }
     }

@@ -86,5 +86,6 @@ fn joined(plan: &logical::Join, left: &Part, right: &Part) -> Known {
         }
         _ => None,
     };
-    Known { key, windows, paths: vec![] }
+    let is_fixed = left.known.is_fixed && right.known.is_fixed;
+    Known { key, windows, paths: vec![], is_fixed }
 }

@@ -109,6 +109,7 @@ impl Builder<'_> {
         let top = TopN {
             partition_by,
             order_by,
+            skip: 0,
             limit,
             numbered: more || needed(&number),
             text: without_casts(call),
@@ -129,8 +130,8 @@ impl Builder<'_> {
 
     /// `ORDER BY … LIMIT n`: the rows have no order in the view, but these are they.
     pub(super) fn limit(&mut self, plan: &logical::Limit) -> Result<Part> {
-        let fetch = match (plan.get_skip_type(), plan.get_fetch_type()) {
-            (Ok(SkipType::Literal(0)), Ok(FetchType::Literal(Some(n)))) => n,
+        let (skip, limit) = match (plan.get_skip_type(), plan.get_fetch_type()) {
+            (Ok(SkipType::Literal(skip)), Ok(FetchType::Literal(Some(n)))) => (skip, n),
             _ => return Err(refuse::limit()),
         };
         let (sort, projection) = match plan.input.as_ref() {
@@ -144,7 +145,8 @@ impl Builder<'_> {
         let mut part = self.part(&sort.input)?;
         let order_by = self.order(&sort.expr, &part)?;
         let text = sort.expr.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let top = TopN { partition_by: vec![], order_by, limit: fetch, numbered: false, text };
+        let partition_by = vec![];
+        let top = TopN { partition_by, order_by, skip, limit, numbered: false, text };
         part.node = self.add(NodeKind::TopN(top), vec![part.node], &part.schema, false);
         let width = part.schema.fields().len();
         ordered(&mut part, None, width);

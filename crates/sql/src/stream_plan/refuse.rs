@@ -92,10 +92,6 @@ pub(super) fn node(plan: &LogicalPlan) -> Error {
             "the rows of a view have no order",
             "leave ORDER BY out, and order when you read: SELECT * FROM the_view ORDER BY …",
         ),
-        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => refuse(
-            "a view with rows of its own (VALUES, or SELECT without FROM) reads no topic",
-            "send the rows to a topic and read that",
-        ),
         LogicalPlan::RecursiveQuery(_) => refuse(
             "WITH RECURSIVE is not kept up to date in a view yet",
             "run it as a query over the topic or view",
@@ -112,9 +108,16 @@ pub(super) fn node(plan: &LogicalPlan) -> Error {
     }
 }
 
+pub(super) fn no_topic() -> Error {
+    refuse(
+        "a view with rows of its own (VALUES, or SELECT without FROM) reads no topic",
+        "send the rows to a topic and read that; or join or unite them with one",
+    )
+}
+
 pub(super) fn limit() -> Error {
     refuse(
-        "LIMIT without ORDER BY, and OFFSET, are not kept up to date in a view",
+        "LIMIT without ORDER BY, and OFFSET without LIMIT, are not kept up to date in a view",
         "say which rows: … ORDER BY x LIMIT 10; or limit when you read: SELECT * FROM the_view …",
     )
 }
@@ -150,10 +153,11 @@ pub(super) fn join(plan: &Join, left: &Part, right: &Part) -> Result<()> {
             "use NOT EXISTS (SELECT 1 FROM … WHERE … = …)",
         ));
     }
-    let small = |p: &Part| p.known.key.as_ref().is_some_and(Vec::is_empty) || !p.append_only;
-    if plan.on.is_empty() && !small(left) && !small(right) {
+    let one_row = |p: &Part| p.known.key.as_ref().is_some_and(Vec::is_empty);
+    let small = |p: &Part| p.known.is_fixed || one_row(p) || !p.append_only;
+    if plan.on.is_empty() && plan.filter.is_none() && !small(left) && !small(right) {
         return Err(refuse(
-            "a join without an equality compares every row with every other for ever",
+            "a join without a condition pairs every row with every other for ever",
             "join on a column of both sides: … JOIN b ON a.key = b.key; or on a window of both",
         ));
     }

@@ -54,7 +54,7 @@ impl Builder<'_> {
             declared: scan.source.schema(),
         });
         let windows = vec![None; schema.fields().len()];
-        let known = Known { key: None, windows, paths: vec![path] };
+        let known = Known { windows, paths: vec![path], ..Known::default() };
         let mut part = Part { node, schema, append_only: true, known };
         for filter in &scan.filters {
             part = self.filter(part, filter)?;

@@ -53,6 +53,8 @@ pub(super) struct Known {
     pub windows: Vec<Option<KeyWindow>>,
     /// Empty once anything but a filter or projection came between.
     pub paths: Vec<Path>,
+    /// The rows are those that stand in the query, so there are not many.
+    pub is_fixed: bool,
 }
 
 impl Known {
@@ -67,7 +69,7 @@ impl Known {
         let key = self.key.as_ref().and_then(|key| {
             key.iter().map(|k| exprs.iter().position(|e| self.is_column(e, schema, *k))).collect()
         });
-        Ok(Known { key, windows, paths })
+        Ok(Known { key, windows, paths, is_fixed: self.is_fixed })
     }
 
     /// Whether an expression tells as much as column `at`: it is the column, or start or end of

@@ -29,7 +29,8 @@ impl Builder<'_> {
             }
         }
         let paths = parts.iter().filter(|_| all_paths).flat_map(|p| p.known.paths.clone());
-        let known = Known { key: None, windows, paths: paths.collect() };
+        let is_fixed = parts.iter().all(|p| p.known.is_fixed);
+        let known = Known { key: None, windows, paths: paths.collect(), is_fixed };
         let append_only = parts.iter().all(|p| p.append_only);
         let inputs = parts.iter().map(|p| p.node).collect();
         let node = self.add(NodeKind::Union(Union), inputs, &plan.schema, append_only);

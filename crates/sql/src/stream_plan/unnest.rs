@@ -72,5 +72,6 @@ fn known(before: &Known, columns: &[UnnestColumn]) -> Known {
         key: None,
         windows: columns.iter().map(window).collect(),
         paths: before.paths.iter().map(path).collect(),
+        is_fixed: before.is_fixed,
     }
 }

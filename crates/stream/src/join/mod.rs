@@ -15,7 +15,7 @@ use datafusion_common::JoinType;
 
 use crate::change::Change;
 use crate::group_index::NO_GROUP;
-use crate::keyed_state::{Group, Groups, KeyedState, Saved, Values};
+use crate::keyed_state::{Group, GroupState, Groups, KeyedState, Saved};
 use crate::keys::Keys;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
@@ -52,9 +52,13 @@ impl Spec for Join {
 
     fn upkeep(&self, _place: &Place) -> Upkeep {
         let closes = closing_key(&self.left).is_some() && closing_key(&self.right).is_some();
-        let bound = match closes {
-            true => windows::BOUND,
-            false => "grows with both inputs; join on a window of both sides to bound it",
+        let bound = match (closes, self.left.is_empty()) {
+            (true, _) => windows::BOUND,
+            (false, false) => "grows with both inputs; join on a window of both sides to bound it",
+            (false, true) => {
+                "grows with both inputs, and so does the work for each row: it is compared with all \
+                 of the other side; join on a column or a window of both to bound it"
+            }
         };
         Upkeep::incremental("the rows of both sides, by key", bound)
     }
@@ -148,7 +152,7 @@ struct Rows {
 #[derive(Default)]
 struct BothRows([Rows; 2]);
 
-impl Values for BothRows {
+impl GroupState for BothRows {
     fn reset(&mut self, group: u32) {
         for rows in &mut self.0 {
             rows.items.reset(group);

@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use common::{Error, Result};
 
 use crate::change::Change;
-use crate::keyed_state::{Group, Groups, KeyedState, Saved, Values};
+use crate::keyed_state::{Group, GroupState, Groups, KeyedState, Saved};
 use crate::keys::Keys;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
@@ -37,7 +37,7 @@ struct Rows {
     others: Others,
 }
 
-impl Values for Rows {
+impl GroupState for Rows {
     fn reset(&mut self, group: u32) {
         self.left.reset(group);
         self.right.reset(group);
