@@ -95,8 +95,7 @@ bench-spine: console
 
 # What a build takes, on a quiet machine: make bench-build ARGS="--cold --tests"
 bench-build: console
-	cargo build --locked -p xtask
-	$(CARGO_TARGET_DIR)/debug/xtask bench-build $(ARGS)
+	cargo run --locked -q -p xtask -- bench-build $(ARGS)
 
 # Needs librdkafka-dev, java and mvn; fetches Kafka 4 once.
 bench-log: console

@@ -6,6 +6,7 @@ mod date_format;
 pub mod element_at;
 pub mod exact_sums;
 mod json_path;
+mod json_rows;
 mod regexp_extract;
 mod round;
 mod split;
@@ -25,7 +26,8 @@ use crate::passes::rewrite::DATE_PARTS;
 use crate::passes::spark_names;
 use date_format::DateFormat;
 use json_path::GetJsonObject;
-use regexp_extract::RegexpExtract;
+use json_rows::{FromJson, ToJson};
+use regexp_extract::{RegexpExtract, RegexpExtractAll};
 use round::Round;
 use split::Split;
 use time_pattern::ByPattern;
@@ -78,8 +80,11 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::from(Split::default()),
         ScalarUDF::from(DateFormat::default()),
         ScalarUDF::from(RegexpExtract::default()),
+        ScalarUDF::from(RegexpExtractAll::default()),
         ScalarUDF::from(TryArithmetic::default()),
         ScalarUDF::from(GetJsonObject::default()),
+        ScalarUDF::from(FromJson::default()),
+        ScalarUDF::from(ToJson::default()),
     ];
     let theirs = SessionStateDefaults::default_scalar_functions();
     let to_date = theirs.iter().find(|f| f.name() == "to_date").cloned();

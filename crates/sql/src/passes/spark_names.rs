@@ -67,7 +67,7 @@ const MEANT: [&str; 24] = [
 ];
 
 /// They take no BIGINT, which is what DataFusion takes a literal for before `int_literals.rs`.
-const WANT_INT: [&str; 16] = [
+const WANT_INT: [&str; 17] = [
     "add_months",
     "bit_get",
     "date_add",
@@ -78,6 +78,7 @@ const WANT_INT: [&str; 16] = [
     "make_dt_interval",
     "make_interval",
     "regexp_extract",
+    "regexp_extract_all",
     "sha2",
     "shiftleft",
     "shiftright",
