@@ -231,7 +231,7 @@ impl AggregateOp {
 
     /// Marks groups as touched, and keeps the rows they had until now.
     fn touch(&mut self, groups: &[u32]) -> Result<()> {
-        let mut shown = self.state.touch_all(groups);
+        let mut shown = self.state.touch_all(groups).to_vec();
         shown.retain(|g| self.state.values.counts[*g as usize].shown);
         if !shown.is_empty() {
             let rows = self.read(&shown)?;

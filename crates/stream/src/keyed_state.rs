@@ -162,12 +162,12 @@ impl<V: GroupState> KeyedState<V> {
     }
 
     /// Marks groups as touched, and gives those that were not before.
-    pub fn touch_all(&mut self, groups: &[u32]) -> Vec<u32> {
+    pub fn touch_all(&mut self, groups: &[u32]) -> &[u32] {
         let before = self.touched.len();
         for group in groups.iter().filter(|g| **g != NO_GROUP) {
             self.touch(*group);
         }
-        self.touched[before..].to_vec()
+        &self.touched[before..]
     }
 
     /// The groups touched since the last call; they are to be saved.

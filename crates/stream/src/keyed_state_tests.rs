@@ -4,49 +4,16 @@ use crate::multiset::Multiset;
 
 use super::*;
 
-/// A multiset for each group, as joins have it.
-#[derive(Default)]
-struct Bag(Multiset);
-
-impl GroupState for Bag {
-    fn reset(&mut self, group: u32) {
-        self.0.reset(group);
-    }
-
-    fn save(&self, group: &Group, to: &mut Writer) {
-        self.0.save(group, 0, to);
-    }
-
-    fn drain(&mut self, _touched: &[u32], groups: &Groups, to: Option<&mut Writer>) {
-        self.0.drain_to(0, groups, to);
-    }
-
-    fn load(&mut self, group: u32, saved: Saved) -> Result<()> {
-        if let Saved::Item { item, count, .. } = saved {
-            self.0.load(group, item, count);
-        }
-        Ok(())
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.bytes()
-    }
-
-    fn is_empty(&self, group: u32) -> bool {
-        self.0.is_empty(group)
-    }
-}
-
-fn add(state: &mut KeyedState<Bag>, key: &str, item: &str, weight: i64) {
+fn add(state: &mut KeyedState<Multiset>, key: &str, item: &str, weight: i64) {
     let (group, _) = state.intern(key.as_bytes());
     state.touch(group);
-    state.values.0.add(group, item.as_bytes(), weight);
+    state.values.add(group, item.as_bytes(), weight);
 }
 
-fn all(state: &KeyedState<Bag>) -> Vec<String> {
+fn all(state: &KeyedState<Multiset>) -> Vec<String> {
     let mut rows = vec![];
     for group in state.groups.numbers() {
-        for (item, count) in state.values.0.items(group) {
+        for (item, count) in state.values.items(group) {
             let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
             rows.push(format!("{} {} {count}", text(state.groups.key(group)), text(item)));
         }
@@ -61,7 +28,8 @@ fn no_keys() -> Keys {
 
 #[test]
 fn deltas_one_after_the_other_make_the_same_state() {
-    let (mut state, mut copy) = (KeyedState::new(Bag::default()), KeyedState::new(Bag::default()));
+    let (mut state, mut copy) =
+        (KeyedState::new(Multiset::default()), KeyedState::new(Multiset::default()));
     let epochs: [&[(&str, &str, i64)]; 4] = [
         &[("a", "x", 2), ("b", "x", 1), ("c", "z", 1)],
         &[("a", "x", -1), ("b", "x", -1), ("b", "y", 1)],
@@ -73,7 +41,7 @@ fn deltas_one_after_the_other_make_the_same_state() {
         let delta = state.delta(epoch == 2).expect("state is saved");
         assert_eq!(delta.len(), 1, "something changed");
         if epoch == 2 {
-            copy = KeyedState::new(Bag::default());
+            copy = KeyedState::new(Multiset::default());
         }
         copy.restore(&no_keys(), &delta[0]).expect("what was saved is read");
         assert_eq!(all(&copy), all(&state), "after epoch {epoch}");
@@ -86,7 +54,7 @@ fn deltas_one_after_the_other_make_the_same_state() {
 /// What spilling a key needs: it leaves alone, and comes back as it was.
 #[test]
 fn a_group_can_leave_and_come_back_by_its_key() {
-    let mut state = KeyedState::new(Bag::default());
+    let mut state = KeyedState::new(Multiset::default());
     for (key, item) in [("a", "x"), ("a", "y"), ("b", "x")] {
         add(&mut state, key, item, 1);
     }
@@ -95,7 +63,7 @@ fn a_group_can_leave_and_come_back_by_its_key() {
     let (group, new) = state.intern(b"a");
     assert!(!new);
     let mut writer = Writer::default();
-    state.values.save(&state.groups.get(group), &mut writer);
+    GroupState::save(&state.values, &state.groups.get(group), &mut writer);
     state.forget(group);
     assert_eq!(all(&state), ["b x 1"]);
     assert!(state.delta(false).expect("state is saved").is_empty(), "nothing is lost on disk");
@@ -106,7 +74,7 @@ fn a_group_can_leave_and_come_back_by_its_key() {
 
 #[test]
 fn a_number_used_again_has_nothing_of_the_one_before() {
-    let mut state = KeyedState::new(Bag::default());
+    let mut state = KeyedState::new(Multiset::default());
     add(&mut state, "a", "x", 1);
     let (group, _) = state.intern(b"a");
     state.remove(group);
@@ -118,17 +86,17 @@ fn a_number_used_again_has_nothing_of_the_one_before() {
 
 #[test]
 fn much_state_is_saved_in_pieces_that_follow_each_other() {
-    let mut state = KeyedState::new(Bag::default());
+    let mut state = KeyedState::new(Multiset::default());
     for key in 0..20 {
         add(&mut state, &format!("k{key}"), &format!("{key} {}", "x".repeat(1 << 20)), 1);
     }
     let pieces = state.delta(true).expect("state is saved");
     assert_eq!(pieces.iter().map(|p| p.num_rows()).collect::<Vec<_>>(), [8, 8, 4]);
-    let mut copy = KeyedState::new(Bag::default());
+    let mut copy = KeyedState::new(Multiset::default());
     for piece in &pieces {
         copy.restore(&no_keys(), piece).expect("what was saved is read");
     }
     assert_eq!(all(&copy), all(&state));
-    let mut nothing = KeyedState::new(Bag::default());
+    let mut nothing = KeyedState::new(Multiset::default());
     assert_eq!(nothing.delta(true).expect("state is saved").len(), 1, "all is gone");
 }

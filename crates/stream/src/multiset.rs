@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::keyed_state::{Group, Groups};
-use crate::snapshot::Writer;
+use common::Result;
+
+use crate::keyed_state::{Group, GroupState, Groups, Saved};
+use crate::snapshot::{Writer, damaged};
 
 /// Bytes of bookkeeping for one item, roughly: two pointers, count, share of the tree's nodes.
 const ITEM_OVERHEAD: usize = 56;
@@ -92,14 +94,14 @@ impl Multiset {
     /// Puts the items touched since the last call, if they are wanted.
     pub fn drain_to(&mut self, part: usize, groups: &Groups, to: Option<&mut Writer>) {
         match to {
-            None => self.drain(|_, _, _| {}),
-            Some(to) => self.drain(|group, item, n| to.item(groups.key(group), part, item, n)),
+            None => self.hand_out(|_, _, _| {}),
+            Some(to) => self.hand_out(|group, item, n| to.item(groups.key(group), part, item, n)),
         }
     }
 
     /// Hands out (group, item, count) of all items touched since the last call; forgets those
     /// whose count became 0.
-    fn drain(&mut self, mut save: impl FnMut(u32, &[u8], i64)) {
+    fn hand_out(&mut self, mut save: impl FnMut(u32, &[u8], i64)) {
         for (group, item) in std::mem::take(&mut self.touched) {
             let items = &mut self.groups[group as usize];
             // The group may have been cleared, and its number used again.
@@ -136,13 +138,44 @@ impl Multiset {
     }
 }
 
+/// Where nothing else is kept of a group: its items are the one part.
+impl GroupState for Multiset {
+    fn reset(&mut self, group: u32) {
+        self.reset(group);
+    }
+
+    fn save(&self, group: &Group, to: &mut Writer) {
+        self.save(group, 0, to);
+    }
+
+    fn drain(&mut self, _touched: &[u32], groups: &Groups, to: Option<&mut Writer>) {
+        self.drain_to(0, groups, to);
+    }
+
+    fn load(&mut self, group: u32, saved: Saved) -> Result<()> {
+        let Saved::Item { item, count, .. } = saved else {
+            return Err(damaged("a partition is its rows"));
+        };
+        self.load(group, item, count);
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    fn is_empty(&self, group: u32) -> bool {
+        self.is_empty(group)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn drained(set: &mut Multiset) -> Vec<(u32, Vec<u8>, i64)> {
         let mut out = vec![];
-        set.drain(|g, item, n| out.push((g, item.to_vec(), n)));
+        set.hand_out(|g, item, n| out.push((g, item.to_vec(), n)));
         out.sort();
         out
     }

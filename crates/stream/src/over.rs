@@ -9,13 +9,12 @@ use common::{Error, Result};
 
 use crate::calc::evaluate;
 use crate::change::{Change, consolidate};
-use crate::keyed_state::{Group, GroupState, Groups, KeyedState, Saved};
+use crate::keyed_state::KeyedState;
 use crate::keys::Keys;
 use crate::multiset::Multiset;
 use crate::operator::{Operator, Out, Size};
 use crate::operators::{Place, Spec, Upkeep};
 use crate::rows::{RowCodec, as_type};
-use crate::snapshot::{Writer, damaged};
 use crate::sorted_rows::SortedRows;
 use crate::windows::{self, closing_key};
 use graph::{Node, Over, error};
@@ -47,47 +46,14 @@ impl Spec for Over {
     }
 }
 
-/// The rows of each partition, in their order.
-#[derive(Default)]
-pub(crate) struct PartitionRows(pub Multiset);
-
-impl GroupState for PartitionRows {
-    fn reset(&mut self, group: u32) {
-        self.0.reset(group);
-    }
-
-    fn save(&self, group: &Group, to: &mut Writer) {
-        self.0.save(group, 0, to);
-    }
-
-    fn drain(&mut self, _touched: &[u32], groups: &Groups, to: Option<&mut Writer>) {
-        self.0.drain_to(0, groups, to);
-    }
-
-    fn load(&mut self, group: u32, saved: Saved) -> Result<()> {
-        let Saved::Item { item, count, .. } = saved else {
-            return Err(damaged("a partition is its rows"));
-        };
-        self.0.load(group, item, count);
-        Ok(())
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.bytes()
-    }
-
-    fn is_empty(&self, group: u32) -> bool {
-        self.0.is_empty(group)
-    }
-}
-
 struct OverOp {
     spec: Over,
     input: SchemaRef,
     schema: SchemaRef,
     partition_by: Keys,
     rows: SortedRows,
-    state: KeyedState<PartitionRows>,
+    /// The rows of each partition, in their order.
+    state: KeyedState<Multiset>,
     /// The rows that touched partitions had before.
     old: Vec<RecordBatch>,
 }
@@ -102,14 +68,14 @@ impl OverOp {
             spec: spec.clone(),
             input: input.clone(),
             schema,
-            state: KeyedState::new(PartitionRows::default()),
+            state: KeyedState::new(Multiset::default()),
             old: vec![],
         })
     }
 
     /// Marks partitions as touched, and keeps the rows they had until now.
     fn touch(&mut self, groups: &[u32]) -> Result<()> {
-        let first = self.state.touch_all(groups);
+        let first = self.state.touch_all(groups).to_vec();
         let old = self.read(&first)?;
         if old.num_rows() > 0 {
             self.old.push(old);
@@ -122,7 +88,7 @@ impl OverOp {
         let (mut rows, mut lengths) = (vec![], vec![]);
         for group in groups {
             let before = rows.len();
-            for (item, count) in self.state.values.0.items(*group) {
+            for (item, count) in self.state.values.items(*group) {
                 if count < 0 {
                     return Err(Error::internal("a row was taken back that never came"));
                 }
@@ -168,7 +134,7 @@ impl Operator for OverOp {
         let mut item = vec![];
         for (row, group) in groups.into_iter().enumerate() {
             rows.item(row, &mut item);
-            self.state.values.0.add(group, &item, change.weight(row));
+            self.state.values.add(group, &item, change.weight(row));
         }
         Ok(())
     }

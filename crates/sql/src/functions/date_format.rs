@@ -99,7 +99,7 @@ fn formatted(time: DateTime<Utc>, pattern: &str) -> Result<String> {
 }
 
 /// Until the closing quote; two quotes are one.
-fn quoted(letters: &mut std::iter::Peekable<std::str::Chars>, out: &mut String) {
+pub(super) fn quoted(letters: &mut std::iter::Peekable<std::str::Chars>, out: &mut String) {
     if letters.next_if_eq(&'\'').is_some() {
         out.push('\'');
         return;

@@ -1,8 +1,6 @@
 //! Texts read as times by Spark's datetime patterns: `to_timestamp(text, pattern)`, `to_date(text,
 //! pattern)` and their `try_` kin. In ANSI mode what does not fit is an error, or NULL with `try_`.
 
-use std::iter::Peekable;
-use std::str::Chars;
 use std::sync::Arc;
 
 use chrono::{Days, NaiveDate, NaiveDateTime};
@@ -14,6 +12,8 @@ use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use super::date_format::quoted;
 
 /// Reads by a pattern; with one argument the function of the same name without it answers.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -157,7 +157,9 @@ fn parse(text: &str, pattern: &str) -> Read<NaiveDateTime> {
     let (mut rest, mut letters) = (text, pattern.chars().peekable());
     while let Some(letter) = letters.next() {
         if letter == '\'' {
-            rest = literal(rest, &quoted(&mut letters))?;
+            let mut text = String::new();
+            quoted(&mut letters, &mut text);
+            rest = literal(rest, &text)?;
         } else if !letter.is_ascii_alphabetic() {
             rest = literal(rest, &letter.to_string())?;
         } else {
@@ -174,21 +176,6 @@ fn parse(text: &str, pattern: &str) -> Read<NaiveDateTime> {
         true => fields.time(),
         false => Err(format!("'{rest}' is left")),
     }
-}
-
-/// Until the closing quote; two quotes are one.
-fn quoted(letters: &mut Peekable<Chars>) -> String {
-    let mut out = String::new();
-    if letters.next_if_eq(&'\'').is_some() {
-        return "'".into();
-    }
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\'' if letters.next_if_eq(&'\'').is_none() => break,
-            letter => out.push(letter),
-        }
-    }
-    out
 }
 
 fn literal<'t>(text: &'t str, wanted: &str) -> Read<&'t str> {

@@ -34,9 +34,7 @@ impl Builder<'_> {
 
     /// The row of a SELECT without FROM, before its columns are made.
     pub(super) fn one_row(&mut self, schema: &DFSchemaRef) -> Result<Part> {
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options);
-        Ok(self.rows(row.map_err(|e| plan_error(e.into()))?, "()".into(), schema))
+        Ok(self.rows(row_without_columns()?, "()".into(), schema))
     }
 
     fn rows(&mut self, rows: RecordBatch, text: String, schema: &DFSchemaRef) -> Part {
@@ -49,11 +47,14 @@ impl Builder<'_> {
 
     fn constant(&self, expr: &Expr) -> Result<ScalarValue> {
         let value = self.physical(expr, &DFSchema::empty())?;
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let none = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options);
-        let none = none.map_err(|e| plan_error(e.into()))?;
-        let value = value.evaluate(&none).and_then(|v| v.into_array(1));
+        let value = value.evaluate(&row_without_columns()?).and_then(|v| v.into_array(1));
         let value = value.and_then(|v| ScalarValue::try_from_array(&v, 0));
         value.map_err(|e| Error::invalid(format!("{expr}: {}", e.strip_backtrace())))
     }
+}
+
+fn row_without_columns() -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options);
+    row.map_err(|e| plan_error(e.into()))
 }
