@@ -32,6 +32,11 @@ impl Origin {
         self.text.get(self.span.clone()).unwrap_or("")
     }
 
+    /// Of the statement as a whole.
+    pub fn whole(&self) -> Place {
+        self.place(self.span.clone())
+    }
+
     /// For errors: without what may be secret in the text.
     pub fn place(&self, span: Range<usize>) -> Place {
         Place { file: self.file.clone(), text: crate::literals::hidden(&self.text), span }

@@ -80,7 +80,7 @@ pub(crate) fn connection(rules: &Arc<Rules>, definition: &Definition) -> Result<
         Object::Sink(s) => connectors::values(Role::Sink, &s.connector, &s.options, &outside),
         other => Err(Error::internal(format!("a {} has no connector", other.kind()))),
     };
-    let place = || definition.origin.place(definition.origin.span.clone());
+    let place = || definition.origin.whole();
     let values = values.map_err(|e| e.at(place()))?;
     Ok(Connection { values, is_trusted: outside.is_trusted() })
 }

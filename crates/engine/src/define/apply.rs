@@ -191,9 +191,7 @@ fn check_topics_max(inner: &Arc<Inner>, wanted: &[Definition]) -> Result<()> {
     let known: HashSet<&str> = stored.iter().map(|s| s.name.as_str()).collect();
     match wanted.iter().filter(is_topic).find(|d| !known.contains(d.object.name())) {
         None => Ok(()),
-        Some(new) => {
-            Err(topics_full(new.object.name(), max).at(new.origin.place(new.origin.span.clone())))
-        }
+        Some(new) => Err(topics_full(new.object.name(), max).at(new.origin.whole())),
     }
 }
 

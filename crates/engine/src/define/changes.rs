@@ -105,7 +105,7 @@ async fn prepare_all(
                 let origin = planned.definition().origin.clone();
                 let done = planned.prepare(inner, *change, to).await;
                 done.map_err(|e| match e.place() {
-                    None => e.at(origin.place(origin.span.clone())),
+                    None => e.at(origin.whole()),
                     Some(_) => e,
                 })?;
             }

@@ -245,7 +245,7 @@ pub fn sinks(inner: &Arc<Inner>) -> Vec<SinkInfo> {
     let info = |entry: &Entry| {
         let sink = entry.of::<RunningSink>()?;
         let shared = &sink.runner.shared;
-        let error = shared.error();
+        let (state, error) = shared.status.trouble().unzip();
         let status = sink.pipeline.status();
         let connector = match &entry.definition.object {
             Object::Sink(s) => s.connector.clone(),
@@ -254,11 +254,7 @@ pub fn sinks(inner: &Arc<Inner>) -> Vec<SinkInfo> {
         let info = SinkInfo {
             name: entry.name().to_string(),
             connector,
-            state: match &error {
-                Some(_) if shared.stopped.load(Ordering::Relaxed) => "failed",
-                Some(_) => "failing",
-                None => status.state,
-            },
+            state: state.unwrap_or(status.state),
             error: error.or(status.error),
             rows_total: shared.rows.load(Ordering::Relaxed),
             delivery: sink.runner.delivery.to_string(),

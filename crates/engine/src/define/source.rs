@@ -99,7 +99,7 @@ fn plan(planning: &Planning, definition: Definition) -> Plan {
     if !planning.is_topic(&source.into) {
         let e = Error::invalid(format!("'{}' is not a topic", source.into))
             .hint("a source writes INTO a topic");
-        return Err(vec![e.at(definition.origin.place(definition.origin.span.clone()))]);
+        return Err(vec![e.at(definition.origin.whole())]);
     }
     Ok(Box::new(PlannedSource { definition, source }))
 }
@@ -158,17 +158,13 @@ pub fn sources(inner: &Arc<Inner>) -> Vec<SourceInfo> {
     let registry = inner.registry();
     let info = |(name, runner): (&str, &SourceRunner)| {
         let shared = &runner.shared;
-        let error = shared.error();
+        let (trouble, error) = shared.status.trouble().unzip();
         let (connector, into) = match registry.definition(name).map(|d| &d.object) {
             Some(Object::Source(s)) => (s.connector.clone(), s.into.clone()),
             _ => (String::new(), String::new()),
         };
-        let state = match &error {
-            Some(_) if shared.stopped.load(Ordering::Relaxed) => "failed",
-            Some(_) => "failing",
-            None if shared.finished.load(Ordering::Relaxed) => "finished",
-            None => "running",
-        };
+        let is_finished = shared.finished.load(Ordering::Relaxed);
+        let state = trouble.unwrap_or(if is_finished { "finished" } else { "running" });
         SourceInfo {
             name: name.to_string(),
             connector,

@@ -110,7 +110,7 @@ fn plan(planning: &mut Planning, definition: Definition, as_stored: AsStored<'_>
     let Object::Topic(topic) = definition.object.clone() else {
         return Err(vec![Error::internal("not a topic")]);
     };
-    let place = definition.origin.place(definition.origin.span.clone());
+    let place = definition.origin.whole();
     let stored = as_stored(&topic).map_err(|e| vec![e.at(place)])?;
     let checks = planning.add_topic(&definition, &stored)?;
     Ok(Box::new(PlannedTopic { definition, topic, checks }))

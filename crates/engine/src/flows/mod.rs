@@ -1,6 +1,7 @@
 //! What runs: pipelines of views and sinks, their state, deliveries, sources, live changes.
 //! Must not know: the text of a definition.
 
+pub mod connector_task;
 pub mod late_rows;
 pub mod outbox;
 pub mod pipeline;

@@ -1,16 +1,18 @@
 //! Runs sinks: delivers the epochs that a sink's pipeline put into its outbox, in order, and
 //! keeps the delivery that was chosen (see `connectors::delivery`).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use catalog::Sink as Definition;
-use common::{Clock, Epoch, Error, ProblemDetails, Result, fail_point};
+use common::{Clock, Epoch, Error, Result, fail_point};
 use connector::{Context, Delivery, Health, Outside, Sink};
+use futures::FutureExt;
 use tokio::sync::watch;
 
+use crate::flows::connector_task::{ConnectorStatus, ConnectorTask};
 use crate::flows::outbox::{Outbox, Waiting};
 use crate::stores::blocking::blocking;
 
@@ -21,28 +23,14 @@ pub struct SinkRunner {
     pub delivery: Delivery,
     /// Last epoch that the target may hold: of the pipeline at its start, or delivered since.
     pub committed: Arc<AtomicU64>,
-    stop: watch::Sender<bool>,
-    /// Until it starts.
-    waiting: Mutex<Option<(Box<dyn Sink>, Run)>>,
-    task: Option<tokio::task::JoinHandle<()>>,
+    task: ConnectorTask,
 }
 
 /// What a sink says of itself.
 #[derive(Default)]
 pub struct SinkShared {
     pub rows: AtomicU64,
-    pub error: Mutex<Option<ProblemDetails>>,
-    /// It has given up: `retry_attempts_max` is used up.
-    pub stopped: AtomicBool,
-    pub health: Arc<Health>,
-}
-
-impl SinkShared {
-    /// Why it does not deliver, if it does not.
-    pub fn error(&self) -> Option<ProblemDetails> {
-        let own = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        own.or_else(|| self.health.error().map(|e| Error::unavailable(e).details()))
-    }
+    pub status: ConnectorStatus,
 }
 
 impl SinkRunner {
@@ -71,7 +59,10 @@ impl SinkRunner {
             gives_up: sink.options.contains_key("retry_attempts_max"),
             schema,
             outbox,
-            shared: Arc::new(SinkShared { health, ..SinkShared::default() }),
+            shared: Arc::new(SinkShared {
+                status: ConnectorStatus::new(health),
+                ..SinkShared::default()
+            }),
             delivery,
             committed,
         };
@@ -80,24 +71,17 @@ impl SinkRunner {
             outbox: run.outbox.clone(),
             delivery,
             committed: run.committed.clone(),
-            stop: watch::Sender::new(false),
-            waiting: Mutex::new(Some((made, run))),
-            task: None,
+            task: ConnectorTask::new(move |stopped| run.forever(made, stopped).boxed()),
         })
     }
 
     pub fn start(&mut self) {
-        let waiting = self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        self.task =
-            waiting.map(|(sink, run)| tokio::spawn(run.forever(sink, self.stop.subscribe())));
+        self.task.start();
     }
 
     /// Delivers no more from here on.
     pub async fn stop(&mut self) {
-        self.stop.send_replace(true);
-        if let Some(task) = self.task.take() {
-            let _ = task.await;
-        }
+        self.task.stop().await;
     }
 }
 
@@ -123,11 +107,10 @@ impl Run {
                     Err(e) => e,
                 },
             };
-            *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(error.details());
+            self.shared.status.fails(&error);
             if self.gives_up {
                 tracing::error!(sink = self.name, "the sink has stopped: {error}");
-                return self.shared.stopped.store(true, Ordering::Relaxed);
+                return self.shared.status.gives_up();
             }
             tracing::warn!(sink = self.name, "delivery failed and is tried again: {error}");
             tokio::select! {
@@ -157,7 +140,7 @@ impl Run {
             };
             // An epoch that was delivered and not yet removed is written again under its number.
             self.deliver_one(sink, &waiting).await?;
-            *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.shared.status.works();
             *pause = Duration::from_millis(500);
         }
     }

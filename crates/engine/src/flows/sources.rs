@@ -1,19 +1,21 @@
 //! Runs sources: takes batches from a connector, casts them to the topic's columns and ingests
 //! them; a source with positions goes on exactly where its last durable batch ended.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::{RecordBatch, new_null_array};
 use bytes::Bytes;
 use catalog::Source as Definition;
-use common::{Error, ProblemDetails, Result};
+use common::{Error, Result};
 use connector::{Context, Health, Outside, Rows, Source, SourceBatch};
 use formats::BodyKind;
 use formats::json::ContentKind;
+use futures::FutureExt;
 use tokio::sync::watch;
 
+use crate::flows::connector_task::{ConnectorStatus, ConnectorTask};
 use crate::stores::blocking::blocking;
 use crate::topics::ingest::{IngestContext, Ingested, TopicWriter};
 use crate::topics::once::Producers;
@@ -23,29 +25,15 @@ const NDJSON: BodyKind = BodyKind::Json(ContentKind::Ndjson);
 /// A running source.
 pub struct SourceRunner {
     pub shared: Arc<SourceShared>,
-    stop: watch::Sender<bool>,
-    /// Until it starts.
-    waiting: Mutex<Option<(Box<dyn Source>, Run)>>,
-    task: Option<tokio::task::JoinHandle<()>>,
+    task: ConnectorTask,
 }
 
 /// What a source says of itself.
 #[derive(Default)]
 pub struct SourceShared {
     pub events: AtomicU64,
-    pub error: Mutex<Option<ProblemDetails>>,
     pub finished: AtomicBool,
-    /// It has given up: `retry_attempts_max` is used up.
-    pub stopped: AtomicBool,
-    pub health: Arc<Health>,
-}
-
-impl SourceShared {
-    /// Why it does not run, if it does not.
-    pub fn error(&self) -> Option<ProblemDetails> {
-        let own = self.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        own.or_else(|| self.health.error().map(|e| Error::unavailable(e).details()))
-    }
+    pub status: ConnectorStatus,
 }
 
 impl SourceRunner {
@@ -72,28 +60,24 @@ impl SourceRunner {
             writer,
             ingest: ingest.clone(),
             producers: producers.clone(),
-            shared: Arc::new(SourceShared { health, ..SourceShared::default() }),
+            shared: Arc::new(SourceShared {
+                status: ConnectorStatus::new(health),
+                ..SourceShared::default()
+            }),
         };
         Ok(SourceRunner {
             shared: run.shared.clone(),
-            stop: watch::Sender::new(false),
-            waiting: Mutex::new(Some((made, run))),
-            task: None,
+            task: ConnectorTask::new(move |stopped| run.forever(made, stopped).boxed()),
         })
     }
 
     pub fn start(&mut self) {
-        let waiting = self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        self.task =
-            waiting.map(|(source, run)| tokio::spawn(run.forever(source, self.stop.subscribe())));
+        self.task.start();
     }
 
     /// Takes nothing more from here on.
     pub async fn stop(&mut self) {
-        self.stop.send_replace(true);
-        if let Some(task) = self.task.take() {
-            let _ = task.await;
-        }
+        self.task.stop().await;
     }
 }
 
@@ -126,11 +110,10 @@ impl Run {
                     Err(e) => e,
                 },
             };
-            *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(error.details());
+            self.shared.status.fails(&error);
             if self.gives_up {
                 tracing::error!(source = self.name, "the source has stopped: {error}");
-                return self.shared.stopped.store(true, Ordering::Relaxed);
+                return self.shared.status.gives_up();
             }
             tracing::warn!(source = self.name, "the source failed and is tried again: {error}");
             tokio::select! {
@@ -169,7 +152,7 @@ impl Run {
                 }
             };
             self.shared.events.fetch_add(answer.accepted, Ordering::Relaxed);
-            *self.shared.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.shared.status.works();
             *pause = Duration::from_millis(500);
         }
         Ok(())

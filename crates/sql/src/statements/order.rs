@@ -36,7 +36,7 @@ fn twice(d: &Definition, first: Option<&Definition>) -> Error {
     let e = Error::already_exists(format!("'{name}' is defined twice"));
     let e = match first {
         Some(first) => {
-            let place = first.origin.place(first.origin.span.clone());
+            let place = first.origin.whole();
             let file = place.file.clone().unwrap_or_else(|| "this text".into());
             let line = place.line_column().0;
             let kind = first.object.kind();
