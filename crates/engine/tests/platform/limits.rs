@@ -47,6 +47,17 @@ fn queries_end_before_the_process_has_no_memory() {
 /// 3,000 rows of a kilobyte, each beside a thousand numbers: 3 GB at once.
 #[test]
 fn long_lists_are_taken_apart_some_rows_at_a_time() {
+    // The peak is the whole process's: in one of its own no other test has a part in it.
+    const ALONE: &str = "WATERSHED_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "platform::limits::long_lists_are_taken_apart_some_rows_at_a_time";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let ran = child.args([name, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        let errors = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}{errors}");
+        return;
+    }
     let topic = "CREATE TOPIC texts (t TEXT);\n";
     let bench = Place::new(topic, &[]).start();
     let line = format!("{{\"t\":\"{}\"}}\n", "x".repeat(1_000));
