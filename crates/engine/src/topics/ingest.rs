@@ -19,7 +19,7 @@ use crate::topics::body::Row;
 use crate::topics::dead_letters::{DeadLetter, DeadLetters};
 use crate::topics::external_log::ExternalLog;
 use crate::topics::log_batches::{Destination, Gathered, LogBatch, bytes_of, partition_of};
-use crate::topics::row_cache::{CachedRows, columns_digest};
+use crate::topics::row_cache::columns_digest;
 use crate::topics::rules;
 use crate::topics::topic_reader::TopicReader;
 
@@ -349,15 +349,9 @@ impl TopicWriter {
             let mut first: Option<Offset> = None;
             let mut last = None;
             for LogBatch { bytes, rows } in batches {
-                let crc = log::Header::parse(&bytes).map(|h| h.crc);
-                let appended = log.append(bytes)?;
+                let appended = self.reader.append(&log, bytes, self.columns_digest, rows)?;
                 first = first.or(Some(appended.first));
                 last = Some(appended.last);
-                if let Some(crc) = crc {
-                    let rows = CachedRows::new(crc, self.columns_digest, rows);
-                    self.reader.keep(partition, appended.first, rows);
-                }
-                self.reader.appended(partition, appended)?;
                 waits.push(log.durable(appended));
             }
             if let (Some(first), Some(last)) = (first, last) {

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use common::{Error, Offset, Partition, Result};
 use kv::{Keyspace, Kv};
@@ -106,10 +107,23 @@ impl TopicReader {
         Ok(Offset(decided.min(stable)))
     }
 
-    /// Our own append, whose records were checked before.
-    pub fn appended(&self, partition: Partition, appended: Appended) -> Result<()> {
-        self.part(partition)?.ahead().insert(appended.first.0, appended);
-        Ok(())
+    /// Our own append, whose records were checked before by the columns of that digest. Nobody
+    /// passes over it before its rows are kept: who reads it finds them.
+    pub fn append(
+        &self,
+        log: &Arc<PartitionLog>,
+        batch: Bytes,
+        digest: u64,
+        rows: Vec<RecordBatch>,
+    ) -> Result<Appended> {
+        let crc = Header::parse(&batch).map_or(0, |h| h.crc);
+        let rows = CachedRows::new(crc, digest, rows);
+        let part = self.part(log.id())?;
+        let mut ahead = part.ahead();
+        let appended = log.append(batch)?;
+        self.keep(log.id(), appended.first, rows);
+        ahead.insert(appended.first.0, appended);
+        Ok(appended)
     }
 
     /// Reads from an offset on, about `bytes_max` bytes, at least one batch if there is one.
