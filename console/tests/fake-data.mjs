@@ -207,15 +207,20 @@ export class World {
       info: o,
     });
     const status = this.status();
-    return [
+    const all = [
       ...this.topics().map(of('topic', () => [])),
       ...status.sources.map(of('source', (s) => [s.into])),
       ...this.views().map(of('materialized view', (v) => v.depends_on ?? [])),
-      ...status.sinks.map(of('sink', () => [])),
+      ...status.sinks.map(of('sink', () => ['cpu_minute'])),
       ...(this.empty ? [] : [{ name: 'spikes', state: 'running', rows_learned: 1200 }]).map(
         of('model', () => ['cpu_minute']),
       ),
     ];
+    const feeds = (from, to) =>
+      from.kind === 'source'
+        ? from.depends_on.includes(to.name)
+        : to.kind !== 'source' && to.depends_on.includes(from.name);
+    return all.map((o) => ({ ...o, feeds: all.filter((t) => feeds(o, t)).map((t) => t.name) }));
   }
 
   groups(now = Date.now()) {

@@ -269,6 +269,8 @@ export interface ObjectInfo {
   name: string;
   /** What it reads, and for a source the topic that it writes into. */
   depends_on: string[];
+  /** What its events go into next. */
+  feeds: string[];
   /** Where it is defined; nothing when it was typed in at run time. */
   file: string | null;
   /** The statement that made it, without its secrets. */

@@ -5,6 +5,7 @@ const object = (kind: string, info: Record<string, unknown>) => ({
   kind,
   name: 'a/b',
   depends_on: [],
+  feeds: [],
   file: null,
   statement: '',
   info,

@@ -58,6 +58,11 @@ fn every_kind_is_listed_shown_and_counted() {
     assert_eq!(depends(1), serde_json::json!(["prices"]));
     assert_eq!(depends(2), serde_json::json!(["prices"]));
     assert_eq!(depends(3), serde_json::json!(["dear"]));
+    let feeds: Vec<&Value> = all.iter().map(|o| &o["feeds"]).collect();
+    assert_eq!(
+        serde_json::json!(feeds),
+        serde_json::json!([["dear"], ["prices"], ["written"], []])
+    );
     let page = server.get("/metrics").text();
     for sample in [
         "watershed_topic_events_total{topic=\"prices\"} 5",

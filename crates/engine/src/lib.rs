@@ -31,17 +31,16 @@ pub use catalog::{ScramMechanism, User, Verifier, scram};
 pub use connectors::drivers;
 pub use define::changes::ApplyReport;
 pub use define::facts::{ColumnInfo, columns};
-pub use define::sink::SinkInfo;
-pub use define::source::SourceInfo;
+pub use define::infos::{
+    ArchiveInfo, Ports, SinkInfo, SourceInfo, Status, TopicInfo, ViewInfo, ViewText,
+};
 pub use define::texts::typed_statements;
-pub use define::topic::{ArchiveInfo, TopicInfo};
-pub use define::view::{ViewInfo, ViewText};
 pub use flows::subscription::{EpochChanges, SnapshotPart, Subscription, Update};
 pub use groups::consumer_groups::{
     AssignedTopic, GroupDetail, GroupInfo, GroupMember, GroupPartition,
 };
 pub use groups::reset_offsets::{ResetOffsets, ResetPartition, ResetPlan, ResetRefused};
-pub use observe::status::{ObjectInfo, Ports, Status};
+pub use observe::status::ObjectInfo;
 pub use platform::Platform;
 pub use query::outcome::{Answer, Outcome, Rows};
 pub use query::run::Prepared;

@@ -1,6 +1,6 @@
 //! What the engine does with a kind of object. Each kind is a file of its own beside this one;
 //! `kinds.rs` lists them, and all that concerns every object walks that list: definitions, SHOW,
-//! DROP, DESCRIBE, `/api/objects`, `/metrics`.
+//! DROP, DESCRIBE, `/api/objects`, `/api/status`, `/metrics`.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 
 use crate::define::decide::{Change, Part};
 use crate::define::facts::Family;
+use crate::define::infos::Status;
 use crate::define::planning::Planning;
 use crate::define::prepared::Prepared;
 use crate::define::registry::{Entry, Registry};
@@ -43,6 +44,14 @@ pub trait Kind: Send + Sync {
 
     /// What `/metrics` has of these objects.
     fn figures(&self, inner: &Arc<Inner>) -> Vec<Family>;
+
+    /// Sets what `/api/status` says of these objects.
+    fn status(&self, _inner: &Arc<Inner>, _to: &mut Status) {}
+
+    /// What they have counted since the start, by the names that `Inner::rate` is asked with.
+    fn counters(&self, _registry: &Registry) -> Vec<(String, u64)> {
+        vec![]
+    }
 
     /// What was prepared has taken its place, and its predecessor has stopped.
     fn start(&self, _inner: &Inner, _entry: &mut Entry) {}

@@ -7,6 +7,7 @@ pub mod decide;
 pub mod drops;
 pub mod dry_run;
 pub mod facts;
+pub mod infos;
 pub mod kind;
 pub mod kinds;
 pub mod lag;

@@ -5,17 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::ArrayRef;
 use catalog::{Definition, Object, Sink};
-use common::{Epoch, Error, ProblemDetails, Result};
+use common::{Epoch, Error, Result};
 use connector::Role;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::access::secrets::{connection, outside_of};
 use crate::define::decide::{Change, Part};
 use crate::define::facts::{Family, numbers, texts};
+use crate::define::infos::{SinkInfo, Status};
 use crate::define::kind::{AsStored, Kind, Plan, Planned};
 use crate::define::lag::lag;
 use crate::define::planning::{PlannedQuery, Planning};
@@ -89,6 +88,10 @@ impl Kind for Sinks {
                 each(|s| f64::from(u8::from(s.error.is_none()))),
             ),
         ]
+    }
+
+    fn status(&self, inner: &Arc<Inner>, to: &mut Status) {
+        to.sinks = sinks(inner);
     }
 
     fn start(&self, _inner: &Inner, entry: &mut Entry) {
@@ -225,20 +228,6 @@ fn start_pipeline(
     });
     let pipeline = Arc::new(Pipeline::start(spec, inner.env.clone())?);
     Ok((Feed { pipeline, outbox, committed: Arc::new(AtomicU64::new(committed.0)) }, new))
-}
-
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Sink")]
-pub struct SinkInfo {
-    pub name: String,
-    pub connector: String,
-    pub state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<ProblemDetails>,
-    pub rows_total: u64,
-    pub delivery: String,
-    pub lag_events: u64,
-    pub waiting_epochs: u64,
 }
 
 pub fn sinks(inner: &Arc<Inner>) -> Vec<SinkInfo> {

@@ -5,20 +5,19 @@ use std::sync::atomic::Ordering;
 
 use arrow::array::ArrayRef;
 use catalog::{Definition, Object, Source};
-use common::{Error, ProblemDetails, Result};
+use common::{Error, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::access::secrets::{connection, outside_of};
 use crate::define::decide::{Change, Part};
 use crate::define::facts::{Family, numbers, texts};
+use crate::define::infos::{SourceInfo, Status};
 use crate::define::kind::{AsStored, Kind, Plan, Planned};
 use crate::define::planning::Planning;
 use crate::define::prepared::Prepared;
-use crate::define::registry::Entry;
+use crate::define::registry::{Entry, Registry};
 use crate::define::running::Running;
 use crate::flows::sources::{SourceRunner, producer};
 use crate::inner::Inner;
@@ -68,6 +67,15 @@ impl Kind for Sources {
             ),
             Family::gauge("watershed_source_up", "1 while the source reads, 0 when it can't.", up),
         ]
+    }
+
+    fn status(&self, inner: &Arc<Inner>, to: &mut Status) {
+        to.sources = sources(inner);
+    }
+
+    fn counters(&self, registry: &Registry) -> Vec<(String, u64)> {
+        let events = |r: &SourceRunner| r.shared.events.load(Ordering::Relaxed);
+        registry.all().map(|(n, r)| (format!("source {n}"), events(r))).collect()
     }
 
     fn start(&self, _inner: &Inner, entry: &mut Entry) {
@@ -139,19 +147,6 @@ fn prepare(planned: PlannedSource, inner: &Arc<Inner>, to: &mut Prepared) -> Res
     let runner = SourceRunner::make(&source, outside, writer, ingest, producers)?;
     to.new.push(Entry::new(definition, part, runner));
     Ok(())
-}
-
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Source")]
-pub struct SourceInfo {
-    pub name: String,
-    pub connector: String,
-    pub into: String,
-    pub state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<ProblemDetails>,
-    pub events_per_second: Option<f64>,
-    pub events_total: u64,
 }
 
 pub fn sources(inner: &Arc<Inner>) -> Vec<SourceInfo> {

@@ -8,23 +8,23 @@ use catalog::{Definition, Object, Topic};
 use common::{Error, Result, fail_point};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use log::{CleanupPolicy, TopicConfig};
-use schemars::JsonSchema;
-use serde::Serialize;
+use log::TopicConfig;
 
 use crate::define::decide::{Change, Part};
-use crate::define::facts::{ColumnInfo, Described, Family, columns, numbers, options, texts};
+use crate::define::facts::{Described, Family, columns, numbers, options, texts};
+use crate::define::infos::{ArchiveInfo, Status, TopicInfo, WatermarkInfo};
 use crate::define::kind::{AsStored, Kind, Plan, Planned};
 use crate::define::planning::{Checks, Planning};
 use crate::define::prepared::{Prepared, Undo};
-use crate::define::registry::Entry;
+use crate::define::registry::{Entry, Registry};
 use crate::define::running::Running;
 use crate::inner::Inner;
 use crate::stores::meta::{Meta, TopicRecord};
 use crate::stores::text::rfc3339;
 use crate::topics::ingest::TopicWriter;
+use crate::topics::partitions::{bytes_counter, records_counter};
 use crate::topics::topic_log::{is_empty, log_config};
-use crate::topics::topic_stats::TopicStats;
+use crate::topics::topic_stats::{TopicStats, topic_stats};
 use crate::topics::validation;
 
 pub struct Topics;
@@ -60,6 +60,14 @@ impl Kind for Topics {
 
     fn figures(&self, inner: &Arc<Inner>) -> Vec<Family> {
         figures(inner)
+    }
+
+    fn status(&self, inner: &Arc<Inner>, to: &mut Status) {
+        status(inner, to);
+    }
+
+    fn counters(&self, registry: &Registry) -> Vec<(String, u64)> {
+        counters(registry)
     }
 
     fn start(&self, inner: &Inner, entry: &mut Entry) {
@@ -221,48 +229,6 @@ async fn remove(inner: &Arc<Inner>, name: &str) -> Result<()> {
     Meta::new(&inner.kv)?.topic_dropped(name)
 }
 
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Watermark")]
-pub struct WatermarkInfo {
-    pub column: String,
-    pub delay_us: i64,
-}
-
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Topic")]
-pub struct TopicInfo {
-    pub name: String,
-    pub format: String,
-    pub partitions: i32,
-    pub columns: Vec<ColumnInfo>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub watermark: Option<WatermarkInfo>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retention_ms: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retention_bytes: Option<u64>,
-    /// Kafka's `cleanup.policy`: delete, compact, or both.
-    #[schemars(with = "String", extend("enum" = ["delete", "compact", "compact,delete"]))]
-    pub cleanup_policy: CleanupPolicy,
-    pub records: u64,
-    pub bytes: u64,
-    pub events_per_second: Option<f64>,
-    pub bytes_per_second: Option<f64>,
-    /// When the newest event in the log arrived.
-    pub last_arrived: Option<String>,
-    pub file: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Archive")]
-pub struct ArchiveInfo {
-    pub topic: String,
-    pub archived_offset_sum: i64,
-    pub lag_events: u64,
-}
-
 pub fn topics(inner: &Arc<Inner>) -> Vec<TopicInfo> {
     // Looking at the logs may wait for the disk: not under the registry's lock.
     let known: Vec<_> = {
@@ -322,6 +288,34 @@ pub fn archives(inner: &Arc<Inner>) -> Vec<ArchiveInfo> {
         Some(ArchiveInfo { topic: name.to_string(), archived_offset_sum: sum, lag_events })
     };
     inner.registry().all::<Arc<TopicWriter>>().filter_map(info).collect()
+}
+
+fn status(inner: &Arc<Inner>, to: &mut Status) {
+    let stats = topic_stats(inner);
+    let events = |(_, w): (&str, &Arc<TopicWriter>)| w.events.load(Ordering::Relaxed);
+    to.events_total = inner.registry().all().map(events).sum();
+    to.topics = stats.len();
+    to.disk_bytes = stats.values().map(|t| t.bytes).sum();
+    to.archive = archives(inner);
+}
+
+fn counters(registry: &Registry) -> Vec<(String, u64)> {
+    let (mut counters, mut total) = (vec![], 0);
+    for (name, writer) in registry.all::<Arc<TopicWriter>>() {
+        let n = writer.events.load(Ordering::Relaxed);
+        total += n;
+        counters.push((format!("topic {name}"), n));
+        let mut topic_bytes = 0;
+        for log in writer.log.partitions() {
+            let (records, bytes) = log.appended();
+            topic_bytes += bytes;
+            counters.push((records_counter(&log), records));
+            counters.push((bytes_counter(&log), bytes));
+        }
+        counters.push((format!("topic bytes {name}"), topic_bytes));
+    }
+    counters.push(("events".to_string(), total));
+    counters
 }
 
 fn figures(inner: &Arc<Inner>) -> Vec<Family> {

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::SchemaRef;
 use catalog::{Definition, Object, View};
-use common::{Error, ProblemDetails, Result};
+use common::{Error, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::define::decide::{Change, Part};
-use crate::define::facts::{ColumnInfo, Described, Family, columns, numbers, options, texts};
+use crate::define::facts::{Described, Family, columns, numbers, options, texts};
+use crate::define::infos::{Status, ViewInfo, ViewText};
 use crate::define::kind::{AsStored, Kind, Plan, Planned};
 use crate::define::lag::lag;
 use crate::define::planning::{PlannedQuery, Planning};
@@ -65,6 +64,15 @@ impl Kind for Views {
 
     fn figures(&self, inner: &Arc<Inner>) -> Vec<Family> {
         families(&figures_of(inner))
+    }
+
+    fn status(&self, inner: &Arc<Inner>, to: &mut Status) {
+        to.views = figures_of(inner);
+    }
+
+    fn counters(&self, registry: &Registry) -> Vec<(String, u64)> {
+        let views = registry.all::<RunningView>();
+        views.map(|(n, v)| (format!("view {n}"), v.pipeline.status().events_total)).collect()
     }
 
     fn replaced(&self, registry: &mut Registry, old: Entry) -> Option<Entry> {
@@ -184,41 +192,6 @@ fn start(
     let pipeline = Arc::new(Pipeline::start(spec, inner.env.clone())?);
     let running = RunningView { schema, store, publisher, pipeline };
     Ok((Entry::new(definition, part, running), new))
-}
-
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "View")]
-pub struct ViewInfo {
-    pub name: String,
-    /// What does not change while a view runs is not in the status, which is sent each second.
-    #[serde(flatten)]
-    pub text: Option<ViewText>,
-    pub key: Vec<String>,
-    pub state: String,
-    /// It is made anew, and readers get the rows of before until it has caught up.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub serves_previous: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<ProblemDetails>,
-    pub epoch: u64,
-    pub rows: u64,
-    pub lag_events: u64,
-    pub freshness_ms: Option<i64>,
-    pub events_per_second: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub watermark: Option<String>,
-    #[serde(skip)]
-    pub watermark_us: Option<i64>,
-    pub state_bytes: u64,
-    pub depends_on: Vec<String>,
-    pub file: Option<String>,
-}
-
-/// How a view is defined.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct ViewText {
-    pub sql: String,
-    pub columns: Vec<ColumnInfo>,
 }
 
 /// All views, with their texts.
