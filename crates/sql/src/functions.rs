@@ -2,13 +2,16 @@
 //! in both, then our own. What DataFusion gives in nanoseconds comes back in microseconds.
 
 pub(crate) mod bounded;
+pub(crate) mod counted;
 mod date_format;
 pub mod element_at;
 pub mod exact_sums;
 mod json_path;
 mod json_rows;
 mod regexp_extract;
+pub(crate) mod registers;
 mod round;
+pub(crate) mod significant;
 mod split;
 pub(crate) mod text_of;
 mod time_pattern;
@@ -27,8 +30,10 @@ use crate::passes::spark_names;
 use date_format::DateFormat;
 use json_path::GetJsonObject;
 use json_rows::{FromJson, ToJson};
+use registers::Register;
 use regexp_extract::{RegexpExtract, RegexpExtractAll};
 use round::Round;
+use significant::Significant;
 use split::Split;
 use time_pattern::ByPattern;
 use try_arithmetic::TryArithmetic;
@@ -47,7 +52,11 @@ const NOT_FROM_SPARK: [&str; 8] = [
 ];
 
 /// DataFusion's that mean something else on Spark, or name things of DataFusion.
-const NOT_FROM_DATAFUSION: [&str; 8] = [
+const NOT_FROM_DATAFUSION: [&str; 12] = [
+    "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
+    "approx_percentile_cont_with_weight",
     "from_unixtime",
     "version",
     "arrow_metadata",
@@ -85,6 +94,8 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::from(GetJsonObject::default()),
         ScalarUDF::from(FromJson::default()),
         ScalarUDF::from(ToJson::default()),
+        ScalarUDF::from(Register::default()),
+        ScalarUDF::from(Significant::default()),
     ];
     let theirs = SessionStateDefaults::default_scalar_functions();
     let to_date = theirs.iter().find(|f| f.name() == "to_date").cloned();
@@ -105,13 +116,15 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         .collect()
 }
 
-/// Spark's `avg` is left out: it makes doubles of decimals.
+/// Spark's `avg` makes doubles of decimals, and its sets have the order in which values came.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     let spark = datafusion_spark::all_default_aggregate_functions().into_iter();
     SessionStateDefaults::default_aggregate_functions()
         .into_iter()
-        .chain(spark.filter(|f| f.name() != "avg"))
+        .chain(spark.filter(|f| !["avg", "collect_set"].contains(&f.name())))
+        .filter(|f| !NOT_FROM_DATAFUSION.contains(&f.name()))
         .chain([Arc::new(exact_sums::sum()), Arc::new(exact_sums::avg())])
+        .chain(counted::functions().map(Arc::new))
         .collect()
 }
 

@@ -9,15 +9,13 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr};
 use crate::passes::references::ident;
 
 /// Their value depends on the order of the rows unless ORDER BY gives one.
-const ORDERED: [&str; 8] = [
+const ORDERED: [&str; 6] = [
     "first_value",
     "last_value",
     "nth_value",
     "array_agg",
     "string_agg",
     "collect_list",
-    "collect_set",
-    "any_value",
 ];
 
 /// A refused function and why.
@@ -97,10 +95,6 @@ fn fault_of(e: &PlanExpr) -> Option<Fault> {
             }
             let why = "its value depends on the order in which events arrive";
             Some(refused(name, why, &format!("give an order, as in {name}(… ORDER BY …)")))
-        }
-        PlanExpr::AggregateFunction(f) if f.func.name().starts_with("approx_") => {
-            let why = "engines approximate in different ways";
-            Some(refused(f.func.name(), why, "use the exact function"))
         }
         _ => None,
     }

@@ -1,5 +1,6 @@
 //! What a query goes through before it is planned: one change to its syntax tree each.
 
+pub mod aggregate_names;
 pub mod array_text;
 pub mod hidden;
 pub mod letter_case;

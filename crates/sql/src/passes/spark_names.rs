@@ -2,20 +2,19 @@
 //! to the syntax tree, so that each function is a line here. Those that need code of their own
 //! are in `functions/`.
 
-use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, OrderByExpr, OrderByOptions, TimezoneInfo, UnaryOperator, Value, VisitMut,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, TimezoneInfo,
+    UnaryOperator, Value, VisitMut,
 };
 
 use crate::functions::try_arithmetic;
+use crate::passes::aggregate_names;
 use crate::walk;
 
 /// The same function under another name.
-const RENAMED: [(&str, &str); 22] = [
+const RENAMED: [(&str, &str); 21] = [
     ("any", "bool_or"),
-    ("approx_count_distinct", "approx_distinct"),
     ("array_size", "size"),
     ("bool_any", "bool_or"),
     ("curdate", "current_date"),
@@ -39,10 +38,9 @@ const RENAMED: [(&str, &str); 22] = [
 ];
 
 /// `name(args)` as another expression; see `meaning`.
-const MEANT: [&str; 24] = [
+const MEANT: [&str; 21] = [
     "bigint",
     "boolean",
-    "count_if",
     "date_from_unix_date",
     "double",
     "equal_null",
@@ -52,8 +50,6 @@ const MEANT: [&str; 24] = [
     "isnull",
     "locate",
     "log1p",
-    "max_by",
-    "min_by",
     "nullifzero",
     "regexp_replace",
     "string",
@@ -89,7 +85,7 @@ const WANT_INT: [&str; 17] = [
 
 /// All names that this file understands.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    RENAMED.iter().map(|(name, _)| *name).chain(MEANT)
+    RENAMED.iter().map(|(name, _)| *name).chain(MEANT).chain(aggregate_names::NAMES)
 }
 
 /// Operators and functions of Spark.
@@ -115,12 +111,13 @@ fn function(f: &mut Function) -> Option<Expr> {
     {
         list.args.iter_mut().for_each(int_literal);
     }
+    aggregate_names::order_within(&name, f);
     if let Some((_, other)) = RENAMED.iter().find(|(n, _)| *n == name) {
         f.name = ObjectName::from(vec![Ident::new(*other)]);
         return None;
     }
-    if name == "collect_list" {
-        return ordered_list(f);
+    if aggregate_names::NAMES.contains(&name.as_str()) {
+        return aggregate_names::meaning(&name, f);
     }
     if !MEANT.contains(&name.as_str()) {
         return None;
@@ -133,28 +130,7 @@ fn function(f: &mut Function) -> Option<Expr> {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => Some(e.clone()),
         _ => None,
     });
-    meaning(&name, args.collect::<Option<Vec<_>>>()?, f)
-}
-
-/// `collect_list(x ORDER BY y)`: the function of that name has no order. It leaves NULLs out, and
-/// gives an empty list where there is nothing.
-fn ordered_list(f: &mut Function) -> Option<Expr> {
-    let FunctionArguments::List(list) = &f.args else { return None };
-    let has_order = list.clauses.iter().any(|c| matches!(c, FunctionArgumentClause::OrderBy(_)));
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(x))] = list.args.as_slice() else {
-        return None;
-    };
-    if !has_order {
-        return None;
-    }
-    let there = Expr::IsNotNull(Box::new(x.clone()));
-    let filter = match f.filter.take() {
-        Some(filter) => binary(*filter, BinaryOperator::And, there),
-        None => there,
-    };
-    f.filter = Some(Box::new(filter));
-    f.name = ObjectName::from(vec![Ident::new("array_agg")]);
-    Some(call("coalesce", [Expr::Function(f.clone()), call("make_array", [])]))
+    meaning(&name, args.collect::<Option<Vec<_>>>()?)
 }
 
 fn int_literal(arg: &mut FunctionArg) {
@@ -172,7 +148,7 @@ fn int_literal(arg: &mut FunctionArg) {
 }
 
 /// None where the number of arguments is another: the error names the function then.
-fn meaning(name: &str, args: Vec<Expr>, f: &Function) -> Option<Expr> {
+fn meaning(name: &str, args: Vec<Expr>) -> Option<Expr> {
     let timestamp = DataType::Timestamp(None, TimezoneInfo::None);
     Some(match (name, <[Expr; 1]>::try_from(args.clone()).ok()) {
         ("bigint", Some([x])) => cast(x, DataType::BigInt(None)),
@@ -192,21 +168,11 @@ fn meaning(name: &str, args: Vec<Expr>, f: &Function) -> Option<Expr> {
         ("log1p", Some([x])) => call("ln", [binary(number("1"), BinaryOperator::Plus, x)]),
         ("nullifzero", Some([x])) => call("nullif", [x, number("0")]),
         ("zeroifnull", Some([x])) => call("coalesce", [x, number("0")]),
-        ("count_if", Some([x])) => {
-            let one = Expr::Case {
-                case_token: AttachedToken::empty(),
-                end_token: AttachedToken::empty(),
-                operand: None,
-                conditions: vec![CaseWhen { condition: x, result: number("1") }],
-                else_result: None,
-            };
-            like(f, "count", vec![one])
-        }
-        _ => return several(name, args, f),
+        _ => return several(name, args),
     })
 }
 
-fn several(name: &str, args: Vec<Expr>, f: &Function) -> Option<Expr> {
+fn several(name: &str, args: Vec<Expr>) -> Option<Expr> {
     match (name, args.as_slice()) {
         ("equal_null", [x, y]) => {
             Some(Expr::IsNotDistinctFrom(Box::new(x.clone()), Box::new(y.clone())))
@@ -226,43 +192,8 @@ fn several(name: &str, args: Vec<Expr>, f: &Function) -> Option<Expr> {
         ("regexp_replace", [s, pattern, by]) => {
             Some(call(name, [s.clone(), pattern.clone(), by.clone(), text("g")]))
         }
-        ("max_by" | "min_by", [x, by]) => Some(extreme(f, x, by, name == "min_by")),
         _ => None,
     }
-}
-
-/// Of the row with the greatest (least) `by`; of equal ones the least `x`, so that the result
-/// does not depend on the order of the rows.
-fn extreme(f: &Function, x: &Expr, by: &Expr, asc: bool) -> Expr {
-    let order = |e: &Expr, asc| OrderByExpr {
-        expr: e.clone(),
-        options: OrderByOptions { asc: Some(asc), nulls_first: Some(false) },
-        with_fill: None,
-    };
-    let known = Expr::IsNotNull(Box::new(by.clone()));
-    let filter = match &f.filter {
-        Some(filter) => binary(filter.as_ref().clone(), BinaryOperator::And, known),
-        None => known,
-    };
-    let clauses = vec![FunctionArgumentClause::OrderBy(vec![order(by, asc), order(x, true)])];
-    let mut e = like(f, "first_value", vec![x.clone()]);
-    if let Expr::Function(f) = &mut e {
-        f.filter = Some(Box::new(filter));
-        if let FunctionArguments::List(list) = &mut f.args {
-            list.clauses = clauses;
-        }
-    }
-    e
-}
-
-/// Another function with the same FILTER and OVER.
-fn like(f: &Function, name: &str, args: Vec<Expr>) -> Expr {
-    let mut e = call(name, args);
-    if let Expr::Function(new) = &mut e {
-        new.filter = f.filter.clone();
-        new.over = f.over.clone();
-    }
-    e
 }
 
 pub(crate) fn call(name: &str, args: impl IntoIterator<Item = Expr>) -> Expr {
@@ -295,7 +226,7 @@ fn not(e: Expr) -> Expr {
     Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(e) }
 }
 
-fn number(n: &str) -> Expr {
+pub(crate) fn number(n: &str) -> Expr {
     Expr::Value(Value::Number(n.into(), false).into())
 }
 

@@ -11,8 +11,7 @@ use datafusion::logical_expr::{
 use super::build::Part;
 
 /// The result depends on the order of rows, and a stream has none of its own.
-const ORDERED: [&str; 9] = [
-    "any_value",
+const ORDERED: [&str; 8] = [
     "array_agg",
     "collect_list",
     "first_value",
@@ -21,13 +20,6 @@ const ORDERED: [&str; 9] = [
     "nth_value",
     "string_agg",
     "first",
-];
-
-/// Approximations whose value depends on how the rows were cut into batches.
-const APPROXIMATE: [(&str, &str); 3] = [
-    ("approx_median", "median(x)"),
-    ("approx_percentile_cont", "percentile_cont(0.9) WITHIN GROUP (ORDER BY x)"),
-    ("approx_percentile_cont_with_weight", "percentile_cont(0.9) WITHIN GROUP (ORDER BY x)"),
 ];
 
 /// Stable within a query, but not over the life of a view.
@@ -170,12 +162,6 @@ pub(super) fn aggregate(call: &AggregateFunction) -> Result<()> {
         return Err(refuse(
             format!("'{name}' without an order gives another value each time"),
             format!("say which order: {name}(x ORDER BY y)"),
-        ));
-    }
-    if let Some((_, exact)) = APPROXIMATE.iter().find(|(n, _)| *n == name) {
-        return Err(refuse(
-            format!("'{name}' depends on how the rows were cut into batches"),
-            format!("use {exact}, which is exact"),
         ));
     }
     Ok(())
