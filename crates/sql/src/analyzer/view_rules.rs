@@ -9,14 +9,8 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr};
 use crate::passes::references::ident;
 
 /// Their value depends on the order of the rows unless ORDER BY gives one.
-const ORDERED: [&str; 6] = [
-    "first_value",
-    "last_value",
-    "nth_value",
-    "array_agg",
-    "string_agg",
-    "collect_list",
-];
+const ORDERED: [&str; 6] =
+    ["first_value", "last_value", "nth_value", "array_agg", "string_agg", "collect_list"];
 
 /// A refused function and why.
 pub(crate) struct Fault {

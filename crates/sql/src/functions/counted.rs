@@ -1,6 +1,6 @@
 //! Aggregates that ask how often each value came: `percentile_disc`, `mode`, `collect_set`, and the
-//! count of different values by registers. They keep a count for each value, so that order does not matter
-//! and a value can leave again.
+//! count of different values by registers. They keep a count for each value, so that order does not
+//! matter and a value can leave again.
 //!
 //! Percentile and mode are those of SQL:2016 (6.41, ordered-set functions): a value that came, of
 //! equally frequent ones the first in the order. A set is a list in the order of its values, where
@@ -205,10 +205,8 @@ impl Counts {
 
     /// The value that came most often.
     fn mode(&self) -> Option<&[u8]> {
-        let most = |(a, m): &(&Box<[u8]>, &i64), (b, n): &(&Box<[u8]>, &i64)| {
-            self.times(**m).cmp(&self.times(**n)).then_with(|| b.cmp(a))
-        };
-        self.counts.iter().max_by(most).map(|(bytes, _)| &**bytes)
+        let counts = self.counts.iter().map(|(bytes, n)| (self.times(*n), &**bytes));
+        counts.max_by(|(m, a), (n, b)| m.cmp(n).then_with(|| b.cmp(a))).map(|(_, bytes)| bytes)
     }
 
     fn decode(&self, bytes: &[&[u8]]) -> Result<ArrayRef> {

@@ -3,8 +3,8 @@
 
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentClause, FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions,
+    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions,
 };
 
 use crate::functions::counted::COUNT_REGISTERS;
@@ -13,7 +13,7 @@ use crate::functions::significant::SIGNIFICANT;
 use crate::passes::spark_names::{binary, call, number};
 
 /// The names this file understands.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 12] = [
     "any_value",
     "approx_count_distinct",
     "approx_distinct",
@@ -24,13 +24,12 @@ pub(crate) const NAMES: [&str; 13] = [
     "count_if",
     "max_by",
     "min_by",
-    "mode",
     "percentile",
     "percentile_approx",
 ];
 
-/// `listagg(x, ',') WITHIN GROUP (ORDER BY y)` is `listagg(x, ',' ORDER BY y)`, and so is the mode
-/// of the standard; for percentiles the library knows it.
+/// `listagg(x, ',') WITHIN GROUP (ORDER BY y)` is `listagg(x, ',' ORDER BY y)`; for percentiles and
+/// the mode the library knows it.
 pub(crate) fn order_within(name: &str, f: &mut Function) {
     if f.within_group.is_empty() || !matches!(name, "listagg" | "string_agg" | "array_agg") {
         return;
@@ -65,12 +64,6 @@ pub(crate) fn meaning(name: &str, f: &Function) -> Option<Expr> {
         }
         ("percentile", [x, share]) => {
             Some(like(f, "percentile_cont", vec![x.clone(), share.clone()]))
-        }
-        ("mode", []) => {
-            let by = within?;
-            let mut mode = like(f, "mode", vec![by.expr.clone()]);
-            ordered(&mut mode, vec![by.clone()]);
-            Some(mode)
         }
         ("collect_list", [_]) => ordered_list(f),
         ("count_if", [x]) => {
