@@ -3,6 +3,7 @@
 #   make install  put that binary on the PATH (PREFIX=~/.local)
 #   make test   all checks and tests        make check  format, lints, tidy
 #   make parity batch = stream = restored   make bless  rewrite golden files
+#   make parity-spark  the same cases on a real Spark 4 (Java and Python 3.11)
 #   make crash KILLS=50                      make bench  figures into docs/benchmarks.md
 #   make sim SEEDS=5000  log, groups and transactions on a simulated disk, clock and net
 #   make run ARGS="dev examples/sensors"     make docs   references made from code
@@ -22,7 +23,7 @@ PREFIX ?= $(HOME)/.local
 CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lock.json \
   console/vite.config.* console/public -type f 2>/dev/null)
 
-.PHONY: demo install binary test check parity bless crash sim bench bench-spine bench-log bench-build clients external docs run build console deny tools clean-demo
+.PHONY: demo install binary test check parity bless crash sim bench bench-spine bench-log bench-build clients external parity-spark docs run build console deny tools clean-demo
 
 demo: binary
 	@echo "the binary is $(DEMO); make install puts it into $(PREFIX)/bin"
@@ -109,6 +110,10 @@ docs:
 # Real Kafka clients against a broker: make clients ARGS="127.0.0.1:9092 kcat" or ARGS=--kafka
 clients:
 	dev/clients/run $(ARGS)
+
+# The cases of tests/sql on a real Spark 4: make parity-spark ARGS=joins/
+parity-spark:
+	dev/parity-spark/run $(ARGS)
 
 # Topics in a real Kafka 4: the tests that need one.
 external: console

@@ -28,14 +28,13 @@ def names():
 
 def read(name):
     text = (CASES / f"{name}.slt").read_text(encoding="utf-8")
-    case = parse(name, text)
+    case = parse(Case(name), text)
     if not case.view.strip():
         raise ValueError(f"{name}: there is no view")
     return case
 
 
-def parse(name, text):
-    case = Case(name)
+def parse(case, text):
     section = ""
     for line in text.splitlines():
         words = line.split()
@@ -48,6 +47,9 @@ def parse(name, text):
             case.inputs.append((words[1], []))
         elif first == "late" and len(words) == 2:
             case.late = int(words[1])
+        elif first == "with" and not section:
+            # The definitions and inputs of another file.
+            parse(case, (CASES / words[1]).read_text(encoding="utf-8"))
         elif first == "exclude":
             pass  # a mode of Watershed's
         elif line.startswith("#"):

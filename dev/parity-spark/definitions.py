@@ -19,7 +19,9 @@ SIMPLE = {
 TOPIC = re.compile(r"CREATE\s+TOPIC\s+(\w+)\s*\((.*?)\)\s*(?:WITH\s*\(([^()]*)\))?\s*$", re.S)
 VIEW = re.compile(r"CREATE\s+MATERIALIZED\s+VIEW\s+(\w+)\s+AS\s+(.*)$", re.S)
 COLUMN = re.compile(r'("(?:[^"]|"")+"|\w+)\s+(.*?)(\s+NOT\s+NULL)?$', re.S)
-WATERMARK = re.compile(r"WATERMARK\s+FOR\s+(\w+)\s+AS\s+(\w+)\s+-\s+INTERVAL\s+'([^']+)'$")
+WATERMARK = re.compile(
+    r"""WATERMARK\s+FOR\s+"?(\w+)"?\s+AS\s+"?(\w+)"?\s+-\s+INTERVAL\s+('[^']+'(?:\s+\w+)?)$"""
+)
 UNITS = {
     "microsecond": 1, "millisecond": 1000, "second": 10**6, "minute": 60 * 10**6,
     "hour": 3600 * 10**6, "day": 86400 * 10**6, "week": 7 * 86400 * 10**6,
@@ -71,7 +73,7 @@ def column(topic, text):
     if m := WATERMARK.match(text):
         if m[1] != m[2]:
             raise ValueError(text)
-        topic.event_time, topic.delay = m[1], duration(m[3])
+        topic.event_time, topic.delay = m[1], duration(m[3].replace("'", ""))
         return
     m = COLUMN.match(text)
     if not m:
@@ -88,7 +90,7 @@ def spark_type(text):
         return types.ArrayType(spark_type(m[1]))
     if m := re.fullmatch(r"STRUCT<(.*)>", text, re.S):
         fields = (f.split(":", 1) for f in split(m[1], ","))
-        return types.StructType([types.StructField(n.strip(), spark_type(t)) for n, t in fields])
+        return types.StructType([types.StructField(n.strip().strip('"'), spark_type(t)) for n, t in fields])
     if text not in SIMPLE:
         raise ValueError(f"unknown type '{text}'")
     return SIMPLE[text]

@@ -14,7 +14,7 @@ import cells
 import lists
 import session
 
-MINIMUM = 100  # a list that was cut down by mistake must not pass
+MINIMUM = 600  # a list that was cut down by mistake must not pass
 
 
 def main():

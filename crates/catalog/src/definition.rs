@@ -87,6 +87,11 @@ pub enum Format {
     Json,
     /// Any bytes: the topic's one BINARY column is the value itself.
     Raw,
+    /// JSON objects as `Json`, each in the place of the one before with its key; one without a
+    /// value (a tombstone) removes it. The topic is a table of the rows that are there now.
+    Upsert,
+    /// As `Upsert`, of the change events that Debezium makes of a database's log.
+    Debezium,
 }
 
 impl Format {
@@ -95,7 +100,19 @@ impl Format {
         match self {
             Format::Json => "json",
             Format::Raw => "raw",
+            Format::Upsert => "upsert",
+            Format::Debezium => "debezium",
         }
+    }
+
+    /// Later records replace earlier ones with their key.
+    pub fn is_table(self) -> bool {
+        matches!(self, Format::Upsert | Format::Debezium)
+    }
+
+    /// The log has the rows themselves as JSON.
+    pub fn is_rows(self) -> bool {
+        matches!(self, Format::Json | Format::Upsert)
     }
 }
 

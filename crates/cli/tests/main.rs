@@ -7,6 +7,7 @@ mod support;
 
 mod backup;
 mod bad_input;
+mod changing_tables;
 mod cli_golden;
 mod console;
 mod damage;

@@ -343,7 +343,7 @@ fn faults_of_topics() {
         ),
         (
             "CREATE TOPIC t (a INT) WITH (format = 'avro')",
-            "                                      ^^^^^^\nunsupported: unknown format 'avro' ('json' and 'raw' are the formats there are)",
+            "                                      ^^^^^^\nunsupported: unknown format 'avro' ('json', 'raw', 'upsert' and 'debezium' are the formats there are)",
         ),
         (
             "CREATE TOPIC t (a INT) WITH (format = 'raw')",

@@ -44,6 +44,14 @@ pub struct TopicTable {
 impl TopicTable {
     pub fn new(topic: Topic) -> Self {
         let schema = table_schema(&topic);
+        // A record that removes a row has no columns.
+        let schema = match topic.format.is_table() {
+            false => schema,
+            true => {
+                let fields = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+                Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+            }
+        };
         Self { topic, schema }
     }
 }

@@ -14,6 +14,8 @@ use stream::Job;
 
 /// An error if no row at all could be computed.
 pub fn check(graph: &Graph) -> Result<()> {
+    // Made of the query alone: whatever is wrong here is wrong with it.
+    Job::new(graph).map_err(sql::stream_error)?;
     for value in [null, zero] {
         match run(graph, value).map_err(sql::stream_error) {
             Err(e) if matches!(e.kind(), Kind::Internal | Kind::Unsupported) => {

@@ -90,7 +90,7 @@ impl Planning {
     }
 
     fn add_table(&mut self, topic: &Topic) -> Result<()> {
-        let table = Arc::new(sql::TopicTable::new(topic.clone()));
+        let table = sql::latest_rows(topic, Arc::new(sql::TopicTable::new(topic.clone())))?;
         self.schema.register_table(topic.name.clone(), table).map_err(internal)?;
         self.topics.insert(topic.name.clone(), topic.clone());
         Ok(())

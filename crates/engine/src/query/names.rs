@@ -23,7 +23,7 @@ pub fn session(caller: &Caller) -> Result<SessionState> {
         names: Box::new(move || names.upgrade().map(|i| table_names(&i)).unwrap_or_default()),
         table: Box::new(move |name| {
             principal::check(&principal, Action::Read, Some(name))?;
-            Ok(tables.upgrade().and_then(|i| table(&i, name)))
+            tables.upgrade().map_or(Ok(None), |i| table(&i, name))
         }),
     });
     let options = &state.config_options().catalog;
@@ -38,23 +38,21 @@ pub(crate) fn table_names(inner: &Inner) -> Vec<String> {
     inner.registry().tables()
 }
 
-pub(crate) fn table(inner: &Inner, name: &str) -> Option<Arc<dyn TableProvider>> {
+pub(crate) fn table(inner: &Inner, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
     if name == "dead_letters" {
-        return Some(Arc::new(DeadLettersProvider(inner.dead_letters.clone())));
+        return Ok(Some(Arc::new(DeadLettersProvider(inner.dead_letters.clone()))));
     }
     let registry = inner.registry();
     if let Some(view) = registry.readable(name) {
-        return Some(Arc::new(ViewProvider {
+        return Ok(Some(Arc::new(ViewProvider {
             name: name.to_string(),
             store: view.store.clone(),
             status: view.pipeline.shared.clone(),
             stopped: inner.project.config.query_stopped_views,
-        }));
+        })));
     }
-    let writer: &Arc<TopicWriter> = registry.get(name)?;
-    Some(Arc::new(TopicProvider::new(
-        writer.topic.clone(),
-        writer.reader.clone(),
-        inner.lake.clone(),
-    )))
+    let Some(writer) = registry.get::<Arc<TopicWriter>>(name) else { return Ok(None) };
+    let (topic, reader) = (writer.topic.clone(), writer.reader.clone());
+    let records = Arc::new(TopicProvider::new(topic, reader, inner.lake.clone()));
+    sql::latest_rows(&writer.topic, records).map(Some)
 }

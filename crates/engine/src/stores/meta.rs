@@ -149,6 +149,17 @@ impl TopicRecord {
         if self.key != next.key {
             return refuse("its key can't change".into());
         }
+        if self.format != next.format {
+            let (was, is) = (&self.format, &next.format);
+            return refuse(format!("its format can't change from '{was}' to '{is}'"));
+        }
+        // A key would go on in another partition, and the later of two records is not known there.
+        if new.format.is_table() && self.partitions != next.partitions {
+            let was = self.partitions;
+            return refuse(format!(
+                "and its records replace one another, it keeps {was} partitions"
+            ));
+        }
         Ok(())
     }
 }

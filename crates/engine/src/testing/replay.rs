@@ -275,7 +275,8 @@ impl Replay {
                 Object::Topic(topic) => {
                     let (rows_schema, rows) = self.topic_rows(&topic.name, &late)?;
                     let table = MemTable::try_new(rows_schema, vec![rows]).map_err(internal)?;
-                    schema.register_table(topic.name.clone(), Arc::new(table)).map_err(internal)?;
+                    let table = sql::latest_rows(topic, Arc::new(table))?;
+                    schema.register_table(topic.name.clone(), table).map_err(internal)?;
                 }
                 Object::View(v) => {
                     let origin = &definition.origin;

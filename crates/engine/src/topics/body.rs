@@ -8,7 +8,8 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use catalog::{Format, Topic};
 use common::{Error, Result};
-use formats::{BadLine, BodyKind, csv, json, raw};
+use formats::json::Changed;
+use formats::{BadLine, BodyKind, Refused, RefusedKind, csv, json, raw};
 
 /// Records and refusals of a piece.
 const RECORDS_MAX: usize = 16_384;
@@ -47,19 +48,21 @@ pub fn decode(
 ) -> Result<()> {
     let schema = topic.schema();
     match (topic.format, kind) {
-        (Format::Json, BodyKind::Json(kind)) => {
-            decode_json(body, kind, topic, event_bytes_max, take)
-        }
-        (Format::Json, BodyKind::Octets) => {
-            decode_json(body, json::ContentKind::Ndjson, topic, event_bytes_max, take)
-        }
-        (Format::Json, BodyKind::Csv) => decode_csv(body, topic, event_bytes_max, take),
         (Format::Raw, BodyKind::Octets) => {
             decode_raw(body, raw::ContentKind::Whole, &schema, event_bytes_max, take)
         }
         (Format::Raw, BodyKind::Json(_) | BodyKind::Csv) => {
             decode_raw(body, raw::ContentKind::Lines, &schema, event_bytes_max, take)
         }
+        (_, BodyKind::Json(kind)) => decode_json(body, kind, topic, event_bytes_max, take),
+        (_, BodyKind::Octets) => {
+            decode_json(body, json::ContentKind::Ndjson, topic, event_bytes_max, take)
+        }
+        (Format::Debezium, BodyKind::Csv) => {
+            let what = format!("topic '{}' takes the change events of Debezium", topic.name);
+            Err(Error::invalid(what).hint("send them as JSON; rows of CSV are no change events"))
+        }
+        (_, BodyKind::Csv) => decode_csv(body, topic, event_bytes_max, take),
     }
 }
 
@@ -122,9 +125,12 @@ fn decode_json(
     let mut decoder = decoder_of(topic)?;
     let mut finish = |gathered: Gathered<json::Record<'_>>, take: Take<'_>| {
         let Gathered { records, mut refused, .. } = gathered;
-        let values: Vec<&[u8]> = records.iter().map(|r| r.bytes).collect();
-        let decoded = decoder.decode(&values)?;
-        for r in decoded.refused {
+        let (rows, faults) = rows_of(topic, &records);
+        let decoded = decoder.decode(&rows)?;
+        // A change event that is none has no row, and gives one fault only.
+        let is_none = |r: &Refused| faults.binary_search_by_key(&r.record, |f| f.record).is_ok();
+        let of_rows = decoded.refused.into_iter().filter(|r| !is_none(r));
+        for r in of_rows.chain(faults.iter().cloned()) {
             let record = &records[r.record as usize];
             refused.push(BadLine {
                 line: record.line,
@@ -155,6 +161,29 @@ fn decode_json(
         }
     }
     finish(gathered, take)
+}
+
+/// The rows within records; of a change that removed one what it was, which has the key.
+fn rows_of<'a>(topic: &Topic, records: &[json::Record<'a>]) -> (Vec<&'a [u8]>, Vec<Refused>) {
+    if topic.format != Format::Debezium {
+        return (records.iter().map(|r| r.bytes).collect(), vec![]);
+    }
+    let mut faults = vec![];
+    let rows = (0..).zip(records).map(|(number, record)| {
+        let row = match json::changed(number, record.bytes) {
+            Ok(Changed::Row(row) | Changed::Gone(Some(row))) => return row,
+            Ok(Changed::Gone(None)) => Refused {
+                record: number,
+                column: None,
+                kind: RefusedKind::Missing,
+                reason: "the change event does not say in 'before' which row is gone".into(),
+            },
+            Err(fault) => fault,
+        };
+        faults.push(row);
+        &b""[..]
+    });
+    (rows.collect(), faults)
 }
 
 fn decoder_of(topic: &Topic) -> Result<json::Decoder> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use bytes::Bytes;
-use catalog::{Format, Topic};
+use catalog::Topic;
 use common::{Clock, Offset, Partition, Result};
 use formats::BodyKind;
 use schemars::JsonSchema;
@@ -244,7 +244,7 @@ impl TopicWriter {
             None => self.turn(partitions),
         };
         // What the log keeps of CSV is JSON, whose numbers may be read as others.
-        let as_they_come = self.topic.format == Format::Json && kind != BodyKind::Csv;
+        let as_they_come = self.topic.format.is_rows() && kind != BodyKind::Csv;
         let rows = as_they_come && self.external.is_none() && self.reader.keeps_rows();
         let to = Destination { now: ctx.clock.now_us(), partitions, unkeyed, mark, rows };
         Gathered::new(to, self.topic.key.as_deref())

@@ -75,11 +75,11 @@ fn check(writer: &TopicWriter, ctx: &IngestContext, records: &[ProducerRecord]) 
     let count = i32::try_from(config.partitions).unwrap_or(i32::MAX);
     let needs_key = config.cleanup_policy != CleanupPolicy::Delete;
     let largest = (writer.log.message_bytes_max() as usize).min(ctx.event_bytes_max);
-    let values: Vec<Option<&[u8]>> = records.iter().map(|r| r.value.as_deref()).collect();
+    let pairs: Vec<_> = records.iter().map(|r| (r.key.as_deref(), r.value.as_deref())).collect();
     let mut refused = Refused::default();
     let mut faulty = BTreeSet::new();
     let mut refuse = |i: usize, column, kind: &str, reason| {
-        let (line, raw) = (i as u64 + 1, values[i].unwrap_or_default().to_vec());
+        let (line, raw) = (i as u64 + 1, pairs[i].1.unwrap_or_default().to_vec());
         // One fault of a record is enough.
         if faulty.insert(i) {
             refused.push(writer.letter(ctx, line, column, kind, reason, raw), ctx);
@@ -92,7 +92,7 @@ fn check(writer: &TopicWriter, ctx: &IngestContext, records: &[ProducerRecord]) 
             refuse(i, None, "too_large", reason);
         }
     }
-    for (i, column, kind, reason) in misfits(writer, ctx, &values)? {
+    for (i, column, kind, reason) in misfits(writer, ctx, &pairs)? {
         refuse(i, column, kind, reason);
     }
     let (now, unkeyed) = (ctx.clock.now_us(), writer.turn(count));

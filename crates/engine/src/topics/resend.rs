@@ -77,7 +77,7 @@ async fn send_letter(
     edited: Option<&[u8]>,
 ) -> Result<crate::Ingested> {
     let line = edited.unwrap_or(&letter.raw);
-    let is_json = inner.topic_writer(&letter.topic)?.topic.format == catalog::Format::Json;
+    let is_json = inner.topic_writer(&letter.topic)?.topic.format != catalog::Format::Raw;
     let (body, kind) = match &letter.header {
         Some(header) => {
             let body = [header.as_bytes(), b"\n", line].concat();

@@ -15,8 +15,8 @@ use catalog::{Format, Topic};
 use common::{Error, Offset, Partition, Result};
 use datafusion::common::ScalarValue;
 use formats::headers::HeadersBuilder;
-use formats::json::Decoded;
-use formats::{HIDDEN, hidden_fields};
+use formats::json::{Changed, Decoded, changed};
+use formats::{HIDDEN, Refused, hidden_fields};
 
 use crate::topics::row_cache::columns_digest;
 use crate::topics::topic_reader::{Stretch, TopicReader};
@@ -319,6 +319,8 @@ pub enum Values {
         decoder: formats::json::Decoder,
         /// Of a tombstone: NULL in every column, also in those with a default.
         nothing: Vec<u8>,
+        /// The row is within a change event.
+        is_change: bool,
     },
     /// The value is the one column, if that is wanted.
     Raw(SchemaRef),
@@ -328,13 +330,14 @@ impl Values {
     /// `schema` is the whole topic; `projection` the columns wanted.
     pub fn new(topic: &Topic, schema: SchemaRef, projection: Option<&[usize]>) -> Result<Values> {
         match (topic.format, projection) {
-            (Format::Json, _) => {
+            (Format::Json | Format::Upsert | Format::Debezium, _) => {
                 let decoder = formats::json::Decoder::new(schema, projection)?;
                 let decoder = decoder.with_defaults(topic.defaults());
                 let nulls = topic.defaults().map(|(c, _)| (c.to_string(), serde_json::Value::Null));
                 let nulls: serde_json::Map<_, _> = nulls.collect();
                 let nothing = serde_json::Value::from(nulls).to_string().into_bytes();
-                Ok(Values::Json { decoder, nothing })
+                let is_change = topic.format == Format::Debezium;
+                Ok(Values::Json { decoder, nothing, is_change })
             }
             (Format::Raw, None) => Ok(Values::Raw(schema)),
             (Format::Raw, Some(wanted)) => {
@@ -348,9 +351,12 @@ impl Values {
     /// One row for each good value, one refusal for each other. A tombstone has no columns.
     pub fn decode(&mut self, values: &[Option<&[u8]>]) -> Result<Decoded> {
         match self {
-            Values::Json { decoder, nothing } => {
+            Values::Json { decoder, nothing, is_change: false } => {
                 let texts: Vec<&[u8]> = values.iter().map(|v| v.unwrap_or(nothing)).collect();
                 decoder.decode(&texts)
+            }
+            Values::Json { decoder, nothing, is_change: true } => {
+                decode_changes(decoder, nothing, values)
             }
             Values::Raw(schema) => {
                 let column = || Arc::new(BinaryArray::from_opt_vec(values.to_vec())) as ArrayRef;
@@ -363,6 +369,34 @@ impl Values {
             }
         }
     }
+}
+
+/// Rows of change events: of one that is gone there is nothing, as of a tombstone.
+fn decode_changes(
+    decoder: &mut formats::json::Decoder,
+    nothing: &[u8],
+    values: &[Option<&[u8]>],
+) -> Result<Decoded> {
+    let (mut texts, mut numbers, mut refused) = (vec![], vec![], vec![]);
+    for (number, value) in (0..).zip(values) {
+        let row = value.map_or(Ok(Changed::Gone(None)), |v| changed(number, v));
+        match row {
+            Ok(Changed::Row(row)) => texts.push(row),
+            Ok(Changed::Gone(_)) => texts.push(nothing),
+            Err(fault) => {
+                refused.push(fault);
+                continue;
+            }
+        }
+        numbers.push(number);
+    }
+    let decoded = decoder.decode(&texts)?;
+    let number = |i: u32| numbers[i as usize];
+    let bad_rows = decoded.refused.into_iter().map(|r| Refused { record: number(r.record), ..r });
+    refused.extend(bad_rows);
+    refused.sort_by_key(|r| r.record);
+    let kept = decoded.kept.into_iter().map(number).collect();
+    Ok(Decoded { batch: decoded.batch, kept, refused })
 }
 
 /// One batch of all.

@@ -169,7 +169,7 @@ impl Shown {
 fn value(bytes: Option<&[u8]>, format: Format) -> (Shown, Option<&'static str>) {
     let is_structure = |b: &&[u8]| {
         let first = b.iter().find(|byte| !byte.is_ascii_whitespace());
-        format == Format::Json || matches!(first, Some(b'{' | b'['))
+        format != Format::Raw || matches!(first, Some(b'{' | b'['))
     };
     let json = bytes.filter(is_structure).and_then(|b| serde_json::from_slice(b).ok());
     match json {

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use catalog::Format;
+use catalog::{Format, Topic};
 use common::{Error, Kind, Offset, Partition, Result};
+use formats::RefusedKind;
+use formats::json::{Changed, changed};
 use log::records::RecordView;
 use log::{Committed, Header};
 
@@ -230,7 +232,7 @@ fn refused(
             }
         }
     }
-    let values: Vec<Option<&[u8]>> = records.iter().map(|r| r.value).collect();
+    let values: Vec<Record<'_>> = records.iter().map(|r| (r.key, r.value)).collect();
     let (misfits, rows) = look_at(writer, ctx, &values)?;
     if let Some(rows) = rows.filter(|_| misfits.is_empty() && refused.is_empty()) {
         keep(writer, partition, batches, &rows);
@@ -258,25 +260,70 @@ fn keep(writer: &TopicWriter, partition: Partition, batches: &[Bytes], rows: &Re
 /// A value that is no row: its index, column, kind of fault and reason.
 pub(crate) type Misfit = (usize, Option<String>, &'static str, String);
 
-/// Which of the values are no rows of the topic.
+/// Key and value.
+pub(crate) type Record<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
+/// Which of the records are no rows of the topic.
 pub(crate) fn misfits(
     writer: &TopicWriter,
     ctx: &IngestContext,
-    values: &[Option<&[u8]>],
+    records: &[Record<'_>],
 ) -> Result<Vec<Misfit>> {
-    Ok(look_at(writer, ctx, values)?.0)
+    Ok(look_at(writer, ctx, records)?.0)
 }
 
-/// Which of the values are no rows of the topic, and all that are, where that takes decoding.
+/// Which of the records are no rows of the topic, and all that are, where that takes decoding.
 fn look_at(
     writer: &TopicWriter,
     ctx: &IngestContext,
-    values: &[Option<&[u8]>],
+    records: &[Record<'_>],
 ) -> Result<(Vec<Misfit>, Option<RecordBatch>)> {
     // Any bytes are a row, and there is nothing to hold them against.
     if writer.topic.format == Format::Raw && writer.checks.is_empty() {
         return Ok((vec![], None));
     }
+    if writer.topic.format.is_table() {
+        return Ok((misfits_of_table(writer, ctx, records)?, None));
+    }
+    let values: Vec<Option<&[u8]>> = records.iter().map(|(_, value)| *value).collect();
+    let (misfits, rows) = rows(writer, ctx, &values)?;
+    let is_kept = writer.topic.format == Format::Json && writer.reader.keeps_rows();
+    Ok((misfits, is_kept.then_some(rows)))
+}
+
+/// Each record has a key, and those that remove a row need no columns.
+fn misfits_of_table(
+    writer: &TopicWriter,
+    ctx: &IngestContext,
+    records: &[Record<'_>],
+) -> Result<Vec<Misfit>> {
+    let mut misfits: Vec<Misfit> = vec![];
+    let (mut values, mut numbers) = (vec![], vec![]);
+    for (number, (key, value)) in records.iter().enumerate() {
+        if key.is_none() {
+            let reason = "the record has no key, so it is no row of the table".to_string();
+            misfits.push((number, None, RefusedKind::Missing.name(), reason));
+        } else if let Some(value) = value.filter(|v| !is_gone(&writer.topic, v)) {
+            values.push(Some(value));
+            numbers.push(number);
+        }
+    }
+    let (found, _) = rows(writer, ctx, &values)?;
+    misfits.extend(found.into_iter().map(|(i, column, kind, why)| (numbers[i], column, kind, why)));
+    misfits.sort_by_key(|(number, ..)| *number);
+    Ok(misfits)
+}
+
+fn is_gone(topic: &Topic, value: &[u8]) -> bool {
+    topic.format == Format::Debezium && matches!(changed(0, value), Ok(Changed::Gone(_)))
+}
+
+/// Which values are no rows, and the rows of the others.
+fn rows(
+    writer: &TopicWriter,
+    ctx: &IngestContext,
+    values: &[Option<&[u8]>],
+) -> Result<(Vec<Misfit>, RecordBatch)> {
     let decoded = Values::new(&writer.topic, writer.topic.schema(), None)?.decode(values)?;
     let (now, future) = (ctx.clock.now_us(), ctx.future_max_us);
     let verdict = rules::check(&writer.topic, &writer.checks, &decoded.batch, now, future)?;
@@ -284,8 +331,7 @@ fn look_at(
     let undecoded = refused.map(|r| (r.record as usize, r.column, r.kind.name(), r.reason));
     let broken = verdict.broken.into_iter();
     let broken = broken.map(|b| (decoded.kept[b.row] as usize, b.column, b.kind, b.reason));
-    let is_kept = writer.topic.format == Format::Json && writer.reader.keeps_rows();
-    Ok((undecoded.chain(broken).collect(), is_kept.then_some(decoded.batch)))
+    Ok((undecoded.chain(broken).collect(), decoded.batch))
 }
 
 /// Writes down how far the topics are decided, so that a start does not look at it all again.

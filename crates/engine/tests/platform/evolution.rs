@@ -83,6 +83,25 @@ fn what_stored_events_would_not_survive_is_refused() {
 }
 
 #[test]
+fn a_table_keeps_its_format_and_partitions() {
+    let table = "CREATE TOPIC events (id BIGINT NOT NULL, v INT)
+  WITH (format = 'upsert', key = 'id', partitions = 3);";
+    let bench = Bench::new(table);
+    bench.send("events", "{\"id\":1,\"v\":1}\n{\"id\":1,\"v\":2}\n");
+    for (from, to, says) in [
+        ("partitions = 3", "partitions = 4", "keeps 3 partitions"),
+        ("format = 'upsert'", "format = 'json'", "can't change from 'upsert' to 'json'"),
+    ] {
+        bench.place.write("sql/project.sql", &table.replace(from, to));
+        let faults = bench.apply().unwrap_err();
+        assert_kind(&faults[0], Kind::Conflict, &[says, "sql/project.sql:1:1", "'events'"]);
+    }
+    bench.place.write("sql/project.sql", table);
+    bench.apply().unwrap();
+    assert_eq!(bench.sql("SELECT * FROM events"), ["1|2"]);
+}
+
+#[test]
 fn a_topic_grows_and_keeps_its_events() {
     let project = format!("{}{TOTALS}", topic(V1));
     let bench = Bench::new(&project);

@@ -3,10 +3,12 @@
 //! into typed columns, every number stays exact, nothing is copied first, and reasons can be good.
 
 mod cursor;
+mod debezium;
 mod decode;
 mod encode;
 mod split;
 
+pub use debezium::{Changed, changed};
 pub use decode::{Decoded, Decoder, check_value};
 pub use encode::{Encoded, Shape, encode, write_rows};
 pub use split::{ContentKind, Record, Split, split};

@@ -64,11 +64,35 @@ pub(crate) fn read(
         topic.archive = choice(&o.value, &[("true", true), ("false", false)])?;
         Ok(())
     });
+    // Of a key's records the last is the row: the log need not have the others.
+    topic.storage.compacts = topic.format.is_table();
+    topic.storage.deletes = !topic.format.is_table();
     let is_key = |c: &&Column| topic.key.as_ref() == Some(&c.name);
     let keyed = topic.format == Format::Raw
         || topic.columns.iter().find(is_key).is_some_and(|c| !c.nullable);
     storage(&mut topic.storage, keyed, &mut set);
+    if topic.format.is_table() {
+        faults.extend(
+            table_fault(topic, keyed).map(|e| cursor.error(e, cursor.text_start()..cursor.end())),
+        );
+    }
     options.refuse_rest(cursor, &OPTIONS, faults);
+}
+
+/// What a topic that is a table must have.
+fn table_fault(topic: &Topic, keyed: bool) -> Option<Error> {
+    let format = topic.format.name();
+    if !keyed {
+        let e =
+            Error::invalid(format!("a topic of format '{format}' needs a key that is NOT NULL"));
+        let hint = format!("write (id BIGINT NOT NULL, …) WITH (format = '{format}', key = 'id')");
+        return Some(e.hint(hint));
+    }
+    if topic.storage.deletes {
+        let e = "a topic whose records replace one another keeps the last of each key";
+        return Some(Error::invalid(e).hint("leave out cleanup_policy, or write 'compact'"));
+    }
+    None
 }
 
 type Set<'a> = dyn FnMut(&str, &mut dyn FnMut(&Entry) -> Result<()>) + 'a;
@@ -159,13 +183,15 @@ fn unless(value: &str, word: &str, time: &dyn Fn(&str) -> Result<i64>) -> Result
 fn format(topic: &Topic, name: &str) -> Result<Format> {
     match (name, topic.columns.as_slice()) {
         ("json", _) => Ok(Format::Json),
+        ("upsert", _) => Ok(Format::Upsert),
+        ("debezium", _) => Ok(Format::Debezium),
         ("raw", [one]) if one.data_type == DataType::Binary && one.nullable => Ok(Format::Raw),
         ("raw", _) => {
             Err(Error::invalid("a topic of format 'raw' has one column, which is BINARY")
                 .hint("write CREATE TOPIC name (value BINARY) WITH (format = 'raw')"))
         }
         (other, _) => Err(Error::unsupported(format!("unknown format '{other}'"))
-            .hint("'json' and 'raw' are the formats there are")),
+            .hint("'json', 'raw', 'upsert' and 'debezium' are the formats there are")),
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Fallback {
 
 impl Fallback {
     pub fn new(call: &Call) -> Result<Self> {
+        // What it can't be made of is a fault of the query, found before there are rows.
+        call.lowered.aggregate.create_accumulator().map_err(error::datafusion)?;
         let order = call.order_by.iter().zip(&call.lowered.order_bys);
         let order = order.map(|(a, sort)| (a.data_type.clone(), sort.options));
         let args = call.args.iter().map(|a| (a.data_type.clone(), SortOptions::default()));
