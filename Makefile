@@ -23,7 +23,7 @@ PREFIX ?= $(HOME)/.local
 CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lock.json \
   console/vite.config.* console/public -type f 2>/dev/null)
 
-.PHONY: demo install binary test check parity bless crash sim bench bench-spine bench-log bench-build clients external parity-spark docs run build console deny tools clean-demo
+.PHONY: demo install binary test check parity bless crash sim bench bench-spine bench-log bench-nexmark bench-build clients external parity-spark docs run build console deny tools clean-demo
 
 demo: binary
 	@echo "the binary is $(DEMO); make install puts it into $(PREFIX)/bin"
@@ -97,6 +97,12 @@ bench-spine: console
 # What a build takes, on a quiet machine: make bench-build ARGS="--cold --tests"
 bench-build: console
 	cargo run --locked -q -p xtask -- bench-build $(ARGS)
+
+# Each query of Nexmark as a view over JSON events: make bench-nexmark ARGS="--events 1000000"
+bench-nexmark: console
+	CARGO_INCREMENTAL=0 cargo build --locked --profile demo -p watershed
+	cargo build --locked -p xtask
+	$(CARGO_TARGET_DIR)/debug/xtask bench-nexmark --binary $(DEMO) $(ARGS)
 
 # Needs librdkafka-dev, java and mvn; fetches Kafka 4 once.
 bench-log: console

@@ -1,13 +1,15 @@
 //! Developer commands: `tidy` (the house rules as a test), `docs` (references from code), `crash`
-//! (the real binary killed under load, accounts balanced at the end), `bench-spine`, `bench-log`
-//! and `bench-build` (figures into docs/benchmarks.md).
+//! (the real binary killed under load, accounts balanced at the end), `bench-spine`, `bench-log`,
+//! `bench-nexmark` and `bench-build` (figures into docs/benchmarks.md).
 
 mod bench;
 mod bench_build;
 mod bench_log;
+mod bench_nexmark;
 mod crash;
 mod docs;
 mod http;
+mod nexmark;
 mod pages;
 mod rooms;
 mod server;
@@ -27,10 +29,12 @@ fn main() -> ExitCode {
         Some("crash") => crash::run(&args[1..]),
         Some("bench-spine") => bench::run(&args[1..]),
         Some("bench-log") => bench_log::run(&args[1..]),
+        Some("bench-nexmark") => bench_nexmark::run(&args[1..]),
         Some("bench-build") => bench_build::run(&args[1..]),
         _ => Err("usage: xtask tidy | docs | crash [--kills N] [--seed N] [--binary FILE] | \
                   bench-spine [--binary FILE] | bench-log [--binary FILE] [--rounds N] \
-                  [--records N] | bench-build [--cold] [--tests] [--note TEXT]"
+                  [--records N] | bench-nexmark [--binary FILE] [--events N] [--queries q00,…] | \
+                  bench-build [--cold] [--tests] [--note TEXT]"
             .into()),
     };
     match done {

@@ -17,7 +17,7 @@ pub use checkpoint::{Checkpoint, Delta, FORMAT_VERSION, Position, REBUILD, Store
 pub use digest::{POSITIONS, TIME_OPERATOR};
 pub use graph::{Graph, Node, Output, OutputKey};
 pub use operators::{
-    Aggregate, Arg, Calc, Call, Expand, Expr, GroupingSet, Join, Key, LateRule, NodeKind, OrderBy,
-    Over, OverCall, Source, Step, TopN, Union, Unnest, UnnestColumn, Values, Watermark,
+    Aggregate, Arg, Calc, Call, Expand, Expr, GroupingSet, Join, Key, LateRule, NodeKind, OnClose,
+    OrderBy, Over, OverCall, Source, Step, TopN, Union, Unnest, UnnestColumn, Values, Watermark,
 };
 pub use window::{KeyWindow, Window, WindowPart};

@@ -7,6 +7,7 @@ mod aggregates;
 mod build;
 mod calc;
 mod join;
+mod on_close;
 mod over;
 mod refuse;
 mod scan;

@@ -379,7 +379,7 @@ impl Job {
         let full = full || renumbered;
         let hurry = self.hurry.clone();
         for node in 0..self.nodes.len() {
-            let mut out = Out::new(&hurry);
+            let mut out = Out::new(&hurry).at(self.watermark_of(node));
             if let Some(operator) = &mut self.nodes[node].operator {
                 let done = operator.flush(&mut out);
                 done.map_err(|e| fault(e, &self.graph.nodes[node]))?;

@@ -67,6 +67,11 @@ impl Groups {
         self.index.groups()
     }
 
+    /// Those whose windows ended at or before `watermark`, in the order of time.
+    pub fn ended(&self, watermark: i64) -> impl Iterator<Item = u32> {
+        self.expiry.all_ended(watermark)
+    }
+
     /// One more than the greatest number ever used.
     pub fn capacity(&self) -> usize {
         self.index.capacity()

@@ -17,6 +17,7 @@ mod keyed_state;
 mod keys;
 mod late;
 mod multiset;
+mod on_close;
 mod operator;
 mod operators;
 mod over;

@@ -16,12 +16,23 @@ pub(crate) struct Out<'a> {
     changes: Vec<Change>,
     rows: usize,
     rest: Option<Change>,
+    watermark: Option<i64>,
     hurry: &'a AtomicBool,
 }
 
 impl<'a> Out<'a> {
     pub fn new(hurry: &'a AtomicBool) -> Self {
-        Self { changes: vec![], rows: 0, rest: None, hurry }
+        Self { changes: vec![], rows: 0, rest: None, watermark: None, hurry }
+    }
+
+    /// Of an epoch that ends at this watermark.
+    pub fn at(self, watermark: Option<i64>) -> Self {
+        Self { watermark, ..self }
+    }
+
+    /// At the end of an epoch, if all topics have one: no row comes for windows that ended by then.
+    pub fn watermark(&self) -> Option<i64> {
+        self.watermark
     }
 
     pub fn push(&mut self, change: Change) {

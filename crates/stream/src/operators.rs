@@ -73,6 +73,7 @@ pub(crate) fn spec(kind: &NodeKind) -> &dyn Spec {
         NodeKind::Join(of) => of,
         NodeKind::Union(of) => of,
         NodeKind::Values(of) => of,
+        NodeKind::OnClose(of) => of,
     }
 }
 

@@ -29,6 +29,24 @@ pub struct PlannedQuery {
     pub fingerprint: String,
 }
 
+/// When the rows of a query are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// As soon as they change.
+    OnChange,
+    /// Once, when their window closes.
+    OnClose,
+}
+
+impl Emit {
+    pub fn of(options: &catalog::Options) -> Emit {
+        match options.get("emit").map(String::as_str) {
+            Some("on_close") => Emit::OnClose,
+            _ => Emit::OnChange,
+        }
+    }
+}
+
 /// A topic's constraints by name.
 pub type Checks = Vec<(String, Arc<dyn PhysicalExpr>)>;
 
@@ -109,12 +127,21 @@ impl Planning {
     }
 
     /// Plans a query of a definition as a stream.
-    pub async fn query(&self, definition: &Definition, text: &str) -> Result<PlannedQuery> {
+    pub async fn query(
+        &self,
+        definition: &Definition,
+        text: &str,
+        emit: Emit,
+    ) -> Result<PlannedQuery> {
         let origin = &definition.origin;
         let start = definition.query_start;
         let place =
             |span: std::ops::Range<usize>| origin.place(start + span.start..start + span.end);
         let plan = sql::plan_view(&self.state, text, &place).await?;
+        let plan = match emit {
+            Emit::OnChange => plan,
+            Emit::OnClose => sql::on_close(plan),
+        };
         let whole = || place(0..text.trim_end().len());
         let resolve = |name: &str| {
             self.topics.get(name).map(|t| SourceInfo {

@@ -17,7 +17,7 @@ use crate::define::facts::{Family, numbers, texts};
 use crate::define::infos::{SinkInfo, Status};
 use crate::define::kind::{AsStored, Kind, Plan, Planned};
 use crate::define::lag::lag;
-use crate::define::planning::{PlannedQuery, Planning};
+use crate::define::planning::{Emit, PlannedQuery, Planning};
 use crate::define::prepared::Prepared;
 use crate::define::registry::Entry;
 use crate::define::running::Running;
@@ -128,7 +128,7 @@ async fn plan(planning: &Planning, definition: Definition) -> Plan {
     let Object::Sink(sink) = definition.object.clone() else {
         return Err(one(Error::internal("not a sink")));
     };
-    let query = planning.query(&definition, &sink.query).await.map_err(one)?;
+    let query = planning.query(&definition, &sink.query, Emit::OnChange).await.map_err(one)?;
     Ok(Box::new(PlannedSink { definition, sink, query }))
 }
 

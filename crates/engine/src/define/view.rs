@@ -15,7 +15,7 @@ use crate::define::facts::{Described, Family, columns, numbers, options, texts};
 use crate::define::infos::{Status, ViewInfo, ViewText};
 use crate::define::kind::{AsStored, Kind, Plan, Planned};
 use crate::define::lag::lag;
-use crate::define::planning::{PlannedQuery, Planning};
+use crate::define::planning::{Emit, PlannedQuery, Planning};
 use crate::define::prepared::Prepared;
 use crate::define::registry::{Entry, Registry};
 use crate::define::running::Running;
@@ -115,7 +115,8 @@ async fn plan(planning: &mut Planning, definition: Definition) -> Plan {
     let Object::View(view) = definition.object.clone() else {
         return Err(one(Error::internal("not a view")));
     };
-    let query = planning.query(&definition, &view.query).await.map_err(one)?;
+    let query =
+        planning.query(&definition, &view.query, Emit::of(&view.options)).await.map_err(one)?;
     planning.add_view(&view.name, &query).map_err(one)?;
     Ok(Box::new(PlannedView { definition, view, query }))
 }

@@ -23,7 +23,7 @@ use formats::BodyKind;
 use formats::json::ContentKind;
 use kv::Kv;
 
-use crate::define::planning::{Checks, Planning, Wrong};
+use crate::define::planning::{Checks, Emit, Planning, Wrong};
 use crate::define::texts::parse_all;
 use crate::flows::pipeline::{Env, Runner, Spec, Target};
 use crate::flows::state_budget::StateBudget;
@@ -154,7 +154,8 @@ impl Replay {
     async fn open_view(&mut self, planning: &mut Planning, definition: &Definition) -> Result<()> {
         match &definition.object {
             Object::View(view) => {
-                let query = planning.query(definition, &view.query).await?;
+                let emit = Emit::of(&view.options);
+                let query = planning.query(definition, &view.query, emit).await?;
                 planning.add_view(&view.name, &query)?;
                 let id = format!("{}@1", view.name);
                 let output = &query.graph.output;

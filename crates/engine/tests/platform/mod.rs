@@ -8,6 +8,7 @@ mod evolution;
 mod lifecycle;
 mod limits;
 mod locks;
+mod on_close;
 mod once;
 mod other_producers;
 mod power_cuts;

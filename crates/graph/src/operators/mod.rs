@@ -7,6 +7,7 @@ mod calc;
 mod expand;
 mod join;
 mod key;
+mod on_close;
 mod over;
 mod source;
 mod top_n;
@@ -23,6 +24,7 @@ pub use calc::{Calc, Step};
 pub use expand::{Expand, GroupingSet};
 pub use join::Join;
 pub use key::{Key, OrderBy};
+pub use on_close::OnClose;
 pub use over::{Over, OverCall};
 pub use source::{LateRule, Source, Watermark};
 pub use top_n::TopN;
@@ -45,6 +47,7 @@ pub enum NodeKind {
     Join(Join),
     Union(Union),
     Values(Values),
+    OnClose(OnClose),
 }
 
 impl NodeKind {
@@ -60,6 +63,7 @@ impl NodeKind {
             Self::Join(of) => of.digest(),
             Self::Union(of) => of.digest(),
             Self::Values(of) => of.digest(),
+            Self::OnClose(of) => of.digest(),
         }
     }
 }

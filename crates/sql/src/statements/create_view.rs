@@ -11,6 +11,9 @@ use crate::tokens::Cursor;
 /// on (the default), or the view stops.
 const ON_ERROR: [&str; 2] = ["dead_letter", "stop"];
 
+/// When rows are given: as soon as they change (the default), or once, when their window closes.
+const EMIT: [&str; 2] = ["on_change", "on_close"];
+
 pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Definition, Error> {
     let start = cursor.text_start();
     let name = object_name(cursor, "a view name")?;
@@ -27,7 +30,14 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
         let e = Error::unknown("value", &o.value, ON_ERROR);
         faults.push(cursor.error(e, o.value_span.clone()));
     }
-    options.refuse_rest(cursor, &["on_error", "refresh"], faults);
+    let emit = options.take("emit");
+    if let Some(o) = &emit
+        && !EMIT.contains(&o.value.as_str())
+    {
+        let e = Error::unknown("value", &o.value, EMIT);
+        faults.push(cursor.error(e, o.value_span.clone()));
+    }
+    options.refuse_rest(cursor, &["emit", "on_error", "refresh"], faults);
     cursor.expect_word("AS")?;
     let tokens = cursor.rest();
     let (query, query_start) = query(cursor)?;
@@ -36,7 +46,10 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
         object: Object::View(View {
             name,
             query,
-            options: on_error.into_iter().map(|o| ("on_error".to_string(), o.value)).collect(),
+            options: [("on_error", on_error), ("emit", emit)]
+                .into_iter()
+                .filter_map(|(name, option)| Some((name.to_string(), option?.value)))
+                .collect(),
         }),
         origin: cursor.text.origin(start..cursor.end()),
         query_start,

@@ -16,6 +16,7 @@ use super::scan::Topic;
 use super::trace::{Known, base};
 use super::windows::{Rule, is_sane};
 use super::{SourceInfo, plan_error, refuse};
+use crate::on_close::ON_CLOSE;
 use crate::words::without_casts;
 
 /// A part of the graph that is made.
@@ -83,6 +84,10 @@ impl<'a> Builder<'a> {
             LogicalPlan::EmptyRelation(e) if e.produce_one_row => self.one_row(&e.schema),
             LogicalPlan::EmptyRelation(e) => self.nothing(&e.schema),
             LogicalPlan::Values(v) => self.values(v),
+            LogicalPlan::Extension(e) if e.node.name() == ON_CLOSE => {
+                let input = e.node.inputs().into_iter().next();
+                input.map_or_else(|| Err(refuse::node(plan)), |input| self.on_close(input))
+            }
             other => Err(refuse::node(other)),
         }
     }

@@ -64,6 +64,11 @@ impl Expiry {
         self.by_end.first().filter(|(end, _)| *end <= watermark).map(|(_, group)| *group)
     }
 
+    /// All whose windows ended at or before `watermark`.
+    pub fn all_ended(&self, watermark: i64) -> impl Iterator<Item = u32> {
+        self.by_end.iter().take_while(move |(end, _)| *end <= watermark).map(|(_, group)| *group)
+    }
+
     pub fn bytes(&self) -> usize {
         self.ends.capacity() * size_of::<Option<i64>>() + self.by_end.len() * 24
     }
