@@ -223,6 +223,25 @@ export class World {
     return all.map((o) => ({ ...o, feeds: all.filter((t) => feeds(o, t)).map((t) => t.name) }));
   }
 
+  operators(view) {
+    if (!this.viewKind(view)) return [];
+    const of = (operator, name, inputs, state_bytes = 0) => ({
+      operator,
+      name,
+      inputs,
+      rows_in: 4000,
+      rows_out: 3900,
+      rows_per_second: 20,
+      groups: state_bytes ? 12 : 0,
+      state_bytes,
+    });
+    return [
+      of(1, 'topic cpu', []),
+      of(2, 'project', [1]),
+      of(3, "aggregate avg(value) by sensor, window(at, '1 minute')", [2], 48_000),
+    ];
+  }
+
   groups(now = Date.now()) {
     if (this.empty) return [];
     return [this.group('billing', now), this.group('reports', now)]

@@ -49,6 +49,7 @@ async function handle(world, req, res, streams) {
   if (room === 'topics' && !name) return json(res, world.topics());
   if (room === 'topics' && req.method === 'POST') return produce(world, name, await body(req), res);
   if (room === 'topics') return topic(world, name, more, q, res);
+  if (room === 'pipelines' && more === 'operators') return json(res, world.operators(name));
   if (room === 'objects' && !name) return json(res, world.objects());
   if (room === 'groups' && !name) return json(res, world.groups());
   if (room === 'groups') return group(world, name, more, req, res);

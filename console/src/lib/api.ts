@@ -103,6 +103,8 @@ export const api = {
     call<T.Ingested>(`/api/topics/${seg(name)}/records`, post({ records: [record] })),
   groups: () => call<T.Group[]>('/api/groups'),
   objects: () => call<T.ObjectInfo[]>('/api/objects'),
+  operators: (pipeline: string) =>
+    call<T.Operator[]>(`/api/pipelines/${seg(pipeline)}/operators`),
   group: (name: string) => call<T.GroupDetail>(`/api/groups/${seg(name)}`),
   resetOffsets: (name: string, reset: T.Reset) =>
     call<T.ResetPlan>(`/api/groups/${seg(name)}/offsets`, post(reset)),

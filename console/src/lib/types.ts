@@ -279,6 +279,22 @@ export interface ObjectInfo {
   info: Record<string, unknown>;
 }
 
+/** An operator of what keeps a view up to date, or fills a sink. */
+export interface Operator {
+  operator: number;
+  /** What it does, as `EXPLAIN` has it. */
+  name: string;
+  /** The operators that it reads. */
+  inputs: number[];
+  /** Since the start. */
+  rows_in: number;
+  rows_out: number;
+  rows_per_second: number | null;
+  /** Keys, windows or partitions that it keeps something for. */
+  groups: number;
+  state_bytes: number;
+}
+
 /** A chart or table of a dashboard. */
 export interface Panel {
   title: string;

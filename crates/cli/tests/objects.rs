@@ -76,6 +76,29 @@ fn every_kind_is_listed_shown_and_counted() {
     }
 }
 
+/// What goes through the operators behind a view and a sink, and what each keeps.
+#[test]
+fn operators_tell_their_rows_and_state() {
+    let server = Project::new(ALL_KINDS).serve(&[]);
+    for (pipeline, word) in [("dear", "max(price)"), ("written", "max(price)")] {
+        let path = format!("/api/pipelines/{pipeline}/operators");
+        server.wait_until("all rows have passed", |s| s.get(&path).json()[0]["rows_out"] == 5);
+        let all = server.get(&path).json().as_array().unwrap().clone();
+        let aggregate = all.iter().find(|o| text(o, "name").contains(word)).unwrap();
+        assert_eq!(aggregate["rows_in"], 5, "{aggregate}");
+        assert!(aggregate["groups"].as_u64() > Some(0), "{aggregate}");
+        assert!(aggregate["state_bytes"].as_u64() > Some(0), "{aggregate}");
+        let numbers: Vec<&Value> = all.iter().map(|o| &o["operator"]).collect();
+        let inputs = all.iter().flat_map(|o| o["inputs"].as_array().unwrap());
+        assert!(inputs.clone().count() == all.len() - 1, "{all:?}");
+        assert!(inputs.into_iter().all(|i| numbers.contains(&i)), "{all:?}");
+    }
+    for (name, said) in [("prices", "view or sink 'prices'"), ("dea", "dear")] {
+        let answer = server.get(&format!("/api/pipelines/{name}/operators"));
+        assert_eq!((answer.status, answer.text().contains(said)), (404, true), "{}", answer.text());
+    }
+}
+
 #[test]
 fn a_kind_that_is_not_there_is_told() {
     let server = Project::new(ALL_KINDS).serve(&[]);

@@ -32,7 +32,7 @@ pub use connectors::drivers;
 pub use define::changes::ApplyReport;
 pub use define::facts::{ColumnInfo, columns};
 pub use define::infos::{
-    ArchiveInfo, Ports, SinkInfo, SourceInfo, Status, TopicInfo, ViewInfo, ViewText,
+    ArchiveInfo, OperatorInfo, Ports, SinkInfo, SourceInfo, Status, TopicInfo, ViewInfo, ViewText,
 };
 pub use define::texts::typed_statements;
 pub use flows::subscription::{EpochChanges, SnapshotPart, Subscription, Update};

@@ -19,7 +19,7 @@ use sql::TopicChange;
 use crate::access::principal::{Action, Principal};
 use crate::access::users::Users;
 use crate::define::changes::ApplyReport;
-use crate::define::infos::{Status, TopicInfo, ViewInfo};
+use crate::define::infos::{OperatorInfo, Status, TopicInfo, ViewInfo};
 use crate::define::{apply, drops, topic, view};
 use crate::flows::subscription::Subscription;
 use crate::groups::consumer_groups::{GroupDetail, GroupInfo};
@@ -27,7 +27,7 @@ use crate::groups::reset_offsets::{ResetOffsets, ResetPlan, ResetRefused};
 use crate::groups::{consumer_groups, reset_offsets};
 use crate::inner::Inner;
 use crate::observe::status::ObjectInfo;
-use crate::observe::{metrics, problems, status};
+use crate::observe::{metrics, operators, problems, status};
 use crate::query::caller::Caller;
 use crate::query::outcome::{Answer, Outcome, Rows};
 use crate::query::run::Prepared;
@@ -360,6 +360,12 @@ impl Session {
     pub fn subscribe(&self, view: &str, after: Option<Epoch>) -> Result<Subscription> {
         self.may(Action::Read, Some(view))?;
         view_pages::subscribe(&self.caller.inner, view, after)
+    }
+
+    /// The operators that keep a view up to date or fill a sink, with their figures.
+    pub fn operators(&self, name: &str) -> Result<Vec<OperatorInfo>> {
+        self.may(Action::Read, Some(name))?;
+        operators::operators(&self.caller.inner, name)
     }
 
     /// How a view is kept up to date.

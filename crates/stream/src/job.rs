@@ -41,6 +41,8 @@ pub struct LateRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorStats {
     pub operator: u32,
+    /// What it reads.
+    pub inputs: Vec<u32>,
     pub name: String,
     pub rows_in: u64,
     pub rows_out: u64,
@@ -477,6 +479,7 @@ impl Job {
                 let size = running.operator.as_ref().map(|o| o.size()).unwrap_or_default();
                 OperatorStats {
                     operator: *id,
+                    inputs: node.inputs.iter().map(|at| self.ids[*at]).collect(),
                     name: title(node),
                     rows_in: running.rows_in,
                     rows_out: running.rows_out,

@@ -124,6 +124,24 @@ pub struct ViewText {
     pub columns: Vec<ColumnInfo>,
 }
 
+/// An operator of what keeps a view up to date, or fills a sink.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Operator")]
+pub struct OperatorInfo {
+    pub operator: u32,
+    /// What it does, as `EXPLAIN` has it.
+    pub name: String,
+    /// The operators that it reads.
+    pub inputs: Vec<u32>,
+    /// Since the start.
+    pub rows_in: u64,
+    pub rows_out: u64,
+    pub rows_per_second: Option<f64>,
+    /// Keys, windows or partitions that it keeps something for.
+    pub groups: u64,
+    pub state_bytes: u64,
+}
+
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Sink")]
 pub struct SinkInfo {

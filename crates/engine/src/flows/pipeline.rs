@@ -30,6 +30,9 @@ use crate::topics::rows::{RowDecoder, Rows};
 use crate::topics::topic_reader::{TopicReader, TopicReaders};
 use crate::topics::within_log;
 
+/// How often the figures of operators are told.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Bytes read from each partition at a time.
 const READ_BYTES: usize = 1 << 20;
 
@@ -561,7 +564,9 @@ fn run_until(
     let mut runner = Runner::open(spec.clone(), env.clone())?;
     runner.set_hurry(hurry.clone());
     let mut committed = Instant::now();
+    let mut told = Instant::now();
     shared.update(|s| describe(s, &runner));
+    shared.tell_operators(runner.job.stats());
     loop {
         let stopping = stop.load(Ordering::SeqCst);
         let full = matches!(&spec.target, Target::Sink(outbox) if outbox.is_full());
@@ -590,6 +595,10 @@ fn run_until(
         }
         if stopping {
             return Ok(());
+        }
+        if told.elapsed() >= TELL_INTERVAL {
+            told = Instant::now();
+            shared.tell_operators(runner.job.stats());
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use common::{Error, ProblemDetails, Result, StoppedViews};
+use stream::OperatorStats;
 
 /// A moment's view of a pipeline.
 #[derive(Clone, Debug)]
@@ -63,15 +64,28 @@ impl PipelineStatus {
 
 /// Shared between a pipeline's thread and readers.
 #[derive(Default)]
-pub struct Shared(Mutex<PipelineStatus>);
+pub struct Shared {
+    status: Mutex<PipelineStatus>,
+    operators: Mutex<Vec<OperatorStats>>,
+}
 
 impl Shared {
     pub fn get(&self) -> PipelineStatus {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// As they were at the last telling, which is at most a second ago while there is something to
+    /// do.
+    pub fn operators(&self) -> Vec<OperatorStats> {
+        self.operators.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn tell_operators(&self, stats: Vec<OperatorStats>) {
+        *self.operators.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }
 
     pub fn update(&self, change: impl FnOnce(&mut PipelineStatus)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub fn fail(&self, e: &Error) {

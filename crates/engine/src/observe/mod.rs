@@ -3,6 +3,7 @@
 
 pub mod log_metrics;
 pub mod metrics;
+pub mod operators;
 pub mod problems;
 pub mod prometheus;
 pub mod rates;

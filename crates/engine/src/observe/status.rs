@@ -89,7 +89,8 @@ pub async fn run(inner: Arc<Inner>) {
 fn sample_rates(inner: &Inner) {
     let counters: Vec<_> = {
         let registry = inner.registry();
-        KINDS.into_iter().flat_map(|kind| kind.counters(&registry)).collect()
+        let of_kinds = KINDS.into_iter().flat_map(|kind| kind.counters(&registry));
+        of_kinds.chain(crate::observe::operators::counters(&registry)).collect()
     };
     inner.rates.lock().unwrap_or_else(PoisonError::into_inner).sample(counters);
 }

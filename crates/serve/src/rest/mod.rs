@@ -26,7 +26,8 @@ use axum::{Router, middleware};
 use common::Error;
 use engine::{
     BackupInfo, Dashboard, DeadLetterPage, DeletedRecords, GroupDetail, GroupInfo, Ingested,
-    ObjectInfo, PartitionInfo, Resend, Resent, ResetPlan, Status, TopicInfo, ViewInfo,
+    ObjectInfo, OperatorInfo, PartitionInfo, Resend, Resent, ResetPlan, Status, TopicInfo,
+    ViewInfo,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
@@ -192,6 +193,13 @@ pub const ROUTES: &[Route] = &[
         )
     },
     read::<Value>("/api/openapi.json", "getOpenApi", "This document", || get(openapi::get)),
+    read::<Vec<OperatorInfo>>(
+        "/api/pipelines/{pipeline}/operators",
+        "listOperators",
+        "The operators that keep a view up to date, or fill a sink: what goes through each, and \
+         what it keeps",
+        || get(objects::operators),
+    ),
     Route {
         method: "POST",
         takes: &[(JSON, shape::<sql::Request>)],

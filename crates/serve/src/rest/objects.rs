@@ -1,11 +1,12 @@
-//! `/api/objects`: everything that is defined, of whatever kind, with the statement that made it.
+//! `/api/objects`: everything that is defined, of whatever kind, with the statement that made it;
+//! `/api/pipelines`: the operators behind a view or a sink.
 
 use axum::Json;
 use axum::extract::State;
 use common::Error;
-use engine::ObjectInfo;
+use engine::{ObjectInfo, OperatorInfo};
 
-use super::parameters::Parameters;
+use super::parameters::{Parameters, Segments};
 use crate::app::App;
 use crate::problem::Answer;
 
@@ -23,4 +24,13 @@ pub async fn list(
             })?),
         };
     Ok(Json(app.session.objects(kind).await?))
+}
+
+pub async fn operators(
+    State(app): State<App>,
+    Segments(name): Segments<String>,
+    parameters: Parameters,
+) -> Answer<Json<Vec<OperatorInfo>>> {
+    parameters.finish(&[])?;
+    Ok(Json(app.session.operators(&name)?))
 }

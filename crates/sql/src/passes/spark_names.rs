@@ -13,7 +13,7 @@ use crate::passes::aggregate_names;
 use crate::walk;
 
 /// The same function under another name.
-const RENAMED: [(&str, &str); 21] = [
+const RENAMED: [(&str, &str); 22] = [
     ("any", "bool_or"),
     ("array_size", "size"),
     ("bool_any", "bool_or"),
@@ -22,6 +22,7 @@ const RENAMED: [(&str, &str); 21] = [
     ("every", "bool_and"),
     ("explode", "unnest"),
     ("first", "first_value"),
+    ("grouping_id", "grouping"),
     ("iff", "if"),
     ("last", "last_value"),
     ("lcase", "lower"),

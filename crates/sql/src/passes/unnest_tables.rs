@@ -1,6 +1,7 @@
-//! `LATERAL VIEW explode(t.list) v AS c` (Spark) and `… CROSS JOIN UNNEST(t.list) AS v(c)` (the
-//! standard) before planning: the table whose list it is becomes a subquery that gives its columns
-//! and one more, so that batch and stream see an unnest like any other.
+//! `LATERAL VIEW explode(t.list) v AS c` and `posexplode(t.list) v AS at, c` (Spark), and
+//! `… CROSS JOIN UNNEST(t.list) AS v(c)` (the standard) before planning: the table whose list it is
+//! becomes a subquery that gives its columns and one more, so that batch and stream see an unnest
+//! like any other.
 
 use std::ops::ControlFlow;
 
@@ -29,6 +30,8 @@ struct Unnest {
     /// What the rows made of it are called, and their column.
     table: Option<Ident>,
     column: Ident,
+    /// Of the number of each element, from 0, if it is asked for.
+    position: Option<Ident>,
     /// A row without elements stays, with NULL.
     outer: bool,
 }
@@ -63,20 +66,23 @@ fn body(body: &mut SetExpr) -> Done {
 
 fn of_select(select: &mut Select) -> Done {
     for view in std::mem::take(&mut select.lateral_views) {
-        let list = exploded(&view.lateral_view).ok_or_else(|| {
-            let e = Error::unsupported("LATERAL VIEW takes explode(list) only");
+        let (explode, list) = exploded(&view.lateral_view).ok_or_else(|| {
+            let e = Error::unsupported("LATERAL VIEW takes explode(list) or posexplode(list)");
             (e.hint("write LATERAL VIEW explode(list) v AS column"), "lateral")
         })?;
         let table = view.lateral_view_name.0.last().and_then(|p| p.as_ident()).cloned();
-        let column = view.lateral_col_alias.first().cloned();
+        let mut columns = view.lateral_col_alias.into_iter();
+        let position = explode.with_position.then(|| columns.next());
+        let column = columns.next();
         // `LATERAL VIEW explode(x) AS c` names the column alone.
         let (table, column) = match (table.filter(|t| !t.value.is_empty()), column) {
             (table, Some(column)) => (table, column),
-            (Some(name), None) => (None, name),
-            (None, None) => (None, Ident::new("col")),
+            (Some(name), None) if position.is_none() => (None, name),
+            (table, None) => (table, Ident::new("col")),
         };
-        let unnest = Unnest { list, table, column, outer: view.outer };
-        put_in(select, unnest, "lateral")?;
+        let position = position.map(|named| named.unwrap_or_else(|| Ident::new("pos")));
+        let outer = view.outer || explode.outer;
+        put_in(select, Unnest { list, table, column, position, outer }, "lateral")?;
     }
     for unnest in take_unnests(&mut select.from) {
         put_in(select, unnest, "unnest")?;
@@ -84,11 +90,23 @@ fn of_select(select: &mut Select) -> Done {
     Ok(())
 }
 
-/// The argument of `explode`.
-fn exploded(call: &Expr) -> Option<Expr> {
+#[derive(Clone, Copy)]
+struct Explode {
+    with_position: bool,
+    outer: bool,
+}
+
+/// Which `explode` it is, and its argument.
+fn exploded(call: &Expr) -> Option<(Explode, Expr)> {
     let Expr::Function(f) = call else { return None };
-    let name = f.name.to_string().to_lowercase();
-    matches!(name.as_str(), "explode" | "unnest").then(|| first_argument(&f.args)).flatten()
+    let (with_position, outer) = match f.name.to_string().to_lowercase().as_str() {
+        "explode" | "unnest" => (false, false),
+        "explode_outer" => (false, true),
+        "posexplode" => (true, false),
+        "posexplode_outer" => (true, true),
+        _ => return None,
+    };
+    first_argument(&f.args).map(|list| (Explode { with_position, outer }, list))
 }
 
 fn first_argument(args: &FunctionArguments) -> Option<Expr> {
@@ -166,7 +184,7 @@ fn unnest_of(factor: &TableFactor, outer: bool) -> Option<Unnest> {
             None => (Some(alias.name.clone()), alias.name.clone()),
         },
     };
-    Some(Unnest { list, table, column, outer })
+    Some(Unnest { list, table, column, position: None, outer })
 }
 
 /// Puts an unnest into the table whose list it takes apart.
@@ -218,14 +236,22 @@ fn name_of(factor: &TableFactor) -> Option<Ident> {
 }
 
 fn derived(table: &TableFactor, name: &Ident, unnest: &Unnest) -> Result<TableFactor, Error> {
-    let elements = match unnest.outer {
-        false => "__list",
-        true => {
-            "CASE WHEN __list IS NULL OR cardinality(__list) = 0 THEN array(NULL) ELSE __list END"
-        }
+    let each = |list: &str| match unnest.outer {
+        false => format!("explode({list})"),
+        true => format!(
+            "explode(CASE WHEN __list IS NULL OR cardinality(__list) = 0 THEN array(NULL) \
+             ELSE {list} END)"
+        ),
+    };
+    let position = match &unnest.position {
+        None => String::new(),
+        Some(_) => format!(
+            "{} AS __position, ",
+            each("sequence(0, CAST(cardinality(__list) AS BIGINT) - 1)")
+        ),
     };
     let keep = if unnest.outer { "" } else { " WHERE __list IS NOT NULL" };
-    let text = format!("SELECT __t.*, explode({elements}) AS __c FROM __t{keep}");
+    let text = format!("SELECT __t.*, {position}{} AS __c FROM __t{keep}", each("__list"));
     let mut query = parse_query(&text)?;
     walk::each_expression(&mut query, &mut |e| {
         if matches!(e, Expr::Identifier(i) if i.value == "__list") {
@@ -237,7 +263,11 @@ fn derived(table: &TableFactor, name: &Ident, unnest: &Unnest) -> Result<TableFa
         for item in &mut select.projection {
             use datafusion::sql::sqlparser::ast::{SelectItem, SelectItemQualifiedWildcardKind};
             match item {
-                SelectItem::ExprWithAlias { alias, .. } => *alias = unnest.column.clone(),
+                SelectItem::ExprWithAlias { alias, .. } => {
+                    let is_position = alias.value == "__position";
+                    let name = unnest.position.as_ref().filter(|_| is_position);
+                    *alias = name.unwrap_or(&unnest.column).clone();
+                }
                 SelectItem::QualifiedWildcard(kind, _) => {
                     let of = ObjectName::from(vec![name.clone()]);
                     *kind = SelectItemQualifiedWildcardKind::ObjectName(of);
