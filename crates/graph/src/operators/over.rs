@@ -24,7 +24,10 @@ pub struct OverCall {
 
 impl Over {
     pub(super) fn digest(&self) -> String {
-        let calls = list(self.calls.iter().map(|c| c.function.name()));
+        // The name may be an alias alone.
+        let call =
+            |c: &OverCall| format!("{} {}", c.function.name(), c.function.get_window_frame());
+        let calls = list(self.calls.iter().map(call));
         format!("over {} {} {calls}", keys(&self.partition_by), order(&self.order_by))
     }
 }

@@ -173,8 +173,9 @@ fn over_aggregate(function: Arc<AggregateUDF>, e: Expr) -> Expr {
     Expr::WindowFunction(Box::new(WindowFunction::new(definition, vec![e])))
 }
 
-fn frame(end: WindowFrameBound) -> WindowFrame {
+fn all_rows() -> WindowFrame {
     let start = WindowFrameBound::Preceding(ScalarValue::UInt64(None));
+    let end = WindowFrameBound::Following(ScalarValue::UInt64(None));
     WindowFrame::new_bounds(WindowFrameUnits::Rows, start, end)
 }
 
@@ -189,14 +190,15 @@ fn sessions(
     if literal_us(gap)? <= 0 {
         return plan_err!("the gap of session_window() must be above zero");
     }
-    let following = || frame(WindowFrameBound::Following(ScalarValue::UInt64(None)));
-    let running = || frame(WindowFrameBound::CurrentRow);
+    // Rows of one time have no order among them, and only one of them begins a session: the count
+    // of beginnings is that of all rows up to this time (RANGE).
+    let up_to_now = || WindowFrame::new(Some(false));
     let over = |e: Expr, keys: Vec<Expr>, ordered: bool, frame: WindowFrame| {
         let b = e.partition_by(keys).window_frame(frame);
         if ordered { b.order_by(vec![ts.clone().sort(true, false)]).build() } else { b.build() }
     };
     let previous = lag(ts.clone(), Some(1), None);
-    let previous = over(previous, keys.clone(), true, following())?.alias("__previous");
+    let previous = over(previous, keys.clone(), true, all_rows())?.alias("__previous");
     let plan = LogicalPlanBuilder::from(input.window(vec![previous])?.build()?);
     // A row exactly at the gap still belongs to the session, as in Spark.
     let begins = when(col("__previous").is_null(), lit(1i64))
@@ -205,14 +207,14 @@ fn sessions(
     let plan = plan.project(columns.iter().cloned().chain([begins.alias("__begins")]))?;
     let number = over_aggregate(sum_udaf(), col("__begins"));
     let plan =
-        plan.window(vec![over(number, keys.clone(), true, running())?.alias("__session")])?;
+        plan.window(vec![over(number, keys.clone(), true, up_to_now())?.alias("__session")])?;
     let mut session = keys;
     session.push(col("__session"));
     let first = over_aggregate(min_udaf(), ts.clone());
     let last = over_aggregate(max_udaf(), ts.clone());
     let plan = plan.window(vec![
-        over(first, session.clone(), false, following())?.alias("__first"),
-        over(last, session, false, following())?.alias("__last"),
+        over(first, session.clone(), false, all_rows())?.alias("__first"),
+        over(last, session, false, all_rows())?.alias("__last"),
     ])?;
     let window = window_struct().call(vec![col("__first"), col("__last") + gap.clone()]);
     plan.project(columns.into_iter().chain([window.alias(WINDOW_COLUMN)]))?.build()
