@@ -1,6 +1,6 @@
 //! `CREATE MATERIALIZED VIEW name [WITH (…)] AS query`.
 
-use catalog::{Definition, Object, View};
+use catalog::{Definition, Object, Options, View};
 use common::Error;
 
 use crate::statements::options::OptionList;
@@ -23,19 +23,14 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
             .hint("leave out 'refresh': the view is kept up to date all the time");
         faults.push(cursor.error(e, o.name_span));
     }
-    let on_error = options.take("on_error");
-    if let Some(o) = &on_error
-        && !ON_ERROR.contains(&o.value.as_str())
-    {
-        let e = Error::unknown("value", &o.value, ON_ERROR);
-        faults.push(cursor.error(e, o.value_span.clone()));
-    }
-    let emit = options.take("emit");
-    if let Some(o) = &emit
-        && !EMIT.contains(&o.value.as_str())
-    {
-        let e = Error::unknown("value", &o.value, EMIT);
-        faults.push(cursor.error(e, o.value_span.clone()));
+    let mut chosen = Options::new();
+    for (name, values) in [("on_error", ON_ERROR), ("emit", EMIT)] {
+        let Some(o) = options.take(name) else { continue };
+        if !values.contains(&o.value.as_str()) {
+            let e = Error::unknown("value", &o.value, values);
+            faults.push(cursor.error(e, o.value_span));
+        }
+        chosen.insert(name.to_string(), o.value);
     }
     options.refuse_rest(cursor, &["emit", "on_error", "refresh"], faults);
     cursor.expect_word("AS")?;
@@ -43,14 +38,7 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
     let (query, query_start) = query(cursor)?;
     let depends_on = crate::passes::references::of_tokens(cursor.text, tokens)?;
     Ok(Definition {
-        object: Object::View(View {
-            name,
-            query,
-            options: [("on_error", on_error), ("emit", emit)]
-                .into_iter()
-                .filter_map(|(name, option)| Some((name.to_string(), option?.value)))
-                .collect(),
-        }),
+        object: Object::View(View { name, query, options: chosen }),
         origin: cursor.text.origin(start..cursor.end()),
         query_start,
         depends_on,
