@@ -14,10 +14,10 @@ use stream::Job;
 
 /// An error if no row at all could be computed.
 pub fn check(graph: &Graph) -> Result<()> {
-    // Made of the query alone: whatever is wrong here is wrong with it.
-    Job::new(graph).map_err(sql::stream_error)?;
     for value in [null, zero] {
-        match run(graph, value).map_err(sql::stream_error) {
+        // Made of the query alone: whatever is wrong here is wrong with it.
+        let job = Job::new(graph).map_err(sql::stream_error)?;
+        match run(graph, job, value).map_err(sql::stream_error) {
             Err(e) if matches!(e.kind(), Kind::Internal | Kind::Unsupported) => {
                 return Err(refused(&e));
             }
@@ -37,7 +37,7 @@ fn refused(e: &Error) -> Error {
     e.hint("ask for it in a query instead of a view")
 }
 
-fn run(graph: &Graph, value: fn(&DataType) -> ArrayRef) -> Result<()> {
+fn run(graph: &Graph, mut job: Job, value: fn(&DataType) -> ArrayRef) -> Result<()> {
     let mut columns: BTreeMap<&str, Vec<Arc<Field>>> = BTreeMap::new();
     for source in graph.sources() {
         let known = columns.entry(source.topic.as_str()).or_default();
@@ -47,7 +47,6 @@ fn run(graph: &Graph, value: fn(&DataType) -> ArrayRef) -> Result<()> {
             }
         }
     }
-    let mut job = Job::new(graph)?;
     for (topic, fields) in columns {
         let arrays = fields.iter().map(|f| value(f.data_type())).collect();
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(1));
