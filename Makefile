@@ -23,7 +23,7 @@ PREFIX ?= $(HOME)/.local
 CONSOLE_SOURCES = $(shell find console/src console/index.html console/package-lock.json \
   console/vite.config.* console/public -type f 2>/dev/null)
 
-.PHONY: demo install binary test check parity bless crash sim bench bench-spine bench-log bench-nexmark bench-build clients external parity-spark docs run build console deny tools clean-demo
+.PHONY: demo install binary test test-crates test-console check parity bless crash sim bench bench-spine bench-log bench-nexmark bench-build clients external parity-spark docs run build console deny tools clean-demo
 
 demo: binary
 	@echo "the binary is $(DEMO); make install puts it into $(PREFIX)/bin"
@@ -63,13 +63,20 @@ check:
 	cargo run --locked -q -p xtask -- tidy
 	cargo clippy --locked -q --workspace --all-targets -- -D warnings
 
+# Most tests wait (for a page, a commit, a restart): two lines of them side by side take both cores.
 test: dev-tools console
 	$(MAKE) check
+	cargo test --locked -q --workspace --no-run
+	$(MAKE) --jobs 2 --output-sync=line test-crates test-console
+	@dev/left-out
+
+test-crates:
 	cargo test --locked --workspace
+
+test-console:
 	cd console && npm test
 	WATERSHED_BIN=$(DEBUG) dev/console-test
 	cargo run --locked -q -p xtask -- crash --kills 5 --binary $(DEBUG)
-	@dev/left-out
 
 dev-tools:
 	@dev/setup

@@ -29,10 +29,10 @@ mod user_scram;
 mod versions;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use common::{Config, Error, Partition, Result};
+use common::{Config, Error, Gauge, Partition, Result};
 use engine::{Principal, Session};
 use kafka_protocol::messages::TopicName;
 use kafka_protocol::protocol::StrBytes;
@@ -108,22 +108,6 @@ impl Limits {
     }
 }
 
-/// Counts a connection while it lives.
-struct Open(Arc<AtomicU64>);
-
-impl Open {
-    fn new(connections: &Arc<AtomicU64>) -> Open {
-        connections.fetch_add(1, Ordering::Relaxed);
-        Open(connections.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
 }
@@ -179,7 +163,7 @@ pub async fn serve(
         let (app, security, mut stopping) = (app.clone(), security.clone(), stopping.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            let _open = Open::new(&app.connections);
+            let _gauge = Gauge::up(&app.connections);
             let served = tokio::select! {
                 served = connection::serve(&app, &security, socket) => served,
                 _ = stopping.wait_for(|stop| *stop) => Ok(()),

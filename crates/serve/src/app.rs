@@ -1,7 +1,7 @@
 //! What all handlers share: the platform, the limits, and the counters of this door.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,6 @@ use common::Config;
 use engine::Session;
 pub use kafka::{PERMIT_BYTES as BODY_PERMIT_BYTES, permits, permits_of};
 use tokio::sync::{Mutex as TaskMutex, Semaphore, watch};
-
-use crate::pgwire::Limits as PgLimits;
 
 /// Request bodies in memory together may take so many times the largest one.
 const BODIES_TOGETHER: u64 = 8;
@@ -34,7 +32,6 @@ pub struct App {
 pub struct Limits {
     pub body_bytes_max: usize,
     pub rows_max: usize,
-    pub query_timeout: Duration,
     pub requests: Arc<Semaphore>,
     /// Long-lived connections (server-sent events), apart from the short requests.
     pub streams: Arc<Semaphore>,
@@ -44,7 +41,6 @@ pub struct Limits {
     pub answers: Arc<Semaphore>,
     pub answer_bytes_max: usize,
     pub http: HttpLimits,
-    pub pg: PgLimits,
 }
 
 /// What a connection of HTTP may take, and how long.
@@ -68,9 +64,9 @@ pub type Requests = BTreeMap<(String, String, u16), (u64, Duration)>;
 #[derive(Default)]
 pub struct Counters {
     pub body_bytes: AtomicU64,
-    pub in_flight: AtomicU64,
-    pub streams: AtomicU64,
-    pub pg_connections: AtomicU64,
+    pub in_flight: Arc<AtomicU64>,
+    pub streams: Arc<AtomicU64>,
+    pub pg_connections: Arc<AtomicU64>,
     pub kafka_connections: Arc<AtomicU64>,
     pub panics: AtomicU64,
     requests: Mutex<Requests>,
@@ -84,14 +80,12 @@ impl App {
         let limits = Limits {
             body_bytes_max: body_bytes_max as usize,
             rows_max: config.query_rows_max as usize,
-            query_timeout: config.query_timeout.to_std(),
             requests: Arc::new(Semaphore::new(requests)),
             streams: Arc::new(Semaphore::new(requests)),
             bodies: Arc::new(Semaphore::new(bodies.min(Semaphore::MAX_PERMITS))),
             answers: permits(config.http_answers_bytes_max.0),
             answer_bytes_max: config.query_answer_bytes_max.0 as usize,
             http: http_limits(config),
-            pg: pg_limits(config),
         };
         let counters = Arc::new(Counters::default());
         App { session, limits, counters, status: Arc::default(), stopping }
@@ -111,21 +105,6 @@ fn http_limits(config: &Config) -> HttpLimits {
     }
 }
 
-fn pg_limits(config: &Config) -> PgLimits {
-    let message_bytes_max = config.pg_message_bytes_max.0.min(u32::MAX.into()) as usize;
-    // The largest message must find room when no other is there.
-    let together = (config.pg_messages_bytes_max.0 as usize).max(message_bytes_max);
-    let connections = config.pg_connections_max.max(1) as usize;
-    let permits = (together / BODY_PERMIT_BYTES + 1).min(Semaphore::MAX_PERMITS);
-    PgLimits {
-        connections: Arc::new(Semaphore::new(connections)),
-        startup_timeout: config.pg_startup_timeout.to_std(),
-        message_timeout: config.pg_message_timeout.to_std(),
-        message_bytes_max,
-        messages: Arc::new(Semaphore::new(permits)),
-    }
-}
-
 impl Counters {
     pub fn request(&self, route: &str, method: &str, status: u16, took: Duration) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,21 +116,5 @@ impl Counters {
 
     pub fn requests(&self) -> Requests {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Adds one while it lives.
-pub struct Gauge(Arc<Counters>, fn(&Counters) -> &AtomicU64);
-
-impl Gauge {
-    pub fn up(counters: &Arc<Counters>, which: fn(&Counters) -> &AtomicU64) -> Gauge {
-        which(counters).fetch_add(1, Ordering::Relaxed);
-        Gauge(counters.clone(), which)
-    }
-}
-
-impl Drop for Gauge {
-    fn drop(&mut self) {
-        (self.1)(&self.0).fetch_sub(1, Ordering::Relaxed);
     }
 }

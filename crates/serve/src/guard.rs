@@ -13,11 +13,11 @@ use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use common::Error;
+use common::{Error, Gauge};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::app::{App, Gauge};
+use crate::app::App;
 use crate::http::clock::Clock;
 use crate::http::held;
 use crate::problem::Problem;
@@ -38,7 +38,7 @@ pub async fn guard(State(app): State<App>, request: Request, next: Next) -> Resp
         .get::<MatchedPath>()
         .map_or_else(|| "other".to_string(), |m| m.as_str().to_string());
     let clock = request.extensions().get::<Arc<Clock>>().cloned();
-    let _in_flight = Gauge::up(&app.counters, |c| &c.in_flight);
+    let _in_flight = Gauge::up(&app.counters.in_flight);
     let mut response = match admit(&app, request) {
         Ok((request, _place)) => held::answer(&app, clock, next.run(request).await),
         Err(problem) => problem.into_response(),

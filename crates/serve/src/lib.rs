@@ -1,6 +1,7 @@
-//! The doors: REST and console on one port, the protocols of Postgres and Kafka on two others. Each
-//! door turns what a client sends into one call of the engine and its answer into what the client
-//! understands. Nothing is planned here. Start at `rest/mod.rs`, the table of all routes.
+//! The doors: REST and console on one port, here; the protocols of Postgres and Kafka on two
+//! others, in crates of their own, opened here. Each door turns what a client sends into one call
+//! of the engine and its answer into what the client understands. Nothing is planned here. Start
+//! at `rest/mod.rs`, the table of all routes.
 
 mod app;
 mod body;
@@ -8,7 +9,6 @@ mod console;
 mod guard;
 mod http;
 mod listeners;
-mod pgwire;
 mod problem;
 mod rest;
 mod rows;
@@ -43,8 +43,12 @@ pub async fn run(
     let router = rest::router(app.clone());
     let mut http = tokio::spawn(http::serve(app.clone(), listeners.http, router));
     let pg = listeners.pg.map(|socket| {
-        let app = app.clone();
-        tokio::spawn(pgwire::serve(app, socket, stopping.clone()))
+        let app = postgres::App {
+            session: app.session.clone(),
+            limits: postgres::Limits::new(&listeners.config),
+            connections: app.counters.pg_connections.clone(),
+        };
+        tokio::spawn(postgres::serve(app, socket, stopping.clone()))
     });
     let kafka = listeners.kafka.map(|socket| {
         let app = kafka::App {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use catalog::{Check, Definition, Object, Topic};
 use common::{Error, Place};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Expr;
@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::ExprWithAlias;
 
 use crate::analyzer::int_literals;
 use crate::passes::rewrite;
+use crate::plan_walk;
 use crate::source::Source;
 use crate::{Text, tokens};
 
@@ -103,7 +104,7 @@ fn analyzed(state: &SessionState, e: Expr, schema: &DFSchema) -> Result<Expr, Da
 /// A check looks at one event only and always says the same of it.
 fn refuse(e: &Expr) -> Result<(), Error> {
     let mut fault = None;
-    let walked = e.apply(|e| {
+    let walked = plan_walk::each(e, &mut |e| {
         fault = match e {
             Expr::AggregateFunction(_) | Expr::WindowFunction(_) => Some("an aggregate"),
             Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) => Some("a subquery"),

@@ -19,6 +19,7 @@ mod on_close;
 mod parameters;
 mod passes;
 mod plan;
+mod plan_walk;
 mod postgres;
 mod session;
 mod source;

@@ -7,7 +7,7 @@ use std::ops::{ControlFlow, Range};
 
 use common::Error;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::utils::merge_schema;
@@ -24,6 +24,7 @@ use futures::future::BoxFuture;
 use crate::dialect::WatershedDialect;
 use crate::passes::same_names;
 use crate::plan;
+use crate::plan_walk;
 use crate::source::{PlaceOf, Source};
 use crate::walk::{self, Flow};
 
@@ -194,35 +195,30 @@ async fn infer(state: &SessionState, query: &Query, types: &mut [Option<DataType
             *slot = formats::types::platform(data_type);
         }
     };
-    let _ = plan.apply_with_subqueries(|node| {
-        let schema = merge_schema(&node.inputs());
-        node.apply_expressions(|e| {
-            e.apply(|e| {
-                match e {
-                    // `x = ANY($1)`: an array of what x is.
-                    DfExpr::ScalarFunction(f) if f.name() == "array_has" => {
-                        if let [DfExpr::Placeholder(p), item] = f.args.as_slice()
-                            && let Ok(item) = item.get_type(&schema)
-                        {
-                            found(&p.id, &formats::types::array(item));
-                        }
-                    }
-                    // Our planner of `/` casts what it divides.
-                    DfExpr::Cast(c) => {
-                        if let DfExpr::Placeholder(p) = c.expr.as_ref() {
-                            found(&p.id, c.field.data_type());
-                        }
-                    }
-                    DfExpr::Placeholder(p) => {
-                        if let Some(field) = &p.field {
-                            found(&p.id, field.data_type());
-                        }
-                    }
-                    _ => {}
+    let _ = plan_walk::each_of_plan(&plan, &mut |node, e| {
+        match e {
+            // `x = ANY($1)`: an array of what x is.
+            DfExpr::ScalarFunction(f) if f.name() == "array_has" => {
+                if let [DfExpr::Placeholder(p), item] = f.args.as_slice()
+                    && let Ok(item) = item.get_type(&merge_schema(&node.inputs()))
+                {
+                    found(&p.id, &formats::types::array(item));
                 }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
+            }
+            // Our planner of `/` casts what it divides.
+            DfExpr::Cast(c) => {
+                if let DfExpr::Placeholder(p) = c.expr.as_ref() {
+                    found(&p.id, c.field.data_type());
+                }
+            }
+            DfExpr::Placeholder(p) => {
+                if let Some(field) = &p.field {
+                    found(&p.id, field.data_type());
+                }
+            }
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
     });
 }
 

@@ -3,12 +3,13 @@
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Column;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, Operator};
 use datafusion::scalar::ScalarValue;
 
 use crate::analyzer::arithmetic::{Checked, Written};
+use crate::plan_walk;
 
 pub(crate) fn words(e: &Expr) -> String {
     match e {
@@ -33,7 +34,7 @@ pub(crate) fn words(e: &Expr) -> String {
             call(f.func.name(), &f.params.args)
         }
         other => {
-            let plain = other.clone().transform_up(|e| match e {
+            let plain = plan_walk::change_up(other.clone(), &mut |e| match e {
                 Expr::Column(c) => {
                     Ok(Transformed::yes(Expr::Column(Column::new_unqualified(c.name))))
                 }
@@ -46,7 +47,7 @@ pub(crate) fn words(e: &Expr) -> String {
 
 /// For plans that are analyzed: casts are there that nobody wrote, so all are left out.
 pub(crate) fn without_casts(e: &Expr) -> String {
-    let plain = e.clone().transform_up(|e| match e {
+    let plain = plan_walk::change_up(e.clone(), &mut |e| match e {
         Expr::Cast(c) => Ok(Transformed::yes(*c.expr)),
         e => Ok(Transformed::no(e)),
     });

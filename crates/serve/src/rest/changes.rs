@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
-use common::{Epoch, Error, Kind, Result};
+use common::{Epoch, Error, Gauge, Kind, Result};
 use engine::{EpochChanges, SnapshotPart, Subscription, Update};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::events;
 use super::parameters::{Parameters, Segments};
-use crate::app::{App, Gauge};
+use crate::app::App;
 use crate::problem::Answer;
 use crate::rows;
 
@@ -55,7 +55,7 @@ pub fn hold(app: &App) -> Result<Held> {
         Error::unavailable("too many open streams")
             .hint("close some; the limit is http.requests_max")
     })?;
-    let gauge = Gauge::up(&app.counters, |c| &c.streams);
+    let gauge = Gauge::up(&app.counters.streams);
     Ok(Held { stopping: app.stopping.clone(), _permit: permit, _gauge: gauge })
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr::AggregateFunction;
@@ -26,6 +26,7 @@ use crate::functions::bounded::bounded;
 use crate::functions::element_at::ElementAt;
 use crate::functions::text_of::{self, TextOf};
 use crate::functions::try_arithmetic;
+use crate::plan_walk;
 use crate::words::words;
 
 /// `array[0]` is the first element, and one outside of the array an error, as on Spark.
@@ -61,11 +62,10 @@ impl AnalyzerRule for MixedNumbers {
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         let plan = rewrite_expressions(plan, &mixed)?;
-        let done = plan.transform_up_with_subqueries(|node| match node {
+        plan_walk::change_plan(plan, &mut |node| match node {
             LogicalPlan::Union(union) => mixed_union(union),
             other => other.recompute_schema().map(Transformed::no),
-        })?;
-        Ok(done.data)
+        })
     }
 }
 
@@ -113,7 +113,7 @@ impl AnalyzerRule for CheckedArithmetic {
 pub(crate) type Rewrite = dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>;
 
 pub(crate) fn rewrite_expressions(plan: LogicalPlan, rewrite: &Rewrite) -> Result<LogicalPlan> {
-    let done = plan.transform_up_with_subqueries(|plan| {
+    plan_walk::change_plan(plan, &mut |plan| {
         let mut schema = merge_schema(&plan.inputs());
         if let LogicalPlan::TableScan(scan) = &plan {
             let source = DFSchema::try_from_qualified_schema(
@@ -123,15 +123,14 @@ pub(crate) fn rewrite_expressions(plan: LogicalPlan, rewrite: &Rewrite) -> Resul
             schema.merge(&source);
         }
         let names = NamePreserver::new(&plan);
-        let plan = plan.map_expressions(|e| {
+        let plan = plan_walk::change_expressions(plan, &mut |e| {
             let name = names.save(&e);
-            let e = e.transform_up(|e| rewrite(e, &schema))?;
+            let e = plan_walk::change_up(e, &mut |e| rewrite(e, &schema))?;
             Ok(if e.transformed { e.update_data(|e| name.restore(e)) } else { e })
         })?;
         // A changed type goes on upwards.
         plan.map_data(|p| p.recompute_schema())
-    })?;
-    Ok(done.data)
+    })
 }
 
 fn mixed(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -145,12 +144,12 @@ fn mixed(e: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         Expr::BinaryExpr(b) => mixed_sides(b, schema)?,
         Expr::Between(b) if intervals::are_mixed([&*b.expr, &*b.low, &*b.high], schema)? => {
-            intervals::between(b).transform_up(|e| mixed(e, schema))?
+            plan_walk::change_up(intervals::between(b), &mut |e| mixed(e, schema))?
         }
         Expr::InList(l)
             if intervals::are_mixed(std::iter::once(&*l.expr).chain(&l.list), schema)? =>
         {
-            intervals::any_of(l).transform_up(|e| mixed(e, schema))?
+            plan_walk::change_up(intervals::any_of(l), &mut |e| mixed(e, schema))?
         }
         Expr::Between(b) => {
             let parts = [&b.expr, &b.low, &b.high];
@@ -367,16 +366,19 @@ fn is_shielded(e: &Expr) -> bool {
 
 /// Can computing it fail on some value?
 fn fallible(e: &Expr, schema: &DFSchema) -> Result<bool> {
-    e.exists(|e| {
-        Ok(match e {
+    let mut found = false;
+    plan_walk::each(e, &mut |e| {
+        found = match e {
             Expr::ScalarFunction(f) => f.func.inner().is::<Checked>(),
             Expr::Cast(c) if !matches!(c.expr.as_ref(), Expr::Literal(..)) => {
                 let text = matches!(c.expr.get_type(schema)?, DataType::Utf8);
                 text && *c.field.data_type() != DataType::Utf8
             }
             _ => false,
-        })
-    })
+        };
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 fn can_fail(op: Operator, t: &DataType) -> bool {

@@ -16,6 +16,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::col;
 
+use crate::plan_walk;
+
 const NUMBER: &str = "__number_in_distinct";
 
 #[derive(Debug)]
@@ -27,7 +29,7 @@ impl AnalyzerRule for FirstOfEach {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(rewrite)?.data)
+        plan_walk::change_plan(plan, &mut rewrite)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, exec_err};
 use datafusion::config::ConfigOptions;
 use datafusion::functions::core::named_struct;
@@ -18,6 +18,8 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::scalar::ScalarValue;
 use graph::floats;
 
+use crate::plan_walk;
+
 #[derive(Debug)]
 pub struct FloatKeys;
 
@@ -27,12 +29,11 @@ impl AnalyzerRule for FloatKeys {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        let done = plan.transform_up_with_subqueries(|node| match node {
+        plan_walk::change_plan(plan, &mut |node| match node {
             LogicalPlan::Aggregate(a) => aggregate(a),
             LogicalPlan::Distinct(Distinct::All(input)) => distinct(input),
             other => Ok(Transformed::no(other)),
-        })?;
-        Ok(done.data)
+        })
     }
 }
 
@@ -51,7 +52,7 @@ fn aggregate(plan: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let mut calls = vec![];
     for e in plan.aggr_expr {
         let (relation, name) = e.qualified_name();
-        let call = e.transform_down(|e| match e {
+        let call = plan_walk::change_down(e, &mut |e| match e {
             Expr::AggregateFunction(f) if f.params.distinct => distinct_call(f, &schema),
             e => Ok(Transformed::no(e)),
         })?;

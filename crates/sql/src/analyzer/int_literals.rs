@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{ExprSchema, Result};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
@@ -13,9 +13,10 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 
 use crate::analyzer::intervals;
+use crate::plan_walk;
 
 pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let done = plan.transform_up_with_subqueries(|node| {
+    plan_walk::change_plan(plan, &mut |node| {
         match node {
             LogicalPlan::Limit(_) => return Ok(Transformed::no(node)),
             LogicalPlan::Values(values) => return of_values(values),
@@ -23,7 +24,7 @@ pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
             _ => {}
         }
         let names = NamePreserver::new(&node);
-        let node = node.map_expressions(|e| {
+        let node = plan_walk::change_expressions(node, &mut |e| {
             if matches!(e, Expr::GroupingSet(_)) {
                 return Ok(Transformed::no(e));
             }
@@ -32,8 +33,7 @@ pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
             Ok(if e.transformed { e.update_data(|e| name.restore(e)) } else { e })
         })?;
         node.map_data(|n| n.recompute_schema())
-    })?;
-    Ok(done.data)
+    })
 }
 
 /// The types of its columns are kept in it, so it is made anew.
@@ -76,7 +76,7 @@ fn of_recursive(query: RecursiveQuery) -> Result<Transformed<LogicalPlan>> {
 const OF_INTERVALS: [&str; 4] = ["date_bin", "generate_series", "range", "sequence"];
 
 pub(crate) fn of_expression(e: Expr) -> Result<Transformed<Expr>> {
-    e.transform_down(|e| {
+    plan_walk::change_down(e, &mut |e| {
         Ok(match &e {
             // `count(*)` is known by its BIGINT 1.
             Expr::AggregateFunction(f) if f.func.name() == "count" => {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, Result, ScalarValue, plan_err};
 use datafusion::config::ConfigOptions;
 use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
@@ -22,6 +22,7 @@ use datafusion::prelude::col;
 use crate::functions::window::{
     SESSION_WINDOW, WINDOW, WindowSize, buckets, literal_us, window_struct,
 };
+use crate::plan_walk;
 
 /// The column that holds a row's window below an aggregate.
 pub const WINDOW_COLUMN: &str = "__window";
@@ -35,7 +36,7 @@ impl AnalyzerRule for TimeWindows {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(rewrite)?.data)
+        plan_walk::change_plan(plan, &mut rewrite)
     }
 }
 
@@ -51,7 +52,7 @@ fn rewrite(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 fn calls<'a>(exprs: impl IntoIterator<Item = &'a Expr>) -> Result<Vec<Expr>> {
     let mut found: Vec<Expr> = vec![];
     for e in exprs {
-        e.apply(|e| {
+        plan_walk::each(e, &mut |e| {
             if is_call(e) && !found.contains(e) {
                 found.push(e.clone());
             }
@@ -159,7 +160,7 @@ fn replace(e: &Expr, call: &Expr) -> Result<Expr> {
     }
     let (relation, name) = e.qualified_name();
     let column = Expr::Column(Column::new_unqualified(WINDOW_COLUMN));
-    let replaced = e.clone().transform_up(|x| {
+    let replaced = plan_walk::change_up(e.clone(), &mut |x| {
         Ok(if x == *call { Transformed::yes(column.clone()) } else { Transformed::no(x) })
     })?;
     Ok(match replaced.transformed {

@@ -2,11 +2,12 @@
 //! batch, or from engine to engine.
 
 use common::Error;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, Volatility};
 use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr};
 
 use crate::passes::references::ident;
+use crate::plan_walk;
 
 /// Their value depends on the order of the rows unless ORDER BY gives one.
 const ORDERED: [&str; 6] =
@@ -51,15 +52,11 @@ pub fn check_view(plan: &LogicalPlan) -> Result<(), Error> {
 
 pub(crate) fn check(plan: &LogicalPlan) -> Result<(), Fault> {
     let mut fault = None;
-    let walked = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|e| {
-            e.apply(|e| {
-                fault = fault_of(e);
-                Ok(match fault {
-                    Some(_) => TreeNodeRecursion::Stop,
-                    None => TreeNodeRecursion::Continue,
-                })
-            })
+    let walked = plan_walk::each_of_plan(plan, &mut |_, e| {
+        fault = fault_of(e);
+        Ok(match fault {
+            Some(_) => TreeNodeRecursion::Stop,
+            None => TreeNodeRecursion::Continue,
         })
     });
     if let Err(e) = walked {

@@ -1,7 +1,7 @@
 //! What a view can't be, why, and the nearest SQL that works.
 
 use common::{Error, Result};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
 use datafusion::logical_expr::{
@@ -9,6 +9,7 @@ use datafusion::logical_expr::{
 };
 
 use super::build::Part;
+use crate::plan_walk;
 
 /// The result depends on the order of rows, and a stream has none of its own.
 const ORDERED: [&str; 8] = [
@@ -40,21 +41,17 @@ fn refuse(what: impl Into<String>, instead: impl Into<String>) -> Error {
 /// `now()`, `random()` and the like: a view would have to change without any event.
 pub(super) fn changing_functions(plan: &LogicalPlan) -> Result<()> {
     let mut found = None;
-    let walk = plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|e| {
-            e.apply(|e| {
-                if let Expr::ScalarFunction(f) = e {
-                    let clock = CLOCKS.contains(&f.name());
-                    let stable = f.func.signature().volatility == Volatility::Stable;
-                    let volatile = f.func.signature().volatility == Volatility::Volatile;
-                    if volatile || clock && f.args.is_empty() || stable && f.args.is_empty() {
-                        found = Some(f.name().to_string());
-                        return Ok(TreeNodeRecursion::Stop);
-                    }
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
+    let walk = plan_walk::each_of_plan(plan, &mut |_, e| {
+        if let Expr::ScalarFunction(f) = e {
+            let clock = CLOCKS.contains(&f.name());
+            let stable = f.func.signature().volatility == Volatility::Stable;
+            let volatile = f.func.signature().volatility == Volatility::Volatile;
+            if volatile || clock && f.args.is_empty() || stable && f.args.is_empty() {
+                found = Some(f.name().to_string());
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
     });
     walk.map_err(super::plan_error)?;
     match found {
@@ -195,7 +192,7 @@ pub(super) fn over(call: &WindowFunction) -> Result<()> {
 /// Expressions that no operator can evaluate.
 pub(super) fn expression(expr: &Expr) -> Result<()> {
     let mut found = None;
-    let walk = expr.apply(|e| {
+    let walk = plan_walk::each(expr, &mut |e| {
         found = match e {
             Expr::ScalarSubquery(_)
             | Expr::Exists(_)

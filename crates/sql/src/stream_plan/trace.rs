@@ -5,12 +5,13 @@ use std::collections::HashSet;
 
 use common::{Error, Result};
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::logical_expr::Expr;
 use graph::{KeyWindow, WindowPart};
 
 use super::plan_error;
 use crate::functions::window::{BUCKETS, WINDOW, WindowSize};
+use crate::plan_walk;
 
 /// A way from a topic through filters and projections.
 #[derive(Clone)]
@@ -30,7 +31,7 @@ impl Path {
     /// `expr`, over columns of `schema`, said in columns of the topic, where that can be done.
     pub fn say(&self, expr: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
         let mut unknown = false;
-        let said = expr.clone().transform_up(|e| match &e {
+        let said = plan_walk::change_up(expr.clone(), &mut |e| match &e {
             Expr::Column(c) => match &self.exprs[schema.index_of_column(c)?] {
                 Some(said) => Ok(Transformed::yes(said.clone().unalias())),
                 None => {
@@ -150,7 +151,7 @@ pub(super) fn base(expr: &Expr) -> (&Expr, Option<WindowPart>) {
 /// The call of a window function in an expression.
 pub(super) fn window_call(expr: &Expr) -> Option<Expr> {
     let mut found = None;
-    let _ = expr.apply(|e| match e {
+    let _ = plan_walk::each(expr, &mut |e| match e {
         Expr::ScalarFunction(f) if matches!(f.name(), WINDOW | BUCKETS) => {
             found = Some(e.clone());
             Ok(TreeNodeRecursion::Stop)

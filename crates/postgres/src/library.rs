@@ -36,11 +36,11 @@ use datafusion_postgres::{DfSessionService, Parser, QueryHook};
 use engine::{Session, walk};
 use futures::Sink;
 
-use super::errors::{fault, refused};
-use super::functions;
-use super::names::NamesOnly;
-use super::rows;
-use super::settings::Settings;
+use crate::errors::{fault, refused};
+use crate::functions;
+use crate::names::NamesOnly;
+use crate::rows;
+use crate::settings::Settings;
 
 /// How the library keeps a statement.
 type Parsed = (String, Option<(ast::Statement, LogicalPlan)>);

@@ -14,8 +14,8 @@ use datafusion_postgres::pgwire::messages::data::DataRow;
 use engine::Rows;
 use futures::{StreamExt, TryStreamExt, future, stream};
 
-use super::errors::fault;
-use super::rows;
+use crate::errors::fault;
+use crate::rows;
 
 #[derive(Clone, Debug)]
 pub struct CopyOut {

@@ -21,27 +21,15 @@ use datafusion_postgres::pgwire::tokio::server::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::Framed;
 
-use super::Handlers;
-use super::errors::Codes;
-use super::frames::{self, Phase};
-use super::session::Statement;
-use super::settings;
-use crate::app::BODY_PERMIT_BYTES;
-
-/// Bounds of the door.
-#[derive(Clone)]
-pub struct Limits {
-    pub connections: Arc<Semaphore>,
-    pub startup_timeout: Duration,
-    pub message_timeout: Duration,
-    pub message_bytes_max: usize,
-    /// Memory of messages, in permits of `BODY_PERMIT_BYTES`.
-    pub messages: Arc<Semaphore>,
-}
+use crate::errors::Codes;
+use crate::frames::{self, Phase};
+use crate::session::Statement;
+use crate::settings;
+use crate::{Handlers, Limits, PERMIT_BYTES};
 
 /// Why a connection is ended, as the client is told: SQLSTATE and message.
 struct End(&'static str, String);
@@ -145,7 +133,7 @@ impl Reader<'_> {
     /// Counts what is in the buffer beyond the little that each connection has.
     fn account(&self, memory: &mut Option<OwnedSemaphorePermit>) -> bool {
         let held = memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let wanted = self.buffer.len() / BODY_PERMIT_BYTES;
+        let wanted = self.buffer.len() / PERMIT_BYTES;
         let Some(more) = wanted.checked_sub(held).filter(|m| *m > 0) else { return true };
         let more = u32::try_from(more).unwrap_or(u32::MAX);
         let Ok(permit) = self.limits.messages.clone().try_acquire_many_owned(more) else {

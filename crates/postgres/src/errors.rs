@@ -7,7 +7,7 @@ use datafusion::error::DataFusionError;
 use datafusion_postgres::pgwire::api::{ClientInfo, ErrorHandler};
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError};
 
-use super::sent::Sent;
+use crate::sent::Sent;
 
 /// An error of the engine, with its place in what the client sent.
 pub fn refused(e: &Error, sent: Option<&Sent>) -> PgWireError {

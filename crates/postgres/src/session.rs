@@ -28,12 +28,12 @@ use engine::{Answer, Prepared, Rows};
 use futures::{FutureExt, Sink};
 use tokio::sync::Mutex;
 
-use super::copy_out::CopyOut;
-use super::cursor::{Command, Cursors};
-use super::errors::{Codes, fault, refused};
-use super::library::{Known, Library};
-use super::sent::Sent;
-use super::{Door, parameters, route, rows};
+use crate::copy_out::CopyOut;
+use crate::cursor::{Command, Cursors};
+use crate::errors::{Codes, fault, refused};
+use crate::library::{Known, Library};
+use crate::sent::Sent;
+use crate::{Door, parameters, route, rows};
 
 /// Where the library keeps what `SET statement_timeout` said.
 pub const STATEMENT_TIMEOUT: &str = "statement_timeout_ms";

@@ -12,8 +12,8 @@ use engine::Prepared;
 use formats::types::{array, timestamp, timestamp_ntz};
 use postgres_types::Kind;
 
-use super::errors::{fault, refused};
-use super::{numeric, rows};
+use crate::errors::{fault, refused};
+use crate::{numeric, rows};
 
 /// Days and microseconds from 1970 to 2000, where Postgres' time begins.
 const EPOCH_DAYS: i32 = 10_957;

@@ -18,8 +18,8 @@ use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use futures::stream;
 
-use super::SERVER_VERSION;
-use super::errors::fault;
+use crate::SERVER_VERSION;
+use crate::errors::fault;
 
 /// Settings with one value. Other spellings of it are taken, too.
 const FIXED: [(&str, &str, &[&str]); 7] = [

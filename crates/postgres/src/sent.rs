@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion_postgres::pgwire::error::PgWireResult;
 use engine::PostgresStatement;
 
-use super::errors::refused;
+use crate::errors::refused;
 
 #[derive(Clone, Debug)]
 pub struct Sent {

@@ -26,10 +26,10 @@ use futures::future::{BoxFuture, Shared};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, stream};
 
-use super::errors::{fault, refused};
-use super::numeric;
-use super::rewrite::shown;
-use super::sent::Sent;
+use crate::errors::{fault, refused};
+use crate::numeric;
+use crate::rewrite::shown;
+use crate::sent::Sent;
 
 const DAY_US: i64 = 86_400_000_000;
 

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use engine::{PostgresStatement, walk};
 
-use super::sent::Sent;
+use crate::sent::Sent;
 
 /// First words of statements about the session; everything else, nonsense too, is the engine's.
 const SESSION_WORDS: [&str; 14] = [

@@ -10,8 +10,8 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 use datafusion::scalar::ScalarValue;
 
-use super::SERVER_VERSION;
-use super::settings;
+use crate::SERVER_VERSION;
+use crate::settings;
 
 /// Any number of arguments.
 const MANY: usize = usize::MAX;

@@ -23,10 +23,12 @@ mod session;
 mod settings;
 
 use std::fmt::Debug;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use common::{Config, Gauge};
 use datafusion_postgres::pgwire::api::auth::noop::NoopStartupHandler;
 use datafusion_postgres::pgwire::api::cancel::DefaultCancelHandler;
 use datafusion_postgres::pgwire::api::{ClientInfo, ConnectionManager};
@@ -37,8 +39,6 @@ use futures::{Sink, SinkExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::app::{App, Gauge};
-pub use connection::Limits;
 use library::Library;
 use session::Session;
 
@@ -47,6 +47,47 @@ const REFUSALS_AT_ONCE: usize = 16;
 
 /// What clients parse to learn which SQL they may send.
 const SERVER_VERSION: &str = concat!("16.6 (watershed ", env!("CARGO_PKG_VERSION"), ")");
+
+/// Granularity of the account of memory.
+const PERMIT_BYTES: usize = 64 << 10;
+
+/// What all connections are given; cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub session: engine::Session,
+    pub limits: Limits,
+    /// Connections that are open.
+    pub connections: Arc<AtomicU64>,
+}
+
+/// Bounds of the door.
+#[derive(Clone)]
+pub struct Limits {
+    connections: Arc<Semaphore>,
+    query_timeout: Duration,
+    startup_timeout: Duration,
+    message_timeout: Duration,
+    message_bytes_max: usize,
+    /// Memory of messages, in permits of `PERMIT_BYTES`.
+    messages: Arc<Semaphore>,
+}
+
+impl Limits {
+    pub fn new(config: &Config) -> Limits {
+        let message_bytes_max = config.pg_message_bytes_max.0.min(u32::MAX.into()) as usize;
+        // The largest message must find room when no other is there.
+        let together = (config.pg_messages_bytes_max.0 as usize).max(message_bytes_max);
+        let permits = (together / PERMIT_BYTES + 1).min(Semaphore::MAX_PERMITS);
+        Limits {
+            connections: Arc::new(Semaphore::new(config.pg_connections_max.max(1) as usize)),
+            query_timeout: config.query_timeout.to_std(),
+            startup_timeout: config.pg_startup_timeout.to_std(),
+            message_timeout: config.pg_message_timeout.to_std(),
+            message_bytes_max,
+            messages: Arc::new(Semaphore::new(permits)),
+        }
+    }
+}
 
 /// Takes connections until the process stops.
 pub async fn serve(app: App, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
@@ -67,29 +108,29 @@ pub async fn serve(app: App, listener: TcpListener, mut stopping: watch::Receive
             Err(e) => {
                 // Out of file handles, most likely: others may close some.
                 tracing::warn!(error = %e, "a Postgres connection could not be taken");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
         let (app, door) = (app.clone(), door.clone());
-        let Ok(permit) = app.limits.pg.connections.clone().try_acquire_owned() else {
+        let Ok(permit) = app.limits.connections.clone().try_acquire_owned() else {
             let Ok(permit) = refusals.clone().try_acquire_owned() else { continue };
             tracing::debug!("a Postgres connection is refused: too many are open");
             tokio::spawn(async move {
                 let _permit = permit;
                 let cancel = DefaultCancelHandler::new(door.manager.clone());
-                let _ = connection::no_room(socket, &app.limits.pg, &cancel).await;
+                let _ = connection::no_room(socket, &app.limits, &cancel).await;
             });
             continue;
         };
         tokio::spawn(async move {
             let _permit = permit;
-            let _gauge = Gauge::up(&app.counters, |c| &c.pg_connections);
+            let _gauge = Gauge::up(&app.connections);
             let handlers = Handlers {
                 session: Arc::new(Session::new(door.clone())),
                 startup: Arc::new(Startup { manager: door.manager.clone() }),
             };
-            if let Err(e) = connection::serve(socket, &app.limits.pg, handlers).await {
+            if let Err(e) = connection::serve(socket, &app.limits, handlers).await {
                 tracing::debug!(error = %e, "a Postgres connection ended");
             }
         });
