@@ -499,6 +499,8 @@ export interface SqlResult {
   rows_omitted?: boolean;
   /** What a statement without rows did. */
   message?: string;
+  /** Of INSERT, UPDATE, DELETE and MERGE. */
+  rows_written?: number;
   elapsed_ms: number;
 }
 

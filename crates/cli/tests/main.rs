@@ -43,3 +43,4 @@ mod slow_clients;
 mod sql_doors;
 mod sse;
 mod types_golden;
+mod writing;

@@ -42,10 +42,11 @@ pub use groups::consumer_groups::{
 pub use groups::reset_offsets::{ResetOffsets, ResetPartition, ResetPlan, ResetRefused};
 pub use observe::status::ObjectInfo;
 pub use platform::Platform;
-pub use query::outcome::{Answer, Outcome, Rows};
+pub use query::outcome::{Answer, Outcome, Rows, Written};
 pub use query::run::Prepared;
 pub use query::view_page::{ViewPage, ViewQuery};
 pub use session::Session;
+pub use sql::Verb;
 pub use sql::{PostgresStatement, Split, TopicChange, from_postgres, split, walk};
 pub use stores::backup::{BackupBy, BackupFile, BackupInfo, Manifest};
 pub use stores::memory::resident_bytes;

@@ -20,6 +20,7 @@ pub struct BatchBuilder {
     offsets: i32,
     attributes: i16,
     producer: (i64, i16),
+    first_sequence: i32,
 }
 
 impl BatchBuilder {
@@ -41,6 +42,7 @@ impl BatchBuilder {
             offsets: 0,
             attributes: 0,
             producer: (-1, -1),
+            first_sequence: -1,
         }
     }
 
@@ -101,6 +103,15 @@ impl BatchBuilder {
         self
     }
 
+    /// Makes it a batch of a producer's transaction; its records are numbered from `first_sequence`
+    /// on among those of the producer in the partition (KIP-98).
+    pub fn transactional(mut self, producer_id: i64, epoch: i16, first_sequence: i32) -> Self {
+        self.attributes |= TRANSACTIONAL;
+        self.producer = (producer_id, epoch);
+        self.first_sequence = first_sequence;
+        self
+    }
+
     /// Offsets so far.
     pub fn offsets(&self) -> i32 {
         self.offsets
@@ -137,7 +148,7 @@ impl BatchBuilder {
         head.put_i64(max_ms);
         head.put_i64(self.producer.0);
         head.put_i16(self.producer.1);
-        head.put_i32(-1);
+        head.put_i32(self.first_sequence);
         head.put_i32(self.count);
         let crc = crc32c::crc32c(&self.buffer[CHECKED_FROM..]);
         self.buffer[17..21].copy_from_slice(&crc.to_be_bytes());

@@ -359,7 +359,9 @@ impl Shared {
         let answer = self.door.session.start(query.text(), timeout(client)).await;
         match answer.map_err(|e| refused(&e, None))? {
             Answer::Rows(rows) => copy.response(rows, cancelled(client).await),
-            Answer::Message(_) => Err(fault("42601", "COPY takes a query that gives rows")),
+            Answer::Message(_) | Answer::Written(_) => {
+                Err(fault("42601", "COPY takes a query that gives rows"))
+            }
         }
     }
 
@@ -376,7 +378,7 @@ impl Shared {
                 let answer = self.door.session.start(query.text(), timeout(client)).await;
                 match answer.map_err(|e| refused(&e, Some(&query)))? {
                     Answer::Rows(rows) => cursors.open(name.clone(), *hold, rows),
-                    Answer::Message(_) => {
+                    Answer::Message(_) | Answer::Written(_) => {
                         return Err(fault("42601", "a cursor is for a query that gives rows"));
                     }
                 }
@@ -431,9 +433,21 @@ async fn skip(rows: Rows) -> common::Result<usize> {
     rows.batches.try_fold(0, |n, batch| async move { Ok(n + batch.num_rows()) }).await
 }
 
+/// As Postgres' own; the first number of INSERT is an object id, which no row has.
+fn written_tag(written: &engine::Written) -> Tag {
+    let rows = usize::try_from(written.rows).unwrap_or(usize::MAX);
+    match written.verb {
+        engine::Verb::Insert => Tag::new("INSERT").with_oid(0).with_rows(rows),
+        engine::Verb::Update => Tag::new("UPDATE").with_rows(rows),
+        engine::Verb::Delete => Tag::new("DELETE").with_rows(rows),
+        engine::Verb::Merge => Tag::new("MERGE").with_rows(rows),
+    }
+}
+
 fn said(answer: Answer, sent: &Sent) -> Said {
     match answer {
         Answer::Message(_) => Said::Done(Response::Execution(Tag::new(&route::tag(sent.text())))),
+        Answer::Written(written) => Said::Done(Response::Execution(written_tag(&written))),
         Answer::Rows(rows) => Said::Rows { rows, tag: "SELECT", sent: sent.clone() },
     }
 }

@@ -28,6 +28,7 @@ mod syntax;
 mod tokens;
 mod topic_table;
 mod words;
+mod write_plan;
 
 pub use analyzer::intervals::day_time;
 pub use analyzer::time_windows::WINDOW_COLUMN;
@@ -38,7 +39,7 @@ pub use error::{error, runtime_error, stream_error};
 pub use latest_rows::latest_rows;
 pub use nesting::{STATEMENT_BYTES_MAX, TEXT_BYTES_MAX};
 pub use on_close::on_close;
-pub use parameters::{Parameter, Prepared, bind, prepare};
+pub use parameters::{Parameter, Prepared, bind, prepare, refuse_parameters};
 pub use passes::same_names::shown_schema;
 pub use plan::{plan, plan_query, plan_view};
 pub use postgres::statement::{PostgresStatement, from_postgres};
@@ -49,7 +50,10 @@ pub use statements::order::order;
 pub use statements::split::{Split, split};
 pub use statements::statement::{Existing, ExplainWhat, Show, Statement, Text, parse};
 pub use statements::topic_options::OPTIONS as TOPIC_OPTIONS;
+pub use statements::write::{Verb, Write};
 pub use topic_table::{TopicTable, shown_columns, table_schema};
+
+pub use write_plan::{ACTION, Action, KEY, WritePlan, plan_write};
 
 #[cfg(test)]
 mod error_tests;

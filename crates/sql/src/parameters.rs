@@ -67,22 +67,32 @@ async fn prepared(
     let spans = spans(&source, given.len())?;
     let mut query = plan::tree(state, &source).await?;
     same_names::number(&mut query);
+    let parameters = declare(state, &mut query, given, spans).await;
+    let (plan, checked) = plan::of_tree(state, query, &source, &Ok).await?;
+    let schema = same_names::shown_schema(checked.schema().inner());
+    Ok(Prepared { plan, schema, parameters })
+}
+
+/// Gives each parameter its type, in the tree too.
+pub(crate) async fn declare(
+    state: &SessionState,
+    query: &mut Box<Query>,
+    given: &[Option<DataType>],
+    spans: Vec<Option<Range<usize>>>,
+) -> Vec<Parameter> {
     let mut types: Vec<Option<DataType>> = given.to_vec();
     types.resize(spans.len(), None);
-    let _ = walk::read(&*query, &mut Hints { types: &mut types });
+    let _ = walk::read(&**query, &mut Hints { types: &mut types });
     if types.iter().any(Option::is_none) {
-        infer(state, &query, &mut types).await;
+        infer(state, query, &mut types).await;
     }
     let types: Vec<DataType> = types.into_iter().map(|t| t.unwrap_or(DataType::Utf8)).collect();
-    cast(&mut query, &types.iter().cloned().map(Some).collect::<Vec<_>>());
-    let (plan, checked) = plan::of_tree(state, query, &source).await?;
-    let schema = same_names::shown_schema(checked.schema().inner());
-    let parameters = types
-        .into_iter()
-        .zip(spans)
-        .map(|(data_type, span)| Parameter { data_type, span: span.unwrap_or(0..0) })
-        .collect();
-    Ok(Prepared { plan, schema, parameters })
+    cast(query, &types.iter().cloned().map(Some).collect::<Vec<_>>());
+    let parameter = |(data_type, span): (DataType, Option<Range<usize>>)| Parameter {
+        data_type,
+        span: span.unwrap_or(0..0),
+    };
+    types.into_iter().zip(spans).map(parameter).collect()
 }
 
 /// The plan with its values, one for each parameter, of that parameter's type.
@@ -92,6 +102,11 @@ pub fn bind(plan: LogicalPlan, values: Vec<ScalarValue>) -> Result<LogicalPlan, 
     }
     plan.replace_params_with_values(&ParamValues::from(values))
         .map_err(|e| crate::error::explain(&e, None, &[]))
+}
+
+/// As for a query, for any text that is run at once.
+pub fn refuse_parameters(text: &str, place: &PlaceOf<'_>) -> Result<(), Error> {
+    refuse(&Source::new(text, place))
 }
 
 /// A query that is run at once cannot have parameters.
@@ -110,7 +125,7 @@ fn placeholders<'a>(source: &'a Source<'_>) -> impl Iterator<Item = (Range<usize
 }
 
 /// Where each parameter stands first; none for a number that is left out.
-fn spans(source: &Source, given: usize) -> Result<Vec<Option<Range<usize>>>, Error> {
+pub(crate) fn spans(source: &Source, given: usize) -> Result<Vec<Option<Range<usize>>>, Error> {
     let mut spans = vec![None; given];
     for (span, name) in placeholders(source) {
         let number = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok());
@@ -251,7 +266,7 @@ impl VisitorMut for Casts {
     }
 }
 
-fn written(data_type: &DataType) -> Option<ast::DataType> {
+pub(crate) fn written(data_type: &DataType) -> Option<ast::DataType> {
     let name = formats::types::sql_name(data_type);
     Parser::new(&WatershedDialect).try_with_sql(&name).ok()?.parse_data_type().ok()
 }

@@ -49,28 +49,40 @@ async fn planned(
     parameters::refuse(&source)?;
     let mut query = tree(state, &source).await?;
     last(&mut query);
-    Ok(of_tree(state, query, &source).await?.0)
+    Ok(of_tree(state, query, &source, &Ok).await?.0)
 }
 
 /// The syntax tree after our passes.
 pub(crate) async fn tree(state: &SessionState, source: &Source<'_>) -> Result<Box<Query>, Error> {
-    let mut query =
-        tokens::parse_query(source.text).map_err(|e| crate::error::relocate(e, source))?;
+    let query = tokens::parse_query(source.text).map_err(|e| crate::error::relocate(e, source))?;
+    passed(state, source, query).await
+}
+
+/// A tree after our passes.
+pub(crate) async fn passed(
+    state: &SessionState,
+    source: &Source<'_>,
+    mut query: Box<Query>,
+) -> Result<Box<Query>, Error> {
     let tables = tables(state, source, &query).await?;
     prepare(&mut query, source, &tables)?;
     Ok(query)
 }
+
+/// What is done to a plan before it is analyzed.
+type Finish<'a> = dyn Fn(LogicalPlan) -> Result<LogicalPlan, DataFusionError> + Send + Sync + 'a;
 
 /// The plan of a tree, and the same one analyzed: with the types that the rows will have.
 pub(crate) async fn of_tree(
     state: &SessionState,
     query: Box<Query>,
     source: &Source<'_>,
+    finish: &Finish<'_>,
 ) -> Result<(LogicalPlan, LogicalPlan), Error> {
     let known: Vec<String> = table_names(state).await;
     let explain = |e: DataFusionError| crate::error::explain(&e, Some(source), &known);
     let plan = in_any_case(state, query).await.map_err(explain)?;
-    let plan = int_literals::rewrite(plan).map_err(explain)?;
+    let plan = int_literals::rewrite(plan).and_then(finish).map_err(explain)?;
     let checked =
         state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {});
     Ok((plan, checked.map_err(explain)?))

@@ -413,8 +413,8 @@ fn faults_of_other_statements() {
     check_faults(&[
         ("SELEC 1", "^^^^^\nsyntax: unknown statement 'SELEC' (did you mean 'SELECT'?)"),
         (
-            "CREATE TABLE t (a INT)",
-            "       ^^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER, found 'TABLE' (write CREATE TOPIC name (column TYPE, …))",
+            "CREATE STREAM t (a INT)",
+            "       ^^^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER, found 'STREAM' (write CREATE TOPIC name (column TYPE, …))",
         ),
         (
             "CREATE TOPC t (a INT)",
@@ -449,16 +449,16 @@ fn faults_of_other_statements() {
             "                                                   ^\nsyntax: expected an expression, found the end of the statement",
         ),
         (
-            "INSERT INTO t VALUES (1)",
-            "^^^^^^\nunsupported: INSERT is not supported (events come in through POST /api/topics/…, `watershed import` or a SOURCE)",
+            "LOAD t",
+            "^^^^\nunsupported: LOAD is not supported (events come in through INSERT, POST /api/topics/…, `watershed import` or a SOURCE)",
         ),
         (
             "SHOW TOPIC",
             "     ^^^^^\nsyntax: expected what to show, found 'TOPIC' (did you mean 'SHOW TOPICS'?)",
         ),
         (
-            "DROP TABLE t",
-            "     ^^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER, found 'TABLE' (events are in a TOPIC, results in a MATERIALIZED VIEW)",
+            "DROP STREAM t",
+            "     ^^^^^^\nsyntax: expected TOPIC, SOURCE, MATERIALIZED VIEW, SINK or USER, found 'STREAM'",
         ),
         (
             "SELECT 'abc",

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use common::Error;
-use datafusion::sql::sqlparser::ast::{Expr, Query};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Statement};
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
@@ -334,6 +334,11 @@ pub(crate) fn query(text: &Text, tokens: &[Tok]) -> Result<Box<Query>, Error> {
     parse_with(text, tokens, |p| p.parse_query())
 }
 
+/// A statement that is one of SQL's own, as INSERT.
+pub(crate) fn writing(text: &Text, tokens: &[Tok]) -> Result<Statement, Error> {
+    parse_with(text, tokens, |p| p.parse_statement())
+}
+
 pub(crate) fn expression(text: &Text, tokens: &[Tok]) -> Result<Expr, Error> {
     parse_with(text, tokens, |p| p.parse_expr())
 }
@@ -359,10 +364,18 @@ fn parse_with<T>(
 
 /// A query as it is written.
 pub(crate) fn parse_query(text: &str) -> Result<Box<Query>, Error> {
+    parse_whole(text, query)
+}
+
+/// A text of which nothing is left out.
+pub(crate) fn parse_whole<T>(
+    text: &str,
+    parse: fn(&Text, &[Tok]) -> Result<T, Error>,
+) -> Result<T, Error> {
     let text = Text::new(None, text);
     let (tokens, fault) = tokens(&text);
     match fault {
         Some(e) => Err(e),
-        None => query(&text, &tokens),
+        None => parse(&text, &tokens),
     }
 }

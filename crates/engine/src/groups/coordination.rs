@@ -9,13 +9,21 @@ use std::time::Duration;
 use common::{Clock, Error, Partition, Result};
 use kv::{Keyspace, Kv};
 use log::groups::{GroupConfig, GroupCoordinator, TopicLookup, TopicMetadata};
-use log::transactions::{Markers, TransactionConfig, TransactionCoordinator};
-use log::{Change, CoordinatorStore, Coordinators};
+use log::transactions::{
+    InitProducerIdRequest, ListTransactionsRequest, Markers, TransactionConfig,
+    TransactionCoordinator, TransactionalProducer,
+};
+use log::{Change, CoordinatorStore, Coordinators, ErrorCode};
 
 use crate::stores::meta::Meta;
 
 /// How often deadlines are looked at, at the least.
 const TICK: Duration = Duration::from_millis(25);
+
+/// Transactional ids of the platform's own statements begin so.
+const OWN: &str = "watershed-sql/";
+/// After so long a statement's transaction that nobody ends is undone.
+const OWN_TIMEOUT_MS: i32 = 60_000;
 
 /// The coordinators with their threads. Dropping it ends these.
 pub struct Coordination {
@@ -55,6 +63,7 @@ impl Coordination {
             stop,
             threads: Mutex::default(),
         };
+        coordination.undo_own()?;
         let (groups, transactions) =
             (coordination.groups.clone(), coordination.transactions.clone());
         let (clock_of_groups, clock) = (clock.clone(), clock.clone());
@@ -62,6 +71,42 @@ impl Coordination {
         coordination.keep("groups", move || groups.tick(clock_of_groups.now_us()))?;
         coordination.keep("transactions", move || transactions.tick(clock.now_us()))?;
         Ok(coordination)
+    }
+
+    /// Begins the transaction of a statement that writes to this topic. Whoever began one there and
+    /// did not end it is undone.
+    pub fn begin_own(&self, topic: &str) -> Result<TransactionalProducer> {
+        let transactional_id = format!("{OWN}{topic}");
+        let began = self.transactions.init_producer_id(&InitProducerIdRequest {
+            transactional_id: Some(transactional_id.clone()),
+            transaction_timeout_ms: OWN_TIMEOUT_MS,
+            producer_id: -1,
+            producer_epoch: -1,
+        });
+        let (producer_id, producer_epoch) = (began.producer_id, began.producer_epoch);
+        match began.error_code {
+            ErrorCode::None => {
+                Ok(TransactionalProducer { transactional_id, producer_id, producer_epoch })
+            }
+            code => Err(Error::unavailable(format!("writing to topic '{topic}': {code:?}"))
+                .hint("nothing was written; try again")),
+        }
+    }
+
+    /// What statements had open when the process ended: nobody will go on with it, and whoever
+    /// reads the topic would wait for it.
+    fn undo_own(&self) -> Result<()> {
+        let all = ListTransactionsRequest {
+            state_filters: vec!["Ongoing".into()],
+            producer_id_filters: vec![],
+            duration_filter: -1,
+        };
+        for open in self.transactions.list_transactions(&all).transaction_states {
+            if let Some(topic) = open.transactional_id.strip_prefix(OWN) {
+                self.begin_own(topic)?;
+            }
+        }
+        Ok(())
     }
 
     fn keep(&self, name: &str, tick: impl Fn() + Send + 'static) -> Result<()> {

@@ -41,6 +41,8 @@ pub struct TopicWriter {
     pub columns_digest: u64,
     next_partition: AtomicU64,
     newest: Mutex<BTreeMap<Partition, Newest>>,
+    /// Held by the statement that writes here: what it reads is what it changes.
+    pub statements: tokio::sync::Mutex<()>,
 }
 
 /// The last event of a partition, as it was looked up last.
@@ -178,6 +180,7 @@ impl TopicWriter {
             refused: zero(),
             next_partition: zero(),
             newest,
+            statements: tokio::sync::Mutex::default(),
         }
     }
 

@@ -133,7 +133,7 @@ impl<'a> Gathered<'a> {
 pub const MARK_HEADER: &str = "watershed-batch";
 
 /// Record keys of a batch: text and binary as they are, other types as they print.
-enum Keys {
+pub(crate) enum Keys {
     Column(ArrayRef),
     Text(Vec<Option<String>>),
 }
@@ -145,7 +145,7 @@ impl Keys {
         Keys::new(column.ok_or_else(missing)?)
     }
 
-    fn new(column: &ArrayRef) -> Result<Keys> {
+    pub fn new(column: &ArrayRef) -> Result<Keys> {
         use arrow::datatypes::DataType;
         if matches!(column.data_type(), DataType::Utf8 | DataType::Binary) {
             return Ok(Keys::Column(column.clone()));
@@ -157,7 +157,7 @@ impl Keys {
         Ok(Keys::Text((0..column.len()).map(text).collect()))
     }
 
-    fn get(&self, i: usize) -> Option<&[u8]> {
+    pub fn get(&self, i: usize) -> Option<&[u8]> {
         match self {
             Keys::Column(c) if c.is_null(i) => None,
             Keys::Column(c) => match c.as_string_opt::<i32>() {

@@ -23,6 +23,7 @@ pub mod row_cache;
 pub mod rows;
 pub mod rules;
 pub mod shown_record;
+pub mod statement_records;
 pub mod take_in;
 pub mod topic_log;
 pub mod topic_reader;

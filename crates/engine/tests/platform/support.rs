@@ -329,6 +329,7 @@ pub fn strings<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> 
 fn shown(outcome: &Outcome) -> Vec<String> {
     match outcome {
         Outcome::Message(text) => vec![text.clone()],
+        Outcome::Written(written) => vec![written.to_string()],
         Outcome::Rows { batches, .. } => batches.iter().flat_map(rows).collect(),
     }
 }

@@ -42,10 +42,19 @@ fn fields_of(batch: &RecordBatch) -> Result<Vec<Field>> {
 
 /// Each row as a compact JSON object without its NULLs.
 pub fn encode(batch: &RecordBatch) -> Result<Encoded> {
+    objects(batch, false)
+}
+
+/// Each row with its NULLs, where a member that is left out means a column's default.
+pub fn encode_nulls(batch: &RecordBatch) -> Result<Encoded> {
+    objects(batch, true)
+}
+
+fn objects(batch: &RecordBatch, nulls: bool) -> Result<Encoded> {
     let fields = fields_of(batch)?;
     let mut encoded = Encoded { bytes: vec![], ends: Vec::with_capacity(batch.num_rows()) };
     for row in 0..batch.num_rows() {
-        write_object(&fields, row, false, &mut encoded.bytes);
+        write_object(&fields, row, nulls, &mut encoded.bytes);
         encoded.ends.push(encoded.bytes.len());
     }
     Ok(encoded)

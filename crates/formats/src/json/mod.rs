@@ -10,7 +10,7 @@ mod split;
 
 pub use debezium::{Changed, changed};
 pub use decode::{Decoded, Decoder, check_value};
-pub use encode::{Encoded, Shape, encode, write_rows};
+pub use encode::{Encoded, Shape, encode, encode_nulls, write_rows};
 pub use split::{ContentKind, Record, Split, split};
 
 pub(crate) use cursor::Cursor;

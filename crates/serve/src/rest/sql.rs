@@ -46,6 +46,9 @@ pub struct SqlResult {
     /// What a statement without rows did.
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
+    /// Of INSERT, UPDATE, DELETE and MERGE.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows_written: Option<u64>,
     elapsed_ms: u64,
 }
 
@@ -65,6 +68,12 @@ pub async fn run(
             let (message, elapsed_ms) = (Some(message), elapsed_ms());
             return Ok(Json(SqlResult { message, elapsed_ms, ..SqlResult::default() }));
         }
+        engine::Answer::Written(written) => {
+            let (message, rows_written) = (Some(written.to_string()), Some(written.rows));
+            let elapsed_ms = elapsed_ms();
+            let said = SqlResult { message, rows_written, elapsed_ms, ..SqlResult::default() };
+            return Ok(Json(said));
+        }
     };
     // Written as they come: no more of them is held than the answer has room for.
     let mut rows = Arrays::new(app.limits.answer_bytes_max, limit);
@@ -79,8 +88,8 @@ pub async fn run(
         columns: Some(engine::columns(&given.schema)),
         rows: Some(rows.finish()?),
         rows_omitted: Some(rows_omitted),
-        message: None,
         elapsed_ms: elapsed_ms(),
+        ..SqlResult::default()
     }))
 }
 

@@ -1,4 +1,5 @@
-//! `CREATE TOPIC name (columns, WATERMARK …, CHECK …) WITH (…)`.
+//! `CREATE TOPIC name (columns, WATERMARK …, CHECK …) WITH (…)`, and `CREATE TABLE` of the same,
+//! with a PRIMARY KEY: a topic of format 'upsert' by the name that SQL has for it.
 
 use std::ops::Range;
 
@@ -16,9 +17,26 @@ struct Parts {
     columns: Vec<(Column, Range<usize>)>,
     watermark: Option<(Watermark, Range<usize>)>,
     checks: Vec<Check>,
+    /// The columns of PRIMARY KEY, and where it stands.
+    primary_key: Option<(Vec<String>, Range<usize>)>,
 }
 
 pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Definition, Error> {
+    definition(cursor, false, faults)
+}
+
+pub(crate) fn parse_table(
+    cursor: &mut Cursor,
+    faults: &mut Vec<Error>,
+) -> Result<Definition, Error> {
+    definition(cursor, true, faults)
+}
+
+fn definition(
+    cursor: &mut Cursor,
+    is_table: bool,
+    faults: &mut Vec<Error>,
+) -> Result<Definition, Error> {
     let start = cursor.text_start();
     let name = topic_name(cursor)?;
     let inside = cursor.peek_symbol(0, &Token::LParen);
@@ -27,7 +45,7 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
         return Err(e.hint("write CREATE TOPIC name (column TYPE, …)"));
     }
     cursor.expect_symbol(&Token::LParen)?;
-    let mut parts = Parts { columns: vec![], watermark: None, checks: vec![] };
+    let mut parts = Parts { columns: vec![], watermark: None, checks: vec![], primary_key: None };
     loop {
         part(cursor, &mut parts, faults)?;
         if cursor.symbol(&Token::RParen) {
@@ -42,6 +60,7 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
         let e = Error::invalid(format!("topic '{name}' has no columns"));
         faults.push(cursor.error(e, start..cursor.end()));
     }
+    let key = primary_key(cursor, is_table, &name, &mut parts)?;
     let options = OptionList::parse(cursor, faults)?;
     cursor.expect_end()?;
     let mut topic = Topic {
@@ -49,8 +68,8 @@ pub(crate) fn parse(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Defi
         columns: parts.columns.into_iter().map(|(c, _)| c).collect(),
         watermark: parts.watermark.map(|(w, _)| w),
         checks: parts.checks,
-        format: Format::Json,
-        key: None,
+        format: if is_table { Format::Upsert } else { Format::Json },
+        key,
         partitions: 1,
         storage: Box::default(),
         archive: true,
@@ -87,11 +106,71 @@ fn part(cursor: &mut Cursor, parts: &mut Parts, faults: &mut Vec<Error>) -> Resu
         return check(cursor, name, parts, faults);
     }
     if cursor.peek_word(0, "PRIMARY") && cursor.peek_word(1, "KEY") {
-        let e = Error::unsupported("a topic has no primary key")
-            .hint("WITH (key = 'column') sends equal keys to one partition");
-        return Err(cursor.error(e, cursor.span().start..cursor.span().end));
+        let start = cursor.span().start;
+        cursor.words(&["PRIMARY", "KEY"]);
+        cursor.expect_symbol(&Token::LParen)?;
+        let mut columns = vec![cursor.name("a column name")?.0];
+        while cursor.symbol(&Token::Comma) {
+            columns.push(cursor.name("a column name")?.0);
+        }
+        cursor.expect_symbol(&Token::RParen)?;
+        return set_primary_key(cursor, parts, columns, start..cursor.end());
     }
     column(cursor, parts, faults)
+}
+
+fn set_primary_key(
+    cursor: &Cursor,
+    parts: &mut Parts,
+    columns: Vec<String>,
+    span: Range<usize>,
+) -> Result<(), Error> {
+    if parts.primary_key.is_some() {
+        return Err(cursor.error(Error::invalid("a table has one primary key only"), span));
+    }
+    parts.primary_key = Some((columns, span));
+    Ok(())
+}
+
+/// The column whose values tell the rows of a table apart; it becomes NOT NULL.
+fn primary_key(
+    cursor: &Cursor,
+    is_table: bool,
+    name: &str,
+    parts: &mut Parts,
+) -> Result<Option<String>, Error> {
+    let whole = cursor.text_start()..cursor.end();
+    let (columns, span) = match (parts.primary_key.take(), is_table) {
+        (Some(key), true) => key,
+        (None, false) => return Ok(None),
+        (Some((_, span)), false) => {
+            let e = Error::unsupported("a topic has no primary key").hint(format!(
+                "write CREATE TABLE {name} (…) for rows that replace one another; \
+                 WITH (key = 'column') only sends equal keys to one partition"
+            ));
+            return Err(cursor.error(e, span));
+        }
+        (None, true) => {
+            let e = Error::invalid(format!("table '{name}' has no PRIMARY KEY")).hint(
+                "write PRIMARY KEY (column): a later row of a key replaces the one before; for \
+                 events that stay as they are write CREATE TOPIC",
+            );
+            return Err(cursor.error(e, whole));
+        }
+    };
+    let [key] = columns.as_slice() else {
+        let e = Error::unsupported("a primary key is one column")
+            .hint("put what tells the rows apart into one column");
+        return Err(cursor.error(e, span));
+    };
+    match parts.columns.iter_mut().find(|(c, _)| c.name == *key) {
+        Some((column, _)) => column.nullable = false,
+        None => {
+            let names = parts.columns.iter().map(|(c, _)| c.name.as_str());
+            return Err(cursor.error(Error::unknown("column", key, names), span));
+        }
+    }
+    Ok(Some(key.clone()))
 }
 
 fn column(cursor: &mut Cursor, parts: &mut Parts, faults: &mut Vec<Error>) -> Result<(), Error> {
@@ -115,8 +194,11 @@ fn column(cursor: &mut Cursor, parts: &mut Parts, faults: &mut Vec<Error>) -> Re
     };
     let (mut nullable, mut default) = (true, None);
     loop {
+        let at = cursor.span();
         if cursor.words(&["NOT", "NULL"]) {
             nullable = false;
+        } else if cursor.words(&["PRIMARY", "KEY"]) {
+            set_primary_key(cursor, parts, vec![name.clone()], at.start..cursor.end())?;
         } else if cursor.word("DEFAULT") {
             default = default_value(cursor, &data_type, faults)?;
         } else if !cursor.word("NULL") {
@@ -177,7 +259,7 @@ fn default_value(
 }
 
 /// What may follow a type.
-pub(crate) const AFTER_TYPE: [&str; 3] = ["NOT", "NULL", "DEFAULT"];
+pub(crate) const AFTER_TYPE: [&str; 4] = ["NOT", "NULL", "DEFAULT", "PRIMARY"];
 
 /// The bytes of a type: up to a comma, a closing parenthesis or one of these words outside of
 /// `<…>`, `(…)`.

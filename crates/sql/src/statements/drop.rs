@@ -1,4 +1,4 @@
-//! `DROP TOPIC | SOURCE | MATERIALIZED VIEW | VIEW | SINK [IF EXISTS] name`.
+//! `DROP TOPIC | TABLE | SOURCE | MATERIALIZED VIEW | VIEW | SINK [IF EXISTS] name`.
 
 use common::Error;
 
@@ -7,11 +7,7 @@ use crate::tokens::Cursor;
 
 pub(crate) fn parse(cursor: &mut Cursor) -> Result<Statement, Error> {
     let Some(kind) = object_kind(cursor) else {
-        let e = cursor.expected(&kinds());
-        return Err(match cursor.peek_word(0, "TABLE") {
-            true => e.hint("events are in a TOPIC, results in a MATERIALIZED VIEW"),
-            false => e,
-        });
+        return Err(cursor.expected(&kinds()));
     };
     let if_exists = cursor.words(&["IF", "EXISTS"]);
     let (name, span) = cursor.name("a name")?;

@@ -14,3 +14,4 @@ pub mod split;
 pub mod statement;
 pub mod topic_options;
 pub mod user;
+pub mod write;

@@ -11,8 +11,10 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::nesting;
 use crate::statements::alter_topic::TopicChange;
+use crate::statements::write::Write;
 use crate::statements::{
     alter_topic, create_sink, create_source, create_topic, create_view, drop, explain, show, user,
+    write,
 };
 use crate::tokens::{self, Cursor, Tok};
 
@@ -49,6 +51,10 @@ static PARSERS: [(&Kind, Parse); 4] = [
 
 /// Reads a kind if one comes next.
 pub(crate) fn object_kind(cursor: &mut Cursor) -> Option<&'static Kind> {
+    // A table is a topic whose rows change.
+    if cursor.word("TABLE") {
+        return Some(&kind::TOPIC);
+    }
     let is_next = |kind: &&&Kind| {
         let words: Vec<&str> = kind.name.split(' ').collect();
         cursor.words(&words) || cursor.word(kind.short)
@@ -106,6 +112,7 @@ pub enum Statement {
         text: String,
         start: usize,
     },
+    Write(Write),
 }
 
 /// What CREATE does with an object of its name.
@@ -164,9 +171,9 @@ pub fn parse(text: &Text) -> Result<Vec<Statement>, Vec<Error>> {
 const NAME_BYTES_MAX: usize = 128;
 const TOPIC_NAME_BYTES_MAX: usize = 249;
 
-const STARTS: [&str; 11] = [
+const STARTS: [&str; 15] = [
     "CREATE", "ALTER", "DROP", "SHOW", "DESCRIBE", "EXPLAIN", "SELECT", "WITH", "VALUES", "TABLE",
-    "FROM",
+    "FROM", "INSERT", "UPDATE", "DELETE", "MERGE",
 ];
 
 fn statement(text: &Text, tokens: &[Tok], faults: &mut Vec<Error>) -> Result<Statement, Error> {
@@ -203,6 +210,9 @@ fn statement(text: &Text, tokens: &[Tok], faults: &mut Vec<Error>) -> Result<Sta
         let (text, start) = query(&mut cursor)?;
         return Ok(Statement::Query { text, start });
     }
+    if let Some(write) = write::parse(&mut cursor)? {
+        return Ok(Statement::Write(write));
+    }
     Err(unknown_statement(&cursor))
 }
 
@@ -228,19 +238,18 @@ fn unknown_statement(cursor: &Cursor) -> Error {
     let span = cursor.span();
     let word = cursor.slice(span.clone()).to_uppercase();
     let hint = match word.as_str() {
-        "INSERT" | "COPY" | "LOAD" => {
-            "events come in through POST /api/topics/…, `watershed import` or a SOURCE"
+        "COPY" | "LOAD" => {
+            "events come in through INSERT, POST /api/topics/…, `watershed import` or a SOURCE"
         }
-        "UPDATE" | "DELETE" | "MERGE" | "TRUNCATE" => {
-            "events are never changed; send a new event, or DROP and CREATE the object"
-        }
+        "TRUNCATE" => "write DELETE FROM a table, or DROP and CREATE the topic",
         "SET" | "USE" | "RESET" => "settings live in watershed.toml",
         _ => {
             let e = match common::nearest(&word, STARTS) {
                 Some(near) => Error::syntax(format!("unknown statement '{word}'"))
                     .hint(format!("did you mean '{near}'?")),
                 None => Error::syntax(format!("unknown statement '{word}'")).hint(
-                    "statements begin with CREATE, DROP, SHOW, DESCRIBE, EXPLAIN, SELECT or WITH",
+                    "statements begin with CREATE, DROP, SHOW, DESCRIBE, EXPLAIN, SELECT, WITH, \
+                     INSERT, UPDATE, DELETE or MERGE",
                 ),
             };
             return cursor.error(e, span);
@@ -257,6 +266,7 @@ fn create(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Statement, Err
         let e = Error::unsupported("a view is always materialized");
         return Err(cursor.error(e.hint("write CREATE MATERIALIZED VIEW …"), span));
     }
+    let is_table = cursor.peek_word(0, "TABLE");
     let Some(kind) = object_kind(cursor) else {
         return Err(unknown_kind(cursor));
     };
@@ -270,8 +280,10 @@ fn create(cursor: &mut Cursor, faults: &mut Vec<Error>) -> Result<Statement, Err
         (false, true) => Existing::Keep,
         (false, false) => Existing::Refuse,
     };
-    let Some((_, parse)) = PARSERS.iter().find(|(of, _)| *of == kind) else {
-        return Err(Error::internal(format!("CREATE {kind} can't be read")));
+    let parse = match PARSERS.iter().find(|(of, _)| *of == kind) {
+        Some(_) if is_table => create_topic::parse_table,
+        Some((_, parse)) => *parse,
+        None => return Err(Error::internal(format!("CREATE {kind} can't be read"))),
     };
     let definition = Box::new(parse(cursor, faults)?);
     Ok(Statement::Create { definition, existing })
@@ -282,7 +294,7 @@ fn unknown_kind(cursor: &Cursor) -> Error {
     let e = cursor.expected(&kinds());
     let word = cursor.slice(cursor.span()).to_uppercase();
     match word.as_str() {
-        "TABLE" | "STREAM" => e.hint("write CREATE TOPIC name (column TYPE, …)"),
+        "STREAM" => e.hint("write CREATE TOPIC name (column TYPE, …)"),
         _ => match common::nearest(&word, known) {
             Some(near) => e.hint(format!("did you mean '{near}'?")),
             None => e,

@@ -48,11 +48,19 @@ pub(crate) fn read(
             fault(e, o.value_span.clone());
         }
     };
+    // What PRIMARY KEY says is not said again.
+    let is_table = topic.format.is_table();
     set("format", &mut |o| {
+        if is_table {
+            return Err(stands_already("format"));
+        }
         topic.format = format(topic, &o.value)?;
         Ok(())
     });
     set("key", &mut |o| {
+        if is_table {
+            return Err(stands_already("key"));
+        }
         topic.key = Some(key(topic, &o.value)?);
         Ok(())
     });
@@ -77,6 +85,11 @@ pub(crate) fn read(
         );
     }
     options.refuse_rest(cursor, &OPTIONS, faults);
+}
+
+fn stands_already(option: &str) -> Error {
+    Error::invalid(format!("the PRIMARY KEY says the {option} of a table already"))
+        .hint("leave the option out, or write CREATE TOPIC")
 }
 
 /// What a topic that is a table must have.

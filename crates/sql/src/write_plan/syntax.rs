@@ -1,0 +1,195 @@
+//! Pieces of a syntax tree. Those with many members are parsed from a text and filled in.
+
+use catalog::Column;
+use common::{Error, Result};
+use datafusion::sql::sqlparser::ast::{
+    self, CastKind, Expr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+};
+
+use crate::parameters;
+use crate::tokens;
+
+/// A name as it is.
+pub(super) fn quoted(name: &str) -> Ident {
+    Ident::with_quote('"', name)
+}
+
+pub(super) fn column(table: &Ident, name: &str) -> Expr {
+    Expr::CompoundIdentifier(vec![table.clone(), quoted(name)])
+}
+
+pub(super) fn int(n: i32) -> Expr {
+    Expr::value(Value::Number(n.to_string(), false))
+}
+
+pub(super) fn null() -> Expr {
+    Expr::value(Value::Null)
+}
+
+pub(super) fn is_null(e: Expr) -> Expr {
+    Expr::IsNull(Box::new(e))
+}
+
+pub(super) fn is_not_null(e: Expr) -> Expr {
+    Expr::IsNotNull(Box::new(e))
+}
+
+pub(super) fn equal(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: ast::BinaryOperator::Eq, right: Box::new(right) }
+}
+
+pub(super) fn and(left: Expr, right: Option<Expr>) -> Expr {
+    let Some(right) = right else { return left };
+    let (left, right) = (Box::new(left), Box::new(Expr::Nested(Box::new(right))));
+    Expr::BinaryOp { left, op: ast::BinaryOperator::And, right }
+}
+
+pub(super) fn item(expr: Expr, name: &str) -> SelectItem {
+    SelectItem::ExprWithAlias { expr, alias: quoted(name) }
+}
+
+/// `CASE WHEN … THEN … ELSE … END`.
+pub(super) fn case(whens: Vec<(Expr, Expr)>, otherwise: Expr) -> Result<Expr> {
+    if whens.is_empty() {
+        return Ok(otherwise);
+    }
+    let mut case = tokens::parse_whole("CASE WHEN a THEN b ELSE c END", tokens::expression)?;
+    if let Expr::Case { conditions, else_result, .. } = &mut case {
+        *conditions = whens
+            .into_iter()
+            .map(|(condition, result)| ast::CaseWhen { condition, result })
+            .collect();
+        *else_result = Some(Box::new(otherwise));
+    }
+    Ok(case)
+}
+
+/// `SELECT items FROM from WHERE only`.
+pub(super) fn select(
+    items: Vec<SelectItem>,
+    from: Vec<impl Into<Table>>,
+    only: Option<Expr>,
+) -> Result<Box<Query>> {
+    let mut query = tokens::parse_query("SELECT 1")?;
+    let select = body(&mut query)?;
+    select.projection = items;
+    select.from = from.into_iter().map(|t| t.into().0).collect();
+    select.selection = only;
+    Ok(query)
+}
+
+/// What stands in FROM, with its joins.
+pub(super) struct Table(pub ast::TableWithJoins);
+
+impl From<ast::TableWithJoins> for Table {
+    fn from(table: ast::TableWithJoins) -> Table {
+        Table(table)
+    }
+}
+
+impl From<TableFactor> for Table {
+    fn from(relation: TableFactor) -> Table {
+        Table(ast::TableWithJoins { relation, joins: vec![] })
+    }
+}
+
+impl Table {
+    pub fn join(mut self, relation: TableFactor, kind: JoinKind, on: Expr) -> Table {
+        let on = ast::JoinConstraint::On(on);
+        let join_operator = match kind {
+            JoinKind::Left => ast::JoinOperator::Left(on),
+            JoinKind::Full => ast::JoinOperator::FullOuter(on),
+        };
+        self.0.joins.push(ast::Join { relation, global: false, join_operator });
+        self
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum JoinKind {
+    Left,
+    Full,
+}
+
+fn body(query: &mut Query) -> Result<&mut Select> {
+    match query.body.as_mut() {
+        SetExpr::Select(select) => Ok(select),
+        _ => Err(Error::internal("a query without SELECT")),
+    }
+}
+
+/// `(query) AS alias(columns)`.
+pub(super) fn derived<'a>(
+    query: Box<Query>,
+    alias: &Ident,
+    columns: impl Iterator<Item = &'a str>,
+) -> Result<TableFactor> {
+    let mut relation = relation("SELECT 1 FROM (SELECT 1) AS a(b)")?;
+    if let TableFactor::Derived { subquery, alias: Some(named), .. } = &mut relation {
+        *subquery = query;
+        named.name = alias.clone();
+        let column = |name| ast::TableAliasColumnDef { name: quoted(name), data_type: None };
+        named.columns = columns.map(column).collect();
+    }
+    Ok(relation)
+}
+
+/// A topic or view by its name.
+pub(super) fn table(name: &str, alias: &Ident) -> Result<TableFactor> {
+    let mut relation = relation("SELECT 1 FROM a AS b")?;
+    if let TableFactor::Table { name: named, alias: Some(as_name), .. } = &mut relation {
+        *named = quoted(name).into();
+        as_name.name = alias.clone();
+    }
+    Ok(relation)
+}
+
+fn relation(text: &str) -> Result<TableFactor> {
+    let mut query = tokens::parse_query(text)?;
+    let table = body(&mut query)?.from.pop();
+    table.map(|t| t.relation).ok_or_else(|| Error::internal("a query without FROM"))
+}
+
+/// What the columns of a table are called by in a query.
+pub(super) fn alias_of(table: &TableFactor) -> Option<Ident> {
+    let (TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. }) = table else {
+        return None;
+    };
+    match (alias, table) {
+        (Some(alias), _) => Some(alias.name.clone()),
+        (None, TableFactor::Table { name, .. }) => {
+            name.0.last().and_then(|p| p.as_ident()).cloned()
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn is_default(name: &Ident) -> bool {
+    name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default")
+}
+
+pub(super) fn is_parameter(e: &Expr) -> bool {
+    matches!(e, Expr::Value(v) if matches!(v.value, Value::Placeholder(_)))
+}
+
+/// As the column has it, where SQL has a name for its type.
+pub(super) fn cast_to(e: Expr, column: &Column) -> Expr {
+    let Some(data_type) = parameters::written(&column.data_type) else { return e };
+    let (kind, expr) = (CastKind::Cast, Box::new(e));
+    Expr::Cast { kind, expr, data_type, array: false, format: None }
+}
+
+/// The value a column has where none is given.
+pub(super) fn default_of(column: &Column) -> Result<Expr> {
+    let Some(json) = &column.default else { return Ok(null()) };
+    let value = match serde_json::from_str(json) {
+        Ok(serde_json::Value::Bool(b)) => Value::Boolean(b),
+        Ok(serde_json::Value::Number(n)) => Value::Number(n.to_string(), false),
+        Ok(serde_json::Value::String(text)) => Value::SingleQuotedString(text),
+        _ => {
+            let what = format!("the default of column '{}' can't be written here", column.name);
+            return Err(Error::unsupported(what).hint("write the value itself"));
+        }
+    };
+    Ok(cast_to(Expr::value(value), column))
+}
