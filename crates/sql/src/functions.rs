@@ -19,6 +19,9 @@ pub(crate) mod time_zones;
 pub(crate) mod try_arithmetic;
 pub mod window;
 
+#[cfg(test)]
+mod reference_tests;
+
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateDefaults;
@@ -26,7 +29,7 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 use crate::analyzer::micros::{Epoch, InMicros, Now, ToTimestamp};
 use crate::passes::rewrite::DATE_PARTS;
-use crate::passes::spark_names;
+use crate::passes::{aggregate_names, spark_names};
 use date_format::DateFormat;
 use json_path::GetJsonObject;
 use json_rows::{FromJson, ToJson};
@@ -51,8 +54,12 @@ const NOT_FROM_SPARK: [&str; 8] = [
     "from_utc_timestamp",
 ];
 
-/// DataFusion's that mean something else on Spark, or name things of DataFusion.
-const NOT_FROM_DATAFUSION: [&str; 12] = [
+/// DataFusion's that mean something else on Spark, name things of DataFusion, or (`array_add` and
+/// its kin) fail on every array whose elements have the name that Delta gives them.
+const NOT_FROM_DATAFUSION: [&str; 15] = [
+    "array_add",
+    "array_normalize",
+    "array_subtract",
     "approx_distinct",
     "approx_median",
     "approx_percentile_cont",
@@ -132,23 +139,72 @@ pub fn windows() -> Vec<Arc<WindowUDF>> {
     SessionStateDefaults::default_window_functions()
 }
 
-/// The names users may call, sorted, for SHOW FUNCTIONS and "did you mean".
-pub fn names() -> Vec<String> {
-    let scalars = scalars();
-    let (aggregates, windows) = (aggregates(), windows());
-    let all = scalars.iter().flat_map(|f| with_aliases(f.name(), f.aliases()));
-    let all = all.chain(aggregates.iter().flat_map(|f| with_aliases(f.name(), f.aliases())));
-    let all = all.chain(windows.iter().flat_map(|f| with_aliases(f.name(), f.aliases())));
-    let mut names: Vec<String> =
-        all.filter(|n| !n.starts_with("__") && n != try_arithmetic::NAME).collect();
-    names.extend(["tumble", "hop"].map(String::from));
-    names.extend(spark_names::names().map(String::from));
-    names.extend(DATE_PARTS.iter().map(|(name, _)| name.to_string()));
-    names.sort();
-    names.dedup();
-    names
+/// What a name that can be called is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FunctionKind {
+    Scalar,
+    Aggregate,
+    Window,
 }
 
-fn with_aliases(name: &str, aliases: &[String]) -> Vec<String> {
-    std::iter::once(name.to_string()).chain(aliases.iter().cloned()).collect()
+impl FunctionKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            FunctionKind::Scalar => "scalar",
+            FunctionKind::Aggregate => "aggregate",
+            FunctionKind::Window => "window",
+        }
+    }
+}
+
+/// Names of plans and of DataFusion's own, which nobody is told of.
+const NOT_SHOWN: [&str; 12] = [
+    "arrow_cast",
+    "arrow_field",
+    "arrow_try_cast",
+    "arrow_typeof",
+    "cast_to_type",
+    "file_row_index",
+    "get_field",
+    "input_file_name",
+    "try_cast_to_type",
+    "union_extract",
+    "union_tag",
+    try_arithmetic::NAME,
+];
+
+/// The names users may call, sorted; a name that is several kinds of function comes with each.
+pub fn functions() -> Vec<(String, FunctionKind)> {
+    use FunctionKind::{Aggregate, Scalar, Window};
+    let (scalars, aggregates, windows) = (scalars(), aggregates(), windows());
+    let mut all: Vec<(String, FunctionKind)> = vec![];
+    let mut add = |name: &str, aliases: &[String], kind| {
+        all.push((name.to_string(), kind));
+        all.extend(aliases.iter().map(|alias| (alias.clone(), kind)));
+    };
+    scalars.iter().for_each(|f| add(f.name(), f.aliases(), Scalar));
+    aggregates.iter().for_each(|f| add(f.name(), f.aliases(), Aggregate));
+    windows.iter().for_each(|f| add(f.name(), f.aliases(), Window));
+    for (name, meant) in spark_names::names() {
+        let mut kinds: Vec<_> = all.iter().filter(|(n, _)| *n == meant).map(|(_, k)| *k).collect();
+        // `unnest` is no function of a registry.
+        if kinds.is_empty() {
+            kinds.push(Scalar);
+        }
+        all.extend(kinds.into_iter().map(|kind| (name.to_string(), kind)));
+    }
+    all.extend(aggregate_names::NAMES.map(|name| (name.to_string(), Aggregate)));
+    let scalar = spark_names::meant().chain(DATE_PARTS.iter().map(|(name, _)| *name));
+    all.extend(scalar.chain(["tumble", "hop"]).map(|name| (name.to_string(), Scalar)));
+    all.retain(|(name, _)| !name.starts_with("__") && !NOT_SHOWN.contains(&name.as_str()));
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The names alone, for "did you mean".
+pub fn names() -> Vec<String> {
+    let mut names: Vec<String> = functions().into_iter().map(|(name, _)| name).collect();
+    names.dedup();
+    names
 }

@@ -27,6 +27,7 @@ mod statements;
 mod syntax;
 mod tokens;
 mod topic_table;
+mod tree;
 mod words;
 mod write_plan;
 

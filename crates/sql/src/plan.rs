@@ -13,7 +13,8 @@ use futures::future::BoxFuture;
 use crate::analyzer::{int_literals, view_rules};
 use crate::passes::hidden::{Columns, Tables};
 use crate::passes::{
-    hidden, letter_case, references, rewrite, same_names, unnest_tables, using, window_names,
+    hidden, letter_case, pivot, references, rewrite, same_names, unnest_tables, using,
+    window_names, with_ties,
 };
 use crate::source::{PlaceOf, Source};
 use crate::tokens;
@@ -118,15 +119,20 @@ pub fn plan_view<'a>(
 }
 
 async fn view(state: &SessionState, text: &str, place: &PlaceOf<'_>) -> Result<LogicalPlan, Error> {
-    if let Ok(query) = tokens::parse_query(text)
-        && let Some(name) = view_rules::repeated_name(&query)
+    let query = tokens::parse_query(text);
+    if let Ok(query) = &query
+        && let Some(name) = view_rules::repeated_name(query)
     {
         let source = Source::new(text, place);
         let mut all = source.tokens.iter().filter(|t| t.is_word(&name));
         let span = all.nth(1).map_or(0..text.len(), |t| t.span.clone());
         return Err(view_rules::repeated(&name).at(source.place(span)));
     }
-    let planned = plan(state, text, place).await?;
+    // Its order has chosen the rows, and a view has none.
+    let has_ties = query.is_ok_and(|q| q.fetch.is_some_and(|f| f.with_ties));
+    let last =
+        if has_ties { |query: &mut Query| query.order_by = None } else { |_: &mut Query| {} };
+    let planned = planned(state, text, place, last).await?;
     crate::analyzer::view_rules::check(&planned).map_err(|fault| {
         let source = Source::new(text, place);
         let span = source.find(&fault.function).unwrap_or(0..text.len());
@@ -137,7 +143,9 @@ async fn view(state: &SessionState, text: &str, place: &PlaceOf<'_>) -> Result<L
 
 fn prepare(query: &mut Query, source: &Source, tables: &Tables) -> Result<(), Error> {
     rewrite::refuse(query, source)?;
+    with_ties::write_out(query, source)?;
     rewrite::fetch_as_limit(query);
+    pivot::write_out(query, tables, source)?;
     window_names::resolve(query, source)?;
     unnest_tables::write_out(query, source)?;
     using::write_out(query, tables);

@@ -16,6 +16,7 @@ use datafusion_spark::planner::SparkFunctionPlanner;
 
 use crate::analyzer::ansi::{ArrayIndex, CheckedArithmetic, MixedNumbers};
 use crate::analyzer::arithmetic::Arithmetic;
+use crate::analyzer::counted_sets::CountedSets;
 use crate::analyzer::distinct_on::FirstOfEach;
 use crate::analyzer::float_keys::FloatKeys;
 use crate::analyzer::time_windows::TimeWindows;
@@ -48,7 +49,8 @@ pub fn batch_state(runtime: Arc<RuntimeEnv>, options: SessionOptions) -> Session
     ];
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut rules = Analyzer::new().rules;
-    rules.insert(0, Arc::new(MixedNumbers));
+    rules.insert(0, Arc::new(CountedSets));
+    rules.insert(1, Arc::new(MixedNumbers));
     rules.push(Arc::new(FirstOfEach));
     rules.push(Arc::new(TimeWindows));
     rules.push(Arc::new(CheckedArithmetic));

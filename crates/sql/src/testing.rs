@@ -73,6 +73,11 @@ pub async fn rows(state: &SessionState, sql: &str) -> String {
         Ok(rows) => rows,
         Err(e) => return format!("{}: {}", e.kind().name(), e.message()),
     };
+    shown_rows(&batches).join(" ; ")
+}
+
+/// Each row's values as text.
+pub fn shown_rows(batches: &[RecordBatch]) -> Vec<String> {
     let row = |b: &RecordBatch, r: usize| {
         let cell = |c: &datafusion::arrow::array::ArrayRef| match c.is_null(r) {
             true => "NULL".to_string(),
@@ -81,7 +86,7 @@ pub async fn rows(state: &SessionState, sql: &str) -> String {
         b.columns().iter().map(cell).collect::<Vec<_>>().join(" | ")
     };
     let all = batches.iter().flat_map(|b| (0..b.num_rows()).map(move |r| row(b, r)));
-    all.collect::<Vec<_>>().join(" ; ")
+    all.collect()
 }
 
 /// SQL names of the types of a query's columns.

@@ -4,7 +4,7 @@
 //! appends what it gives; so UPDATE, MERGE and INSERT read as any query does.
 
 mod merge;
-mod syntax;
+mod values;
 
 use catalog::{Column, Format, Topic};
 use common::{Error, Result};
@@ -27,7 +27,7 @@ use crate::plan;
 use crate::source::{PlaceOf, Source};
 use crate::statements::write::{Write, deleted_from};
 use crate::tokens;
-use syntax::{JoinKind, Table, case, column, int, is_null, item, null, quoted, select};
+use crate::tree::{self, JoinKind, Table, case, column, int, is_null, item, null, quoted, select};
 
 /// What becomes of a row, one of `Action`.
 pub const ACTION: &str = "__action";
@@ -182,7 +182,7 @@ impl Target<'_> {
         };
         self.values(&mut query, &names)?;
         let alias = Ident::new("excluded");
-        let relation = syntax::derived(query, &alias, names.iter().map(|c| c.name.as_str()))?;
+        let relation = tree::derived(query, &alias, names.iter().map(|c| c.name.as_str()))?;
         let given = |c: &Column| column(&alias, &c.name);
         if !self.topic.format.is_table() {
             self.refuse(&[(insert.on.is_some(), "ON CONFLICT of events")])?;
@@ -201,7 +201,7 @@ impl Target<'_> {
             None => quoted(&self.topic.name),
         };
         let is_new = is_null(column(&target, "_key"));
-        let same = syntax::equal(column(&target, &key.name), syntax::cast_to(given(key), key));
+        let same = tree::equal(column(&target, &key.name), values::cast_to(given(key), key));
         let relation = Table::from(relation).join(self.table(&target)?, JoinKind::Left, same);
         let (otherwise, sets, first_only) = match conflict {
             Conflict::Refuse => (int(Action::Exists as i32), None, false),
@@ -220,7 +220,7 @@ impl Target<'_> {
                 for c in &self.topic.columns {
                     let new = match names.iter().any(|n| n.name == c.name) {
                         true => given(c),
-                        false => syntax::default_of(c)?,
+                        false => values::default_of(c)?,
                     };
                     let old = sets.take(&c.name).unwrap_or_else(|| column(&target, &c.name));
                     items.push(item(case(vec![(is_new.clone(), new)], old)?, &c.name));
@@ -303,12 +303,12 @@ impl Target<'_> {
 
     /// What the target's columns are called by.
     fn named(&self, table: &TableFactor) -> Result<Ident> {
-        syntax::alias_of(table).ok_or_else(|| self.unsupported("this target"))
+        tree::alias_of(table).ok_or_else(|| self.unsupported("this target"))
     }
 
     /// The topic as a table of a query.
     fn table(&self, alias: &Ident) -> Result<TableFactor> {
-        syntax::table(&self.topic.name, alias)
+        tree::table(&self.topic.name, alias)
     }
 
     /// The columns that are named, or all.
@@ -379,8 +379,8 @@ impl Target<'_> {
     /// `DEFAULT`, and parameters, are of the column they are for.
     fn value(&self, value: Expr, column: &Column) -> Result<Expr> {
         match &value {
-            Expr::Identifier(name) if syntax::is_default(name) => syntax::default_of(column),
-            _ if syntax::is_parameter(&value) => Ok(syntax::cast_to(value, column)),
+            Expr::Identifier(name) if values::is_default(name) => values::default_of(column),
+            _ if values::is_parameter(&value) => Ok(values::cast_to(value, column)),
             _ => Ok(value),
         }
     }

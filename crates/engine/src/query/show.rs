@@ -36,15 +36,10 @@ pub(crate) fn show(caller: &Caller, show: &Show) -> Result<Outcome> {
             table(vec![("name", texts(names)), ("kind", texts(words))])
         }
         Show::Functions => {
-            let state = crate::query::names::session(caller)?;
-            let mut names: Vec<(String, &str)> = vec![];
-            names.extend(state.scalar_functions().keys().map(|n| (n.clone(), "scalar")));
-            names.extend(state.aggregate_functions().keys().map(|n| (n.clone(), "aggregate")));
-            names.extend(state.window_functions().keys().map(|n| (n.clone(), "window")));
-            names.sort();
+            let functions = sql::functions::functions();
             table(vec![
-                ("name", texts(names.iter().map(|(n, _)| n.as_str()))),
-                ("kind", texts(names.iter().map(|(_, k)| *k))),
+                ("name", texts(functions.iter().map(|(name, _)| name.as_str()))),
+                ("kind", texts(functions.iter().map(|(_, kind)| kind.name()))),
             ])
         }
         Show::Users => show_users(inner),

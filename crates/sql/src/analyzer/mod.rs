@@ -2,6 +2,7 @@
 
 pub mod ansi;
 pub mod arithmetic;
+pub mod counted_sets;
 pub mod decimals;
 pub mod distinct_on;
 pub mod float_keys;

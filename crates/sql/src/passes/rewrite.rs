@@ -6,9 +6,8 @@ use std::ops::ControlFlow;
 use common::Error;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, LimitClause, ObjectName, Query, Select, SelectItem, SetExpr,
-    SetOperator, SetQuantifier, Spanned, Subscript, TableFactor, TableWithJoins, Value, VisitMut,
-    Visitor, VisitorMut,
+    FunctionArguments, Ident, LimitClause, ObjectName, Query, Select, SelectItem, SetExpr, Spanned,
+    Subscript, TableFactor, TableWithJoins, Value, VisitMut, Visitor, VisitorMut,
 };
 
 use crate::analyzer::intervals;
@@ -52,15 +51,9 @@ impl Visitor for Refuse<'_> {
         if matches!(query.body.as_ref(), SetExpr::Insert(_) | SetExpr::Update(_)) {
             return self.no("events are never changed", "send a new event", "insert");
         }
-        if let Some(fetch) = query.fetch.as_ref().filter(|f| f.with_ties || f.percent) {
-            let word = if fetch.with_ties { "ties" } else { "percent" };
-            let hint = "number the rows: … QUALIFY rank() OVER (ORDER BY x) <= 10";
-            return self.no("FETCH … WITH TIES and PERCENT are not supported", hint, word);
-        }
-        if let Some(word) = counted(&query.body) {
-            let message = "INTERSECT ALL and EXCEPT ALL are not supported yet";
-            let hint = "leave out ALL, or number equal rows: row_number() OVER (PARTITION BY …)";
-            return self.no(message, hint, word);
+        if query.fetch.as_ref().is_some_and(|f| f.percent) {
+            let hint = "number the rows: … QUALIFY percent_rank() OVER (ORDER BY x) <= 0.1";
+            return self.no("FETCH … PERCENT is not supported", hint, "percent");
         }
         if let Some(lock) = query.locks.first() {
             let _ = lock;
@@ -84,9 +77,6 @@ impl Visitor for Refuse<'_> {
             }
             TableFactor::Table { version: Some(_), .. } => {
                 self.no("time travel is not supported yet", "leave out FOR …", "for")
-            }
-            TableFactor::Pivot { .. } | TableFactor::Unpivot { .. } => {
-                self.no("PIVOT is not supported", "use sum(…) FILTER (WHERE …)", "pivot")
             }
             _ => ControlFlow::Continue(()),
         }
@@ -115,17 +105,6 @@ impl VisitorMut for FetchAsLimit {
             query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by });
         }
         ControlFlow::Continue(())
-    }
-}
-
-/// `INTERSECT ALL` and `EXCEPT ALL` count equal rows; DataFusion's are joins that don't.
-fn counted(body: &SetExpr) -> Option<&'static str> {
-    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return None };
-    let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
-    match op {
-        SetOperator::Intersect if all => Some("intersect"),
-        SetOperator::Except | SetOperator::Minus if all => Some("except"),
-        _ => counted(left).or_else(|| counted(right)),
     }
 }
 

@@ -84,9 +84,14 @@ const WANT_INT: [&str; 17] = [
     "split",
 ];
 
-/// All names that this file understands.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    RENAMED.iter().map(|(name, _)| *name).chain(MEANT).chain(aggregate_names::NAMES)
+/// Names of functions that have another, and that other.
+pub(crate) fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    RENAMED.into_iter()
+}
+
+/// Names that are another expression.
+pub(crate) fn meant() -> impl Iterator<Item = &'static str> {
+    MEANT.into_iter()
 }
 
 /// Operators and functions of Spark.

@@ -261,7 +261,7 @@ fn in_common(left: &Side, right: &Side) -> Option<Vec<String>> {
 }
 
 /// The names of a query's columns, if all of them have one.
-fn columns_of(query: &Query) -> Option<Vec<String>> {
+pub(crate) fn columns_of(query: &Query) -> Option<Vec<String>> {
     match query.body.as_ref() {
         SetExpr::Select(select) => select.projection.iter().map(name_of).collect(),
         SetExpr::Query(query) => columns_of(query),

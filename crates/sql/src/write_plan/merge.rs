@@ -7,11 +7,12 @@ use datafusion::sql::sqlparser::ast::{
     SelectItem, Value,
 };
 
-use super::syntax::{
-    JoinKind, Table, alias_of, and, case, cast_to, column, default_of, equal, int, is_not_null,
-    is_null, item, null, quoted, select,
-};
+use super::values::{cast_to, default_of};
 use super::{ACTION, Action, KEY, Rows, Target};
+use crate::tree::{
+    self, JoinKind, Table, alias_of, and, case, column, equal, int, is_not_null, is_null, item,
+    null, quoted, select,
+};
 
 /// Tells a row of the source from the gap of an outer join.
 const IS_SOURCE: &str = "__is_source";
@@ -38,7 +39,7 @@ impl Target<'_> {
         let all = SelectItem::Wildcard(Default::default());
         let marked = vec![item(Expr::value(Value::Boolean(true)), IS_SOURCE), all];
         let marked = select(marked, vec![merge.source], None)?;
-        let marked = super::syntax::derived(marked, &source, std::iter::empty())?;
+        let marked = tree::derived(marked, &source, std::iter::empty())?;
         let kind = if by_source { JoinKind::Full } else { JoinKind::Left };
         let mut from = Table::from(marked).join(merge.table, kind, *merge.on);
         let there = column(&target, "_key");

@@ -1,55 +1,53 @@
 //! Pieces of a syntax tree. Those with many members are parsed from a text and filled in.
 
-use catalog::Column;
 use common::{Error, Result};
 use datafusion::sql::sqlparser::ast::{
-    self, CastKind, Expr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+    self, Expr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, Value,
 };
 
-use crate::parameters;
 use crate::tokens;
 
 /// A name as it is.
-pub(super) fn quoted(name: &str) -> Ident {
+pub(crate) fn quoted(name: &str) -> Ident {
     Ident::with_quote('"', name)
 }
 
-pub(super) fn column(table: &Ident, name: &str) -> Expr {
+pub(crate) fn column(table: &Ident, name: &str) -> Expr {
     Expr::CompoundIdentifier(vec![table.clone(), quoted(name)])
 }
 
-pub(super) fn int(n: i32) -> Expr {
+pub(crate) fn int(n: i32) -> Expr {
     Expr::value(Value::Number(n.to_string(), false))
 }
 
-pub(super) fn null() -> Expr {
+pub(crate) fn null() -> Expr {
     Expr::value(Value::Null)
 }
 
-pub(super) fn is_null(e: Expr) -> Expr {
+pub(crate) fn is_null(e: Expr) -> Expr {
     Expr::IsNull(Box::new(e))
 }
 
-pub(super) fn is_not_null(e: Expr) -> Expr {
+pub(crate) fn is_not_null(e: Expr) -> Expr {
     Expr::IsNotNull(Box::new(e))
 }
 
-pub(super) fn equal(left: Expr, right: Expr) -> Expr {
+pub(crate) fn equal(left: Expr, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op: ast::BinaryOperator::Eq, right: Box::new(right) }
 }
 
-pub(super) fn and(left: Expr, right: Option<Expr>) -> Expr {
+pub(crate) fn and(left: Expr, right: Option<Expr>) -> Expr {
     let Some(right) = right else { return left };
     let (left, right) = (Box::new(left), Box::new(Expr::Nested(Box::new(right))));
     Expr::BinaryOp { left, op: ast::BinaryOperator::And, right }
 }
 
-pub(super) fn item(expr: Expr, name: &str) -> SelectItem {
+pub(crate) fn item(expr: Expr, name: &str) -> SelectItem {
     SelectItem::ExprWithAlias { expr, alias: quoted(name) }
 }
 
 /// `CASE WHEN … THEN … ELSE … END`.
-pub(super) fn case(whens: Vec<(Expr, Expr)>, otherwise: Expr) -> Result<Expr> {
+pub(crate) fn case(whens: Vec<(Expr, Expr)>, otherwise: Expr) -> Result<Expr> {
     if whens.is_empty() {
         return Ok(otherwise);
     }
@@ -65,7 +63,7 @@ pub(super) fn case(whens: Vec<(Expr, Expr)>, otherwise: Expr) -> Result<Expr> {
 }
 
 /// `SELECT items FROM from WHERE only`.
-pub(super) fn select(
+pub(crate) fn select(
     items: Vec<SelectItem>,
     from: Vec<impl Into<Table>>,
     only: Option<Expr>,
@@ -79,7 +77,7 @@ pub(super) fn select(
 }
 
 /// What stands in FROM, with its joins.
-pub(super) struct Table(pub ast::TableWithJoins);
+pub(crate) struct Table(pub ast::TableWithJoins);
 
 impl From<ast::TableWithJoins> for Table {
     fn from(table: ast::TableWithJoins) -> Table {
@@ -106,7 +104,7 @@ impl Table {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum JoinKind {
+pub(crate) enum JoinKind {
     Left,
     Full,
 }
@@ -119,7 +117,7 @@ fn body(query: &mut Query) -> Result<&mut Select> {
 }
 
 /// `(query) AS alias(columns)`.
-pub(super) fn derived<'a>(
+pub(crate) fn derived<'a>(
     query: Box<Query>,
     alias: &Ident,
     columns: impl Iterator<Item = &'a str>,
@@ -135,7 +133,7 @@ pub(super) fn derived<'a>(
 }
 
 /// A topic or view by its name.
-pub(super) fn table(name: &str, alias: &Ident) -> Result<TableFactor> {
+pub(crate) fn table(name: &str, alias: &Ident) -> Result<TableFactor> {
     let mut relation = relation("SELECT 1 FROM a AS b")?;
     if let TableFactor::Table { name: named, alias: Some(as_name), .. } = &mut relation {
         *named = quoted(name).into();
@@ -151,7 +149,7 @@ fn relation(text: &str) -> Result<TableFactor> {
 }
 
 /// What the columns of a table are called by in a query.
-pub(super) fn alias_of(table: &TableFactor) -> Option<Ident> {
+pub(crate) fn alias_of(table: &TableFactor) -> Option<Ident> {
     let (TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. }) = table else {
         return None;
     };
@@ -162,34 +160,4 @@ pub(super) fn alias_of(table: &TableFactor) -> Option<Ident> {
         }
         _ => None,
     }
-}
-
-pub(super) fn is_default(name: &Ident) -> bool {
-    name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default")
-}
-
-pub(super) fn is_parameter(e: &Expr) -> bool {
-    matches!(e, Expr::Value(v) if matches!(v.value, Value::Placeholder(_)))
-}
-
-/// As the column has it, where SQL has a name for its type.
-pub(super) fn cast_to(e: Expr, column: &Column) -> Expr {
-    let Some(data_type) = parameters::written(&column.data_type) else { return e };
-    let (kind, expr) = (CastKind::Cast, Box::new(e));
-    Expr::Cast { kind, expr, data_type, array: false, format: None }
-}
-
-/// The value a column has where none is given.
-pub(super) fn default_of(column: &Column) -> Result<Expr> {
-    let Some(json) = &column.default else { return Ok(null()) };
-    let value = match serde_json::from_str(json) {
-        Ok(serde_json::Value::Bool(b)) => Value::Boolean(b),
-        Ok(serde_json::Value::Number(n)) => Value::Number(n.to_string(), false),
-        Ok(serde_json::Value::String(text)) => Value::SingleQuotedString(text),
-        _ => {
-            let what = format!("the default of column '{}' can't be written here", column.name);
-            return Err(Error::unsupported(what).hint("write the value itself"));
-        }
-    };
-    Ok(cast_to(Expr::value(value), column))
 }
